@@ -1,0 +1,97 @@
+/* Reading a logbook. Queries are named: "queries/collapse" is sql/queries/collapse.sql, embedded at build
+ * time. Decisions in bulk are decoded in C (blocks_*), a thousand times faster than the stock-SQL view. */
+#ifndef SQL_READ_H
+#define SQL_READ_H
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdio.h>
+
+#include "base/error.h"
+#include "base/table.h"
+#include "sql/logbook.h"
+
+/* ---- named queries ---- */
+
+/* The text of an embedded .sql file by its path under sql/ without ".sql"; NULL when there is none. */
+const char *sql_text(const char *name);
+/* Names under a folder ("queries/"), sorted; i counts from 0; NULL past the end. */
+const char *sql_name(const char *folder, int i);
+
+struct query;
+/* Prepares a named query. Parameters are bound by name (":run"); those not in the query are ignored. */
+int query_open(struct query **q, struct logbook *lb, const char *name, struct error *err);
+/* The same from SQL text (the user's own). Only statements that read are let through. */
+int query_open_text(struct query **q, struct logbook *lb, const char *sql, struct error *err);
+void query_bind_int(struct query *q, const char *parameter, int64_t value);
+void query_bind_real(struct query *q, const char *parameter, double value);
+void query_bind_text(struct query *q, const char *parameter, const char *value); /* copied; NULL: a null */
+/* 1: a row is there; 0: no more; -1: error. */
+int query_step(struct query *q, struct error *err);
+/* Cells by column name; an unknown name is a programming error (assert). */
+int64_t query_int(struct query *q, const char *column);
+double query_real(struct query *q, const char *column); /* NULL reads as NaN */
+const char *query_text(struct query *q, const char *column); /* until the next step; NULL stays NULL */
+bool query_is_null(struct query *q, const char *column);
+void query_close(struct query *q); /* safe on NULL */
+/* Runs the rest of the query into a table on `out`, columns as the query names them. */
+int query_print(struct query *q, FILE *out, enum table_format format, const char *title, struct error *err);
+/* The SQL with the bound values put in as literals: what --print-sql shows, ready to paste into sqlite3. */
+char *query_expanded(struct query *q); /* caller frees with free() */
+
+/* One-line scalars: the first column of the first row, with :run bound to run_id. */
+int query_one_int(struct logbook *lb, const char *name, int64_t run_id, int64_t *value, struct error *err);
+
+/* Run id by name; name NULL: the only run, or else STATUS_USAGE listing the names. */
+int logbook_find_run(struct logbook *lb, const char *name, int64_t *run_id, struct error *err);
+
+/* ---- decisions, tokens and losses in bulk ---- */
+
+struct block_filter {
+    int64_t run_id;
+    const char *split; /* train, valid, probe, routed; NULL: all */
+    int64_t first_step, last_step; /* both inclusive */
+    int layer;                     /* -1: all layers */
+};
+
+struct block { /* one sequence in one layer, decoded; pointers live until the next blocks_next */
+    int64_t step, sequence_id, sample_id, document_id, domain_id, offset;
+    const char *split;
+    int layer, n_experts, n_tokens, n_decisions;
+    const int32_t *offsets;   /* (n_tokens + 1), offsets[0] = 0 */
+    const int32_t *expert;    /* (n_decisions) slot order within a token */
+    const float *gate;        /* (n_decisions) */
+    const uint8_t *dropped;   /* (n_decisions) */
+    const int32_t *ids;       /* (n_tokens + 1) */
+    const float *loss;        /* (n_tokens); NaN where not kept or beyond 63.998 */
+};
+
+struct blocks;
+/* In order of sequence_id, then layer. */
+int blocks_open(struct blocks **bs, struct logbook *lb, const struct block_filter *filter, struct error *err);
+int blocks_next(struct blocks *bs, struct block *block, struct error *err); /* 1 row, 0 end, -1 corrupt or I/O */
+void blocks_close(struct blocks *bs);
+
+struct probability_block {
+    int64_t step, sequence_id, sample_id, document_id, domain_id;
+    int layer, n_experts, n_tokens;
+    const float *probability; /* (n_tokens, n_experts) */
+    const int32_t *ids;       /* (n_tokens + 1) */
+};
+struct probabilities;
+int probabilities_open(struct probabilities **ps, struct logbook *lb, const struct block_filter *filter,
+                       struct error *err);
+int probabilities_next(struct probabilities *ps, struct probability_block *block, struct error *err);
+void probabilities_close(struct probabilities *ps);
+
+/* ---- check ---- */
+
+struct check_finding {
+    char what[64];     /* "checksums", "contiguous_steps", ... */
+    int64_t checked;   /* how many things were looked at */
+    int64_t violations;
+    char detail[256];  /* the first violation, in words */
+};
+/* All the checks, in order; findings: caller's array, *n its size in, the number filled out. */
+int logbook_check(struct logbook *lb, struct check_finding *findings, int *n, struct error *err);
+
+#endif

@@ -1,0 +1,223 @@
+-- The logbook's schema. Tables hold what was logged, packed; the views in sql/views/ are what people query.
+-- Relations without a leading underscore or the word "block" are the public contract.
+
+-- One row per training or routing run.
+CREATE TABLE run (
+    run_id        INTEGER PRIMARY KEY,
+    uuid          TEXT NOT NULL UNIQUE, -- 128 random bits: the identity that survives merging; the name is a label
+    name          TEXT NOT NULL UNIQUE,
+    task          TEXT NOT NULL,        -- language_model
+    router        TEXT NOT NULL,        -- dense, topk, ...
+    seed          INTEGER NOT NULL,
+    status        TEXT NOT NULL CHECK (status IN ('running', 'finished', 'interrupted', 'failed', 'imported')),
+    started_at    TEXT NOT NULL,        -- UTC, ISO 8601 with milliseconds
+    heartbeat_at  TEXT,                 -- last committed batch: a running run that is long silent was killed
+    finished_at   TEXT,
+    vocabulary_id INTEGER REFERENCES vocabulary,
+    corpus_id     INTEGER REFERENCES corpus,
+    config        TEXT NOT NULL CHECK (json_valid(config)), -- object with dotted keys; see run_config
+    program       TEXT,                 -- name and version of what wrote it
+    machine       TEXT CHECK (json_valid(machine))          -- cpu, threads, BLAS and its core type
+) STRICT;
+
+-- The MoE blocks of a run; dense blocks have no row. Rows may differ by layer.
+CREATE TABLE moe_layer (
+    run_id    INTEGER NOT NULL REFERENCES run,
+    layer     INTEGER NOT NULL, -- 0-based block index
+    router    TEXT NOT NULL,
+    n_experts INTEGER NOT NULL, -- routed experts
+    k         INTEGER,          -- experts a token; NULL: varies by token
+    PRIMARY KEY (run_id, layer)
+) STRICT, WITHOUT ROWID;
+
+-- One row per expert, so that an expert that is never chosen is a row and not an absence.
+CREATE TABLE expert (
+    run_id     INTEGER NOT NULL REFERENCES run,
+    layer      INTEGER NOT NULL,
+    expert     INTEGER NOT NULL,
+    kind       TEXT NOT NULL,    -- routed, shared
+    parameters INTEGER NOT NULL, -- weights in it
+    PRIMARY KEY (run_id, layer, expert)
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE vocabulary (
+    vocabulary_id INTEGER PRIMARY KEY,
+    name          TEXT NOT NULL,
+    sha256        TEXT NOT NULL UNIQUE -- of the tokeniser's model
+) STRICT;
+
+CREATE TABLE token (
+    vocabulary_id INTEGER NOT NULL REFERENCES vocabulary,
+    token_id      INTEGER NOT NULL,
+    text          TEXT NOT NULL, -- spaces as spaces; a byte that is no character as <0xE3>
+    kind          TEXT NOT NULL, -- piece, byte, special
+    PRIMARY KEY (vocabulary_id, token_id)
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE corpus (
+    corpus_id INTEGER PRIMARY KEY,
+    name      TEXT NOT NULL,
+    sha256    TEXT NOT NULL UNIQUE -- of all documents, labels, splits and tokens
+) STRICT;
+
+-- How often each vocabulary item occurs in the corpus's train split.
+CREATE TABLE token_count (
+    corpus_id     INTEGER NOT NULL REFERENCES corpus,
+    vocabulary_id INTEGER NOT NULL REFERENCES vocabulary,
+    token_id      INTEGER NOT NULL,
+    train_count   INTEGER NOT NULL,
+    PRIMARY KEY (corpus_id, vocabulary_id, token_id)
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE domain (
+    domain_id INTEGER PRIMARY KEY,
+    name      TEXT NOT NULL UNIQUE
+) STRICT;
+
+CREATE TABLE document (
+    document_id INTEGER PRIMARY KEY,
+    corpus_id   INTEGER NOT NULL REFERENCES corpus,
+    domain_id   INTEGER NOT NULL REFERENCES domain,
+    name        TEXT NOT NULL,
+    sha256      TEXT NOT NULL,    -- of its text
+    split       TEXT NOT NULL,    -- train, valid, probe, routed
+    n_bytes     INTEGER NOT NULL, -- of its UTF-8 text: bits per byte are loss / ln 2 / n_bytes
+    n_tokens    INTEGER NOT NULL, -- predictions: one less than its ids
+    UNIQUE (corpus_id, name)
+) STRICT;
+
+-- More than one label per document: language, topic, genre, class, source.
+CREATE TABLE document_label (
+    document_id INTEGER NOT NULL REFERENCES document,
+    key         TEXT NOT NULL,
+    value       TEXT NOT NULL,
+    PRIMARY KEY (document_id, key)
+) STRICT, WITHOUT ROWID;
+
+-- A piece of a document, stored once whatever runs and passes see it.
+CREATE TABLE sample (
+    sample_id   INTEGER PRIMARY KEY,
+    document_id INTEGER NOT NULL REFERENCES document,
+    offset      INTEGER NOT NULL, -- of its first token within the document
+    n_tokens    INTEGER NOT NULL, -- inputs; one more id is kept, the last target
+    sha256      BLOB NOT NULL,    -- of tokens
+    tokens      BLOB NOT NULL,    -- little-endian ids, 2 bytes each when length is 2 * (n_tokens + 1), else 4
+    UNIQUE (document_id, offset, n_tokens)
+) STRICT;
+
+-- One pass of one run over a sample.
+CREATE TABLE sequence (
+    sequence_id INTEGER PRIMARY KEY,
+    run_id      INTEGER NOT NULL REFERENCES run,
+    step        INTEGER NOT NULL, -- optimiser updates completed before this forward pass
+    split       TEXT NOT NULL,    -- train, valid, probe, routed
+    sample_id   INTEGER NOT NULL REFERENCES sample,
+    losses      BLOB,             -- 16-bit little-endian, 1/1024 nat, rounded; 65535: not finite or beyond
+    checksum    INTEGER           -- CRC-32 of losses
+) STRICT;
+CREATE INDEX sequence_pass ON sequence (run_id, split, step);
+
+-- The decisions of one sequence in one layer. The rowid packs both: sequence_id * 1024 + layer.
+CREATE TABLE routing_block (
+    block_id INTEGER PRIMARY KEY,
+    codec    TEXT NOT NULL,  -- e8g8, e8g16, e16g8, e16g16: bits an expert id, bits a gate; little-endian
+                             -- a8, a16: all experts in order, ids implied
+    k        INTEGER,        -- decisions a token; NULL: see offsets
+    scale    REAL NOT NULL,  -- gate = scale * stored / 255 (8 bits) or / 65535 (16 bits)
+    experts  BLOB,           -- token by token, slot order
+    gates    BLOB,           -- the same order; NULL: unknown
+    offsets  BLOB,           -- n_tokens + 1 cumulative 16-bit counts, when k varies
+    dropped  BLOB,           -- a bit a decision, lowest first, when any was refused by capacity
+    checksum INTEGER NOT NULL -- CRC-32 of experts, gates, offsets, dropped, one after the other
+) STRICT;
+
+-- The router's whole probability vector, on the probe: n_tokens x n_experts 16-bit values, p = stored / 65535.
+CREATE TABLE probability_block (
+    block_id  INTEGER PRIMARY KEY, -- as in routing_block
+    n_experts INTEGER NOT NULL,
+    p         BLOB NOT NULL,
+    checksum  INTEGER NOT NULL
+) STRICT;
+
+-- Exact, unquantised loads, zeros included: an array of [assignments, dropped, gate_sum, probability_sum],
+-- one entry an expert. Read it through the view expert_load.
+CREATE TABLE load_block (
+    run_id    INTEGER NOT NULL REFERENCES run,
+    step      INTEGER NOT NULL,
+    split     TEXT NOT NULL,
+    layer     INTEGER NOT NULL,
+    domain_id INTEGER NOT NULL, -- 0: all domains
+    experts   TEXT NOT NULL,
+    PRIMARY KEY (run_id, step, split, layer, domain_id)
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE metric (
+    run_id INTEGER NOT NULL REFERENCES run,
+    step   INTEGER NOT NULL,
+    split  TEXT NOT NULL,
+    name   TEXT NOT NULL, -- loss, lm_loss, balance_loss, z_loss, entropy_loss, grad_norm, learning_rate, ...
+    value  REAL,
+    status TEXT NOT NULL CHECK (status IN ('ok', 'nan', '+inf', '-inf')),
+    PRIMARY KEY (run_id, step, split, name)
+) STRICT, WITHOUT ROWID;
+
+-- What cannot be rebuilt from the chosen experts alone: router_entropy (nats, mean over tokens),
+-- rank_mass_N (mean probability of the N likeliest experts, N = 1, 2, 4, ...).
+CREATE TABLE layer_metric (
+    run_id INTEGER NOT NULL REFERENCES run,
+    step   INTEGER NOT NULL,
+    split  TEXT NOT NULL,
+    layer  INTEGER NOT NULL,
+    name   TEXT NOT NULL,
+    value  REAL,
+    PRIMARY KEY (run_id, step, split, layer, name)
+) STRICT, WITHOUT ROWID;
+
+-- Exact and kept whatever decisions are kept.
+CREATE TABLE document_loss (
+    run_id      INTEGER NOT NULL REFERENCES run,
+    step        INTEGER NOT NULL,
+    split       TEXT NOT NULL,
+    document_id INTEGER NOT NULL REFERENCES document,
+    n_tokens    INTEGER NOT NULL,
+    loss_sum    REAL, -- nats; NULL: not finite
+    PRIMARY KEY (run_id, step, split, document_id)
+) STRICT, WITHOUT ROWID;
+
+-- For classifiers.
+CREATE TABLE outcome (
+    run_id        INTEGER NOT NULL REFERENCES run,
+    step          INTEGER NOT NULL,
+    split         TEXT NOT NULL,
+    sample_id     INTEGER NOT NULL REFERENCES sample,
+    target        INTEGER,
+    prediction    INTEGER,
+    exit          INTEGER,
+    multiply_adds INTEGER,
+    PRIMARY KEY (run_id, step, split, sample_id)
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE event (
+    event_id INTEGER PRIMARY KEY,
+    run_id   INTEGER NOT NULL REFERENCES run,
+    step     INTEGER,
+    at       TEXT NOT NULL,
+    kind     TEXT NOT NULL, -- started, resumed, interrupted, failed, finished, alarm, ...
+    layer    INTEGER,
+    expert   INTEGER,
+    value    REAL,
+    message  TEXT
+) STRICT;
+
+CREATE TABLE checkpoint (
+    run_id INTEGER NOT NULL REFERENCES run,
+    step   INTEGER NOT NULL,
+    path   TEXT NOT NULL,
+    sha256 TEXT NOT NULL,
+    PRIMARY KEY (run_id, step)
+) STRICT, WITHOUT ROWID;
+
+-- Helpers of the decoding views: the integers 0, 1, 2, ... as far as the longest block needs, and every
+-- byte value in order, so that instr(bytes, substr(blob, i, 1)) - 1 is the value of byte i.
+CREATE TABLE _integer (i INTEGER PRIMARY KEY) STRICT;
+CREATE TABLE _byte (bytes BLOB NOT NULL) STRICT;
