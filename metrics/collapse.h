@@ -1,0 +1,81 @@
+/* The collapse rule. There is no agreed one, so ours is written down, numbered and kept in figures' captions:
+ * a layer is in breach at an evaluation when any of three holds
+ *
+ *   k-aware load entropy          < entropy_below      (0.5)
+ *   busiest expert's c_i / T      > top_share_above    (0.9; only where k/N <= 0.5, since it is k/N at best)
+ *   dead experts (c_i = 0)       >= dead_share * N     (0.5)
+ *
+ * and has collapsed when a breach lasts for `lasting` evaluations and to the end of the series. Balanced
+ * runs dip early and recover: that is a transient, not a collapse.
+ *
+ * The other alarm, for the router that looks healthy because it does nothing: untrained_breach. */
+#ifndef METRICS_COLLAPSE_H
+#define METRICS_COLLAPSE_H
+#include <stdint.h>
+
+#include "base/text.h"
+#include "metrics/load.h"
+
+enum { COLLAPSE_RULE_VERSION = 1 };
+
+struct collapse_rule {
+    int version;
+    double entropy_below, top_share_above, dead_share;
+    int lasting;              /* M, at least 1 */
+    double tokens_per_expert; /* an evaluation with T < this times N says nothing and is skipped */
+};
+struct collapse_rule collapse_rule_default(void); /* 0.5, 0.9, 0.5, 3, 50 */
+/* "rule 1: k-aware entropy < 0.5, or ...": for captions. */
+void collapse_rule_describe(const struct collapse_rule *rule, struct text *t);
+
+/* What holds at one evaluation. */
+enum breach {
+    BREACH_ENTROPY = 1 << 0,
+    BREACH_TOP_SHARE = 1 << 1,
+    BREACH_DEAD = 1 << 2,
+    BREACH_UNKNOWN = -1 /* too few tokens: skip it */
+};
+/* An or of the above; 0: none. A figure that is not defined (one expert, k = N) breaches nothing. */
+int collapse_breach(const struct collapse_rule *rule, const struct load_summary *load);
+
+/* ---- a series of evaluations ---- */
+
+enum collapse_state {
+    COLLAPSE_NO_DATA,   /* no evaluation with enough tokens */
+    COLLAPSE_NEVER,     /* no breach */
+    COLLAPSE_TRANSIENT, /* breaches, none at the end */
+    COLLAPSE_CENSORED,  /* in breach at the end, for fewer than `lasting` evaluations: too early to say */
+    COLLAPSE_COLLAPSED  /* in breach at the end, for `lasting` or more */
+};
+extern const char *const collapse_state_names[5]; /* no_data, never, transient, censored, collapsed */
+
+struct collapse_verdict {
+    enum collapse_state state;
+    int64_t onset_step; /* step of the first evaluation of the final breach (collapsed, censored); else -1 */
+    int from_start;     /* that was the first usable evaluation: it may have begun before */
+    int reasons;        /* all enum breach bits of the breach that the state speaks of */
+    int64_t first_breach_step;                /* of any breach; -1: none */
+    int n_evaluations, n_skipped, n_breached; /* usable; BREACH_UNKNOWN; in breach */
+    int longest;                              /* most usable evaluations in breach in a row */
+};
+/* breach, step: (n), in order of step, from collapse_breach or untrained_breach. */
+void collapse_judge(const int *breach, const int64_t *step, int n, int lasting, struct collapse_verdict *v);
+
+/* ---- balanced but untrained ---- */
+
+struct untrained_rule {
+    int version;
+    double load_entropy_above; /* k-aware, 0.9: balanced */
+    double
+        router_entropy_above; /* mean entropy of the router's probabilities / ln N, 0.98: it has no opinion */
+    double agreement_above; /* share of first choices on the probe that are still those of step 0, 0.9: it has
+                               learned none */
+};
+enum untrained { UNTRAINED_INDIFFERENT = 1 << 0, UNTRAINED_UNCHANGED = 1 << 1 };
+struct untrained_rule untrained_rule_default(void); /* version 1: 0.9, 0.98, 0.9 */
+/* An or of enum untrained when the load is balanced, else 0; BREACH_UNKNOWN when the load's entropy or both
+ * other figures are NaN (NaN: not known). Fit for collapse_judge. Fixed routers (hash) breach by design. */
+int untrained_breach(const struct untrained_rule *rule, double load_entropy_k_aware,
+                     double router_entropy_normalised, double agreement_with_start);
+
+#endif

@@ -1,0 +1,65 @@
+/* Intervals and tests. The unit is the document for a statement about two trained models, the seed for one
+ * about two methods; tokens are never a unit, since those of one document are not independent. */
+#ifndef METRICS_RESAMPLE_H
+#define METRICS_RESAMPLE_H
+#include "base/error.h"
+#include "base/random.h"
+
+struct interval {
+    double estimate, low, high; /* low and high NaN: no interval can be given; say why by n and smallest */
+    double p;     /* two-sided, of "the estimate's true value is 0"; NaN where no test is made */
+    int n;        /* units: documents or seeds */
+    int smallest; /* units in the smallest stratum (= n without strata) */
+};
+
+/* ---- documents ---- */
+
+struct bootstrap_options {
+    int n_resamples;   /* 2000 */
+    double level;      /* 0.95 */
+    int min_documents; /* 10: fewer in any stratum and no interval is given */
+};
+struct bootstrap_options bootstrap_defaults(void);
+
+/* The token-weighted ratio sum(numerator) / sum(denominator), say of loss sums in nats to tokens, or to bytes
+ * x ln 2 for bits per byte, with a percentile interval: documents are drawn with replacement within strata
+ * (domains), whose sizes stay as they are (Efron and Tibshirani 1993, chapters 8 and 13).
+ * numerator, denominator: (n), stratum: (n) any numbers or NULL. Documents with denominator 0 are left out.
+ * Trap: a resample within strata says nothing about other domains than these. */
+int bootstrap_ratio(const double *numerator, const double *denominator, const int *stratum, int n,
+                    const struct bootstrap_options *o, struct random *r, struct interval *i,
+                    struct error *err);
+/* Ratio a minus ratio b over the same documents, resampled together: the interval of the difference, which is
+ * far shorter than two separate intervals suggest. p: twice the smaller share of resamples on either side of
+ * 0, (1 + #) / (1 + n) each, at most 1. Documents with denominator 0 in either are left out of both. */
+int bootstrap_difference(const double *numerator_a, const double *denominator_a, const double *numerator_b,
+                         const double *denominator_b, const int *stratum, int n,
+                         const struct bootstrap_options *o, struct random *r, struct interval *i,
+                         struct error *err);
+
+/* Quantile q of sorted values by linear interpolation (Hyndman and Fan 1996, type 7). NaN for n = 0. */
+double quantile_sorted(const double *sorted, int n, double q);
+
+/* ---- seeds ---- */
+
+/* Mean of paired differences with Student's t interval on n - 1 degrees of freedom, and its two-sided p.
+ * n < 2: no interval. Equal differences: an interval of width 0, p 0 (1 when they are all 0). */
+void student_interval(const double *difference, int n, double level, struct interval *i);
+
+/* What an interval says of a difference of losses (lower is better) when +-margin is as good as equal. */
+enum verdict { VERDICT_UNDETERMINED, VERDICT_BETTER, VERDICT_WORSE, VERDICT_EQUIVALENT };
+extern const char *const verdict_names[4]; /* undetermined, better, worse, equivalent */
+/* Equivalent: the interval lies within [-margin, margin] (whether or not it holds 0), margin > 0. Better: all
+ * below 0. Worse: all above. Otherwise, or without an interval: undetermined. */
+enum verdict interval_verdict(const struct interval *i, double margin);
+
+/* ---- many tests, proportions ---- */
+
+/* Adjusted p-values that control the false discovery rate (Benjamini and Hochberg 1995): adjusted[i] <= level
+ * is a discovery. p, adjusted: (n), may be the same array. NaN stays NaN and does not count. */
+int benjamini_hochberg(const double *p, int n, double *adjusted, struct error *err);
+
+/* Wilson's score interval of a proportion (Wilson 1927). Only for independent trials (documents, samples). */
+void wilson_interval(double successes, double trials, double level, struct interval *i);
+
+#endif
