@@ -30,11 +30,11 @@ struct option_spec {
 };
 
 struct program {
-    const char *verb;     /* "collapse" */
-    const char *operands; /* "DB", "DB RUN RUN..."; "" for none */
-    const char *purpose;  /* one sentence, no full stop */
-    const char *details;  /* paragraphs below the options, or NULL */
-    const char *examples; /* lines "moescope collapse log.db --run top1" */
+    const char *verb;                  /* "collapse" */
+    const char *operands;              /* "DB", "DB RUN RUN..."; "" for none */
+    const char *purpose;               /* one sentence, no full stop */
+    const char *details;               /* paragraphs below the options, or NULL */
+    const char *examples;              /* lines "moescope collapse log.db --run top1" */
     const struct option_spec *options; /* ended by a NULL name; --help and --version are added */
     int min_operands, max_operands;    /* max -1: any number */
 };
@@ -45,8 +45,13 @@ struct program {
 int options_parse(const struct program *p, int argc, char **argv, int *first, bool *done, struct error *err);
 
 /* What every program does last: prints an error to stderr as "moescope VERB: text" if failed, checks that
- * stdout was written (a failed write is STATUS_MACHINE, a closed pipe is silent), returns the exit status. */
+ * stdout was written (a failed write is STATUS_MACHINE, a closed pipe is silent), returns the exit status.
+ * `result` is 0, -1 with *err filled in, or a status of its own such as STATUS_FINDING. */
 int program_finish(const struct program *p, int result, const struct error *err);
+
+/* The name most like `word` (mistyped letters, swapped neighbours, a beginning), NULL if none is near:
+ * for "did you mean". */
+const char *nearest_name(const char *word, const char *const *names, int n);
 
 #define MOESCOPE_VERSION "0.1.0"
 

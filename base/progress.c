@@ -1,0 +1,187 @@
+#include "base/progress.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "base/text.h"
+
+static const double seconds_between_draws = 0.1, seconds_between_lines = 5;
+
+double clock_seconds(void)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (double)now.tv_sec + (double)now.tv_nsec * 1e-9;
+}
+
+void progress_start(struct progress *p, const char *label, int64_t total, int64_t already_done, bool quiet)
+{
+    const char *no_colour = getenv("NO_COLOR"), *term = getenv("TERM");
+    bool dumb = !term || strcmp(term, "dumb") == 0;
+    *p = (struct progress){.label = label,
+                           .total = total,
+                           .done = already_done,
+                           .resumed_from = already_done,
+                           .started = clock_seconds(),
+                           .terminal = isatty(STDERR_FILENO) && !dumb,
+                           .quiet = quiet};
+    p->colour = p->terminal && !(no_colour && *no_colour);
+    p->last_drawn = p->started - (p->terminal ? seconds_between_draws : 0); /* a bar shows at once */
+}
+
+static int terminal_width(void)
+{
+    struct winsize size;
+    if (ioctl(STDERR_FILENO, TIOCGWINSZ, &size) == 0 && size.ws_col > 0)
+        return size.ws_col;
+    return 80;
+}
+
+static double fraction_done(const struct progress *p)
+{
+    if (p->total <= 0)
+        return 0;
+    double f = (double)p->done / (double)p->total;
+    return f < 0 ? 0 : f > 1 ? 1 : f;
+}
+
+/* From this session's own speed: what was done before a resume took none of its time. */
+static void add_time_left(const struct progress *p, struct text *t)
+{
+    char buffer[32];
+    int64_t here = p->done - p->resumed_from;
+    if (here <= 0 || p->done >= p->total)
+        return;
+    double each = (clock_seconds() - p->started) / (double)here;
+    text_printf(t, "  %s left", text_duration(buffer, each * (double)(p->total - p->done)));
+}
+
+/* "37 %  4 min 05 s left  note", or just the count where the total is not known. */
+static void add_state(const struct progress *p, const char *note, bool with_count, struct text *t)
+{
+    char buffer[32];
+    if (p->total <= 0)
+        text_printf(t, "%s", text_count(buffer, (double)p->done));
+    else {
+        text_printf(t, "%3d %%", (int)(fraction_done(p) * 100));
+        if (with_count)
+            text_printf(t, " (%lld of %lld)", (long long)p->done, (long long)p->total);
+        add_time_left(p, t);
+    }
+    if (note && *note)
+        text_printf(t, "  %s", note);
+}
+
+static void add_bar(const struct progress *p, int width, struct text *t)
+{
+    int full = (int)(fraction_done(p) * width + 0.5);
+    if (p->colour)
+        text_add(t, "\033[36m");
+    for (int i = 0; i < width; i++)
+        text_add(t, i < full ? "━" : p->colour ? "" : "─");
+    if (p->colour) {
+        text_add(t, "\033[2m");
+        for (int i = full; i < width; i++)
+            text_add(t, "━");
+        text_add(t, "\033[0m");
+    }
+}
+
+/* How many bytes of s fill at most `columns` columns, a UTF-8 character taken as one column. */
+static size_t bytes_of_columns(const char *s, int columns)
+{
+    size_t i = 0;
+    while (s[i]) {
+        bool starts = ((unsigned char)s[i] & 0xc0) != 0x80;
+        if (starts && columns-- == 0)
+            break;
+        i++;
+    }
+    return i;
+}
+
+static int columns_of(const char *s)
+{
+    int n = 0;
+    for (; *s; s++)
+        n += ((unsigned char)*s & 0xc0) != 0x80;
+    return n;
+}
+
+/* One write, so that lines of other threads cannot land inside it. */
+static void write_out(const struct text *t)
+{
+    if (t->failed)
+        return;
+    fwrite(t->data, 1, t->length, stderr);
+    fflush(stderr);
+}
+
+static void draw_bar(const struct progress *p, const char *note)
+{
+    struct text state, line;
+    text_init(&state);
+    text_init(&line);
+    add_state(p, note, false, &state);
+    /* The last column stays free: a character there would scroll some terminals. */
+    int room = terminal_width() - 1 - columns_of(p->label) - 2;
+    int bar = room - columns_of(state.data) - 1;
+    bar = bar > 30 ? 30 : bar;
+    text_printf(&line, "\r%s  ", p->label);
+    if (p->total > 0 && bar >= 5) {
+        add_bar(p, bar, &line);
+        text_add(&line, " ");
+    }
+    text_add_bytes(&line, state.data, bytes_of_columns(state.data, room > 0 ? room : 0));
+    text_add(&line, "\033[K"); /* whatever a longer line left behind */
+    write_out(&line);
+    text_release(&state);
+    text_release(&line);
+}
+
+static void write_line(const struct progress *p, const char *note)
+{
+    struct text line;
+    text_init(&line);
+    text_printf(&line, "%s: ", p->label);
+    add_state(p, note, true, &line);
+    text_add(&line, "\n");
+    write_out(&line);
+    text_release(&line);
+}
+
+void progress_update(struct progress *p, int64_t done, const char *note)
+{
+    p->done = done;
+    if (p->quiet)
+        return;
+    double now = clock_seconds();
+    if (now - p->last_drawn < (p->terminal ? seconds_between_draws : seconds_between_lines))
+        return;
+    p->last_drawn = now;
+    if (p->terminal)
+        draw_bar(p, note);
+    else
+        write_line(p, note);
+}
+
+void progress_finish(struct progress *p, const char *note)
+{
+    if (p->quiet)
+        return;
+    char count[32], time[32];
+    struct text line;
+    text_init(&line);
+    text_printf(&line, "%s%s: ", p->terminal ? "\r\033[K" : "", p->label);
+    if (p->total > 0 && p->done < p->total)
+        text_printf(&line, "%s of ", text_count(count, (double)p->done));
+    text_printf(&line, "%s", text_count(count, (double)(p->total > 0 ? p->total : p->done)));
+    text_printf(&line, " in %s", text_duration(time, clock_seconds() - p->started));
+    text_printf(&line, "%s%s\n", note && *note ? "  " : "", note ? note : "");
+    write_out(&line);
+    text_release(&line);
+}
