@@ -1,0 +1,24 @@
+/* What tests of every kind share: a temporary folder, a file in it, a command run and its output kept. A
+ * helper that cannot do its work fails the test it was called from. */
+#ifndef TESTS_SUPPORT_H
+#define TESTS_SUPPORT_H
+#include <stddef.h>
+
+char *test_folder(void); /* a new empty folder; hand it to test_folder_remove */
+void test_folder_remove(char *path);
+void test_write(const char *folder, const char *name, const void *bytes, size_t n);
+
+/* A command given to /bin/sh, its input empty; killed with all it started after two minutes. `status` is its
+ * exit status, 128 + the signal that ended it, or TEST_TIMEOUT. Both outputs end in a NUL. */
+enum { TEST_TIMEOUT = -1 };
+struct test_run {
+    int status;
+    char *out, *err;
+};
+struct test_run test_run(const char *format, ...) __attribute__((format(printf, 1, 2)));
+void test_run_release(struct test_run *r);
+
+/* Where the programs under test are: $MOESCOPE_BIN, else "bin"; always an absolute path. Caller frees. */
+char *test_bin(void);
+
+#endif
