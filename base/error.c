@@ -21,17 +21,16 @@ int error_prefix(struct error *err, const char *format, ...)
 {
     if (!err)
         return -1;
-    char prefix[sizeof err->text], old[sizeof err->text];
+    char prefix[sizeof err->text], whole[2 * sizeof err->text + 2];
     va_list args;
     va_start(args, format);
     vsnprintf(prefix, sizeof prefix, format, args);
     va_end(args);
-    memcpy(old, err->text, sizeof old);
-    old[sizeof old - 1] = '\0';
-    /* A text too long for its buffer loses its end, never its beginning: the cause comes first. */
-    size_t used = (size_t)snprintf(err->text, sizeof err->text, "%s", prefix);
-    if (used < sizeof err->text)
-        snprintf(err->text + used, sizeof err->text - used, ": %s", old);
+    int n = snprintf(whole, sizeof whole, "%s: %s", prefix, err->text);
+    /* A text too long loses its end, never its beginning: the cause comes first. */
+    size_t kept = n < 0 ? 0 : (size_t)n < sizeof err->text ? (size_t)n : sizeof err->text - 1;
+    memcpy(err->text, whole, kept);
+    err->text[kept] = '\0';
     return -1;
 }
 
