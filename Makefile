@@ -13,6 +13,7 @@ flags_release := -O3
 flags_debug := -O0 -g3
 flags_sanitize := -O1 -g -fsanitize=address,undefined -fno-omit-frame-pointer -fno-sanitize-recover=undefined
 CFLAGS += -std=c11 -D_GNU_SOURCE -g $(warnings) $(flags_$(VARIANT)) -fopenmp-simd -ffp-contract=fast \
+          -fno-math-errno -fno-trapping-math \
           -I. $(shell pkg-config --cflags $(packages) 2>/dev/null) $(if $(WERROR),-Werror)
 LDFLAGS += $(if $(filter sanitize,$(VARIANT)),-fsanitize=address,undefined)
 LDLIBS := $(shell pkg-config --libs $(packages) 2>/dev/null) -lpthread -lm

@@ -1,0 +1,526 @@
+#include "engine/model.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/progress.h"
+#include "engine/blas.h"
+#include "engine/kernels.h"
+
+/* Logits are made, used and forgotten in chunks of tokens: the whole (T, V) matrix never exists. */
+enum { LOGIT_ROWS = 512, LOGIT_TASK_ROWS = 64 };
+
+const char *const part_names[N_PARTS] = {"embedding", "attention", "router", "experts",
+                                         "output",    "optimiser", "data",   "logging"};
+
+/* ---- the configuration ---- */
+
+static int check_positive(int value, const char *key, struct error *err)
+{
+    return value >= 1 ? 0 : error_set(err, STATUS_USAGE, "%s is %d; it must be at least 1", key, value);
+}
+
+int model_config_check(const struct model_config *c, struct error *err)
+{
+    if (c->n_layers < 1 || c->n_layers > MAX_LAYERS)
+        return error_set(err, STATUS_USAGE, "model.layers is %d; it must be 1 to %d", c->n_layers,
+                         MAX_LAYERS);
+    if (check_positive(c->width, "model.width", err) || check_positive(c->n_heads, "model.heads", err) ||
+        check_positive(c->context, "model.context", err) ||
+        check_positive(c->vocabulary, "the vocabulary", err))
+        return -1;
+    if (c->width % c->n_heads != 0)
+        return error_set(err, STATUS_USAGE, "model.heads is %d, which does not divide model.width %d",
+                         c->n_heads, c->width);
+    if (c->width / c->n_heads % 2 != 0)
+        return error_set(
+            err, STATUS_USAGE,
+            "model.width %d / model.heads %d is odd; rotary positions need an even width per head", c->width,
+            c->n_heads);
+    for (int l = 0; l < c->n_layers; l++) {
+        const struct block_config *b = &c->blocks[l];
+        if (check_positive(b->hidden, "the hidden width of a block", err) ||
+            (b->router->routes && check_positive(b->routing.n_experts, "router.experts", err)) ||
+            b->router->check(&b->routing, err))
+            return error_prefix(err, "block %d", l);
+    }
+    return 0;
+}
+
+double model_active_weights(const struct model_config *c, double mean_k)
+{
+    double D = c->width, sum = D * c->vocabulary;
+
+    for (int l = 0; l < c->n_layers; l++) {
+        const struct block_config *b = &c->blocks[l];
+        double k = b->router->routes ? (mean_k > 0.0 ? mean_k : b->routing.k) : 1.0;
+        sum += 4.0 * D * D + k * 3.0 * D * b->hidden + (b->router->routes ? D * b->routing.n_experts : 0.0);
+    }
+    return sum;
+}
+
+double model_flops_per_token(const struct model_config *c, double mean_k, double mean_context)
+{
+    return 6.0 * model_active_weights(c, mean_k) + 12.0 * c->n_layers * mean_context * c->width / 2.0;
+}
+
+/* ---- the parameter table ---- */
+
+static struct parameter *add_parameter(struct model *m, const char *name, const float **value,
+                                       float **gradient, float deviation, bool decay)
+{
+    struct parameter *p = &m->parameters[m->n_parameters++];
+
+    *p = (struct parameter){.value = value, .gradient = gradient, .deviation = deviation, .decay = decay};
+    snprintf(p->name, sizeof p->name, "%s", name);
+    return p;
+}
+
+static void set_shape(struct model *m, struct parameter *p, int n, int a, int b, int c)
+{
+    p->n_dimensions = n;
+    p->shape[0] = a;
+    p->shape[1] = b;
+    p->shape[2] = c;
+    p->count = (size_t)a * (size_t)(n > 1 ? b : 1) * (size_t)(n > 2 ? c : 1);
+    p->offset = m->n_weights;
+    m->n_weights += (p->count + 15) & ~(size_t)15; /* every tensor starts on a cache line */
+}
+
+static void add_vector(struct model *m, const char *name, const float **value, float **gradient)
+{
+    set_shape(m, add_parameter(m, name, value, gradient, 0.0F, false), 1, m->config.width, 1, 1);
+}
+
+static void add_matrix(struct model *m, const char *name, const float **value, float **gradient,
+                       float deviation, int rows, int columns)
+{
+    set_shape(m, add_parameter(m, name, value, gradient, deviation, true), 2, rows, columns, 1);
+}
+
+static void add_block(struct model *m, int l)
+{
+    const float base = 0.02F, residual = base / sqrtf(2.0F * (float)m->config.n_layers);
+    struct block *b = &m->blocks[l];
+    int D = m->config.width, F = b->config->hidden, N = b->experts.n_experts;
+    char name[48];
+#define NAME(suffix) (snprintf(name, sizeof name, "blocks.%d." suffix, l), name)
+
+    add_vector(m, NAME("norm1"), &b->norm1, &b->d_norm1);
+    add_matrix(m, NAME("qkv"), &b->qkv, &b->d_qkv, base, 3 * D, D);
+    add_matrix(m, NAME("projection"), &b->projection, &b->d_projection, residual, D, D);
+    add_vector(m, NAME("norm2"), &b->norm2, &b->d_norm2);
+    if (b->config->router->routes)
+        add_matrix(m, NAME("router"), &b->router.weight, &b->router.d_weight, base, N, D);
+    set_shape(m, add_parameter(m, NAME("experts.in"), &b->experts.in, &b->experts.d_in, base, true), 3, N,
+              2 * F, D);
+    set_shape(m, add_parameter(m, NAME("experts.out"), &b->experts.out, &b->experts.d_out, residual, true), 3,
+              N, D, F);
+#undef NAME
+}
+
+static void describe_parameters(struct model *m)
+{
+    const float embedding_deviation = 0.02F;
+
+    set_shape(m, add_parameter(m, "embedding", &m->embedding, &m->d_embedding, embedding_deviation, false), 2,
+              m->config.vocabulary, m->config.width, 1);
+    for (int l = 0; l < m->config.n_layers; l++)
+        add_block(m, l);
+    add_vector(m, "norm", &m->norm, &m->d_norm);
+}
+
+static uint64_t hash_name(const char *name)
+{
+    uint64_t h = 1469598103934665603U; /* FNV-1a: only to give each name a random stream of its own */
+
+    for (; *name; name++)
+        h = (h ^ (unsigned char)*name) * 1099511628211U;
+    return h;
+}
+
+void model_seed(struct model *m, uint64_t seed)
+{
+    for (int i = 0; i < m->n_parameters; i++) {
+        const struct parameter *p = &m->parameters[i];
+        struct random r;
+        random_seed(&r, seed, hash_name(p->name));
+        for (size_t j = 0; j < p->count; j++)
+            m->weights[p->offset + j] = p->deviation > 0.0F ? p->deviation * (float)random_normal(&r) : 1.0F;
+    }
+}
+
+/* ---- memory ---- */
+
+/* Activations are claimed one by one and freed together. */
+struct arena {
+    void **pieces;
+    int n, capacity;
+    bool failed;
+};
+
+static void *claim(struct model *m, size_t floats)
+{
+    struct arena *a = m->activations;
+    void *p = NULL;
+
+    if (!a->failed && a->n < a->capacity)
+        p = aligned_alloc(64, (floats * sizeof(float) + 63) / 64 * 64 + 64);
+    a->failed = a->failed || !p;
+    if (p)
+        a->pieces[a->n++] = p;
+    return p;
+}
+
+static int init_block(struct model *m, int l, struct error *err)
+{
+    struct block *b = &m->blocks[l];
+    size_t T = (size_t)m->max_tokens, D = (size_t)m->config.width;
+    bool routes = b->config->router->routes;
+    int k = routes ? b->config->router->max_k(&b->config->routing) : 1;
+
+    b->input = claim(m, T * D);
+    b->normed1 = claim(m, T * D);
+    b->attended_qkv = claim(m, 3 * T * D);
+    b->scores = claim(m, m->score_capacity);
+    b->attended = claim(m, T * D);
+    b->middle = claim(m, T * D);
+    b->normed2 = claim(m, T * D);
+    b->inverse_rms1 = claim(m, T);
+    b->inverse_rms2 = claim(m, T);
+    if (routes && routing_init(&b->routing, m->max_tokens, b->experts.n_experts, k, err))
+        return -1;
+    return dispatch_init(&b->dispatch, m->max_tokens * k, b->experts.n_experts, (int)D, b->config->hidden,
+                         err);
+}
+
+static int init_activations(struct model *m, struct error *err)
+{
+    const struct model_config *c = &m->config;
+    size_t T = (size_t)m->max_tokens, D = (size_t)c->width, rows = T, hidden = 0;
+
+    /* the longest scores: full sequences; a batch never holds more tokens than max_tokens */
+    m->score_capacity = T * (size_t)c->context * (size_t)c->n_heads;
+    m->max_sequences = m->max_tokens;
+    for (int l = 0; l < c->n_layers; l++) {
+        const struct block_config *b = &c->blocks[l];
+        size_t k = b->router->routes ? (size_t)b->router->max_k(&b->routing) : 1;
+        rows = k * T > rows ? k * T : rows;
+        hidden = k * T * (size_t)b->hidden > hidden ? k * T * (size_t)b->hidden : hidden;
+        if (init_block(m, l, err))
+            return -1;
+    }
+    m->output = claim(m, T * D);
+    m->normed = claim(m, T * D);
+    m->inverse_rms = claim(m, T);
+    m->token_loss = claim(m, T);
+    m->logits = claim(m, (size_t)LOGIT_ROWS * (size_t)c->vocabulary);
+    m->d_stream = claim(m, T * D);
+    m->d_normed = claim(m, T * D);
+    m->d_wide = claim(m, 3 * T * D);
+    m->rope = claim(m, (size_t)c->context * D / (size_t)c->n_heads);
+    m->norm_scratch = claim(m, rmsnorm_scratch(m->max_tokens, c->width));
+    m->attention_scratch = claim(m, (size_t)pool_threads(m->pool) * attention_scratch(c->context));
+    m->score_start = claim(m, T * sizeof(size_t) / sizeof(float));
+    m->scratch.d_y = claim(m, rows * D);
+    m->scratch.d_x = claim(m, rows * D);
+    m->scratch.d_a = claim(m, hidden);
+    return m->activations->failed ? error_no_memory(err, "the model's activations") : 0;
+}
+
+static int init_weights(struct model *m, struct error *err)
+{
+    int L = m->config.n_layers;
+
+    m->parameters = calloc((size_t)(2 + 7 * L), sizeof *m->parameters);
+    if (!m->parameters)
+        return error_no_memory(err, "the parameter table");
+    describe_parameters(m);
+    m->weights = aligned_alloc(64, m->n_weights * sizeof(float));
+    m->gradients = aligned_alloc(64, m->n_weights * sizeof(float));
+    if (!m->weights || !m->gradients)
+        return error_no_memory(err, "the model's weights");
+    memset(m->weights, 0, m->n_weights * sizeof(float));
+    memset(m->gradients, 0, m->n_weights * sizeof(float));
+    for (int i = 0; i < m->n_parameters; i++) {
+        *m->parameters[i].value = m->weights + m->parameters[i].offset;
+        *m->parameters[i].gradient = m->gradients + m->parameters[i].offset;
+    }
+    return 0;
+}
+
+int model_init(struct model *m, const struct model_config *config, int max_tokens, struct pool *pool,
+               struct error *err)
+{
+    *m = (struct model){.config = *config, .pool = pool, .max_tokens = max_tokens};
+    if (model_config_check(config, err))
+        return -1;
+    m->blocks = calloc((size_t)config->n_layers, sizeof *m->blocks);
+    m->activations = calloc(1, sizeof *m->activations);
+    if (m->activations) {
+        m->activations->capacity = 20 + 12 * config->n_layers;
+        m->activations->pieces = calloc((size_t)m->activations->capacity, sizeof *m->activations->pieces);
+    }
+    if (!m->blocks || !m->activations || !m->activations->pieces) {
+        model_release(m);
+        return error_no_memory(err, "the model");
+    }
+    for (int l = 0; l < config->n_layers; l++) {
+        struct block *b = &m->blocks[l];
+        b->config = &m->config.blocks[l];
+        b->experts.n_experts = b->config->router->routes ? b->config->routing.n_experts : 1;
+        b->experts.D = config->width;
+        b->experts.F = b->config->hidden;
+        b->router.ops = b->config->router;
+        b->router.config = b->config->routing;
+    }
+    if (init_weights(m, err) || init_activations(m, err)) {
+        model_release(m);
+        return -1;
+    }
+    rope_table(m->rope, config->context, config->width / config->n_heads);
+    return 0;
+}
+
+void model_release(struct model *m)
+{
+    for (int l = 0; m->blocks && l < m->config.n_layers; l++) {
+        routing_release(&m->blocks[l].routing);
+        dispatch_release(&m->blocks[l].dispatch);
+    }
+    for (int i = 0; m->activations && i < m->activations->n; i++)
+        free(m->activations->pieces[i]);
+    if (m->activations)
+        free(m->activations->pieces);
+    free(m->activations);
+    free(m->blocks);
+    free(m->parameters);
+    free(m->weights);
+    free(m->gradients);
+    *m = (struct model){0};
+}
+
+/* ---- forward ---- */
+
+/* Charges the time since *start to a part. */
+static void charge(struct model *m, enum part part, double *start)
+{
+    double now = clock_seconds();
+
+    m->seconds[part] += now - *start;
+    *start = now;
+}
+
+static void embed(struct model *m, const struct batch *b, float *x)
+{
+    int D = m->config.width;
+
+    for (int t = 0; t < b->n_tokens; t++)
+        memcpy(x + (size_t)t * D, m->embedding + (size_t)b->input[t] * D, sizeof *x * (size_t)D);
+}
+
+static struct attention attention_of(struct model *m, struct block *b, const struct batch *batch)
+{
+    return (struct attention){.n_sequences = batch->n_sequences,
+                              .D = m->config.width,
+                              .n_heads = m->config.n_heads,
+                              .context = m->config.context,
+                              .start = batch->start,
+                              .score_start = m->score_start,
+                              .qkv = b->attended_qkv,
+                              .scores = b->scores,
+                              .output = b->attended,
+                              .scratch = m->attention_scratch};
+}
+
+/* middle = input + projection(attention(norm1(input))) */
+static void attention_block(struct model *m, struct block *b, const struct batch *batch)
+{
+    int T = batch->n_tokens, D = m->config.width;
+    struct gemm qkv = gemm_forward(b->normed1, b->qkv, b->attended_qkv, T, D, 3 * D, 0.0F);
+    struct gemm project = gemm_forward(b->attended, b->projection, b->middle, T, D, D, 1.0F);
+    struct attention a = attention_of(m, b, batch);
+
+    rmsnorm_forward(m->pool, b->input, b->norm1, b->normed1, b->inverse_rms1, T, D);
+    gemm_batch(m->pool, &qkv, 1);
+    rope_apply(m->pool, b->attended_qkv, batch->position, m->rope, T, D, m->config.n_heads, 1.0F);
+    attention_forward(m->pool, &a);
+    memcpy(b->middle, b->input, sizeof *b->middle * (size_t)T * (size_t)D);
+    gemm_batch(m->pool, &project, 1);
+}
+
+/* output = middle + experts(norm2(middle)) */
+static void expert_block(struct model *m, struct block *b, int T, float *output, struct random *noise,
+                         double *start)
+{
+    int D = m->config.width;
+
+    rmsnorm_forward(m->pool, b->middle, b->norm2, b->normed2, b->inverse_rms2, T, D);
+    memcpy(output, b->middle, sizeof *output * (size_t)T * (size_t)D);
+    if (!b->config->router->routes) {
+        dense_forward(m->pool, &b->experts, b->normed2, output, T, &b->dispatch);
+    } else {
+        router_route(&b->router, m->pool, b->normed2, T, D, noise, &b->routing);
+        charge(m, PART_ROUTER, start);
+        experts_forward(m->pool, &b->experts, &b->routing, b->normed2, output, &b->dispatch);
+    }
+    charge(m, PART_EXPERTS, start);
+}
+
+/* A chunk of rows at a time: logits, their losses, and when training the gradient of the rows. Then the
+ * embedding's gradient over the chunk. */
+struct output_chunk {
+    struct model *m;
+    const struct batch *batch;
+    int first; /* token of the chunk's first row */
+    bool train;
+    float scale; /* of d loss / d logits */
+};
+
+static void output_rows(void *context, int first, int last, int worker)
+{
+    const struct output_chunk *c = context;
+    struct model *m = c->m;
+    int D = m->config.width, V = m->config.vocabulary, rows = last - first;
+    size_t token = (size_t)c->first + (size_t)first;
+    float *logits = m->logits + (size_t)first * (size_t)V;
+    struct gemm forward = gemm_forward(m->normed + token * (size_t)D, m->embedding, logits, rows, D, V, 0.0F);
+    struct gemm back =
+        gemm_input_gradient(logits, m->embedding, m->d_normed + token * (size_t)D, rows, D, V, 0.0F);
+
+    (void)worker;
+    gemm_one(&forward);
+    for (int r = 0; r < rows; r++) {
+        float *row = logits + (size_t)r * (size_t)V;
+        int target = c->batch->target[token + (size_t)r];
+        m->token_loss[token + (size_t)r] =
+            c->train ? cross_entropy_row(row, target, V, c->scale) : cross_entropy_row_loss(row, target, V);
+    }
+    if (c->train)
+        gemm_one(&back);
+}
+
+static double output_loss(struct model *m, const struct batch *b, bool train, float scale)
+{
+    int T = b->n_tokens, D = m->config.width, V = m->config.vocabulary;
+    double sum = 0.0;
+
+    rmsnorm_forward(m->pool, m->output, m->norm, m->normed, m->inverse_rms, T, D);
+    for (int first = 0; first < T; first += LOGIT_ROWS) {
+        int rows = T - first < LOGIT_ROWS ? T - first : LOGIT_ROWS;
+        struct output_chunk c = {m, b, first, train, scale};
+        struct gemm embedding = gemm_weight_gradient(m->logits, m->normed + (size_t)first * (size_t)D,
+                                                     m->d_embedding, rows, D, V);
+        pool_ranges(m->pool, output_rows, &c, rows, LOGIT_TASK_ROWS);
+        if (train)
+            gemm_batch(m->pool, &embedding, 1);
+    }
+    for (int t = 0; t < T; t++)
+        sum += m->token_loss[t];
+    return sum / T;
+}
+
+/* ---- backward ---- */
+
+/* d_stream arrives as the gradient of the block's output and leaves as that of `middle`. */
+static void expert_block_backward(struct model *m, struct block *b, int T, double *start)
+{
+    int D = m->config.width;
+    size_t size = sizeof(float) * (size_t)T * (size_t)D;
+
+    memset(m->d_normed, 0, size);
+    if (!b->config->router->routes) {
+        dense_backward(m->pool, &b->experts, b->normed2, m->d_stream, m->d_normed, T, &b->dispatch,
+                       &m->scratch);
+    } else {
+        experts_backward(m->pool, &b->experts, &b->routing, m->d_stream, m->d_normed, &b->dispatch,
+                         &m->scratch);
+        charge(m, PART_EXPERTS, start);
+        router_backward(&b->router, m->pool, b->normed2, m->d_normed, D, &b->routing);
+        charge(m, PART_ROUTER, start);
+    }
+    rmsnorm_backward(m->pool, b->middle, b->norm2, b->inverse_rms2, m->d_normed, m->d_stream, b->d_norm2,
+                     m->norm_scratch, T, D);
+    charge(m, PART_EXPERTS, start);
+}
+
+/* From the gradient of `middle` to that of `input`, in d_stream. */
+static void attention_block_backward(struct model *m, struct block *b, const struct batch *batch)
+{
+    int T = batch->n_tokens, D = m->config.width;
+    struct gemm projection[] = {gemm_input_gradient(m->d_stream, b->projection, m->d_normed, T, D, D, 0.0F),
+                                gemm_weight_gradient(m->d_stream, b->attended, b->d_projection, T, D, D)};
+    struct gemm qkv[] = {gemm_input_gradient(m->d_wide, b->qkv, m->d_normed, T, D, 3 * D, 0.0F),
+                         gemm_weight_gradient(m->d_wide, b->normed1, b->d_qkv, T, D, 3 * D)};
+    struct attention a = attention_of(m, b, batch);
+
+    gemm_batch(m->pool, projection, 2);
+    a.d_output = m->d_normed;
+    a.d_qkv = m->d_wide;
+    attention_backward(m->pool, &a);
+    rope_apply(m->pool, m->d_wide, batch->position, m->rope, T, D, m->config.n_heads, -1.0F);
+    gemm_batch(m->pool, qkv, 2);
+    rmsnorm_backward(m->pool, b->input, b->norm1, b->inverse_rms1, m->d_normed, m->d_stream, b->d_norm1,
+                     m->norm_scratch, T, D);
+}
+
+static void embed_backward(struct model *m, const struct batch *b)
+{
+    int D = m->config.width;
+
+    for (int t = 0; t < b->n_tokens; t++)
+        add_scaled(m->d_embedding + (size_t)b->input[t] * D, m->d_stream + (size_t)t * D, 1.0F, D);
+}
+
+static void backward(struct model *m, const struct batch *b, double *start)
+{
+    int T = b->n_tokens, D = m->config.width;
+
+    memset(m->d_stream, 0, sizeof(float) * (size_t)T * (size_t)D);
+    rmsnorm_backward(m->pool, m->output, m->norm, m->inverse_rms, m->d_normed, m->d_stream, m->d_norm,
+                     m->norm_scratch, T, D);
+    charge(m, PART_OUTPUT, start);
+    for (int l = m->config.n_layers - 1; l >= 0; l--) {
+        expert_block_backward(m, &m->blocks[l], T, start);
+        attention_block_backward(m, &m->blocks[l], b);
+        charge(m, PART_ATTENTION, start);
+    }
+    embed_backward(m, b);
+    charge(m, PART_EMBEDDING, start);
+}
+
+struct losses model_forward(struct model *m, const struct batch *b, bool train, float gradient_scale,
+                            const struct loss_weights *weights, struct random *noise)
+{
+    struct losses losses = {0};
+    int routed = 0;
+    double start = clock_seconds();
+
+    attention_layout(b->start, b->n_sequences, m->config.n_heads, m->score_start);
+    embed(m, b, m->blocks[0].input);
+    charge(m, PART_EMBEDDING, &start);
+    for (int l = 0; l < m->config.n_layers; l++) {
+        struct block *block = &m->blocks[l];
+        attention_block(m, block, b);
+        charge(m, PART_ATTENTION, &start);
+        expert_block(m, block, b->n_tokens, l + 1 < m->config.n_layers ? m->blocks[l + 1].input : m->output,
+                     noise, &start);
+        if (!block->config->router->routes)
+            continue;
+        losses.balance += balance_loss(&block->routing, train ? weights->balance * gradient_scale : 0.0F);
+        losses.z += z_loss(&block->routing, train ? weights->z * gradient_scale : 0.0F);
+        charge(m, PART_ROUTER, &start);
+        routed++;
+    }
+    losses.lm = output_loss(m, b, train, gradient_scale / (float)b->n_tokens);
+    charge(m, PART_OUTPUT, &start);
+    if (train)
+        backward(m, b, &start);
+    if (routed > 0) {
+        losses.balance /= routed;
+        losses.z /= routed;
+    }
+    return losses;
+}

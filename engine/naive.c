@@ -1,0 +1,254 @@
+#include "engine/naive.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+void naive_linear(const double *x, const double *w, double *y, int T, int in, int out)
+{
+    for (int t = 0; t < T; t++) {
+        for (int o = 0; o < out; o++) {
+            double sum = 0.0;
+            for (int i = 0; i < in; i++)
+                sum += x[(size_t)t * in + i] * w[(size_t)o * in + i];
+            y[(size_t)t * out + o] = sum;
+        }
+    }
+}
+
+void naive_rmsnorm(const double *x, const double *gain, double *y, int T, int D)
+{
+    for (int t = 0; t < T; t++) {
+        double sum = 0.0;
+        for (int i = 0; i < D; i++)
+            sum += x[(size_t)t * D + i] * x[(size_t)t * D + i];
+        for (int i = 0; i < D; i++)
+            y[(size_t)t * D + i] = x[(size_t)t * D + i] / sqrt(sum / D + 1e-5) * gain[i];
+    }
+}
+
+void naive_rope(double *qkv, const int32_t *position, int T, int D, int n_heads)
+{
+    int width = D / n_heads, half = width / 2;
+
+    for (int t = 0; t < T; t++) {
+        for (int h = 0; h < 2 * n_heads; h++) {
+            double *x = qkv + (size_t)t * 3 * D + (size_t)h * width;
+            for (int i = 0; i < half; i++) {
+                double angle = position[t] * pow(10000.0, -2.0 * i / width);
+                double a = x[i], b = x[half + i];
+                x[i] = a * cos(angle) - b * sin(angle);
+                x[half + i] = a * sin(angle) + b * cos(angle);
+            }
+        }
+    }
+}
+
+void naive_softmax(const double *logits, double *p, int n)
+{
+    double maximum = logits[0], sum = 0.0;
+
+    for (int i = 1; i < n; i++)
+        maximum = fmax(maximum, logits[i]);
+    for (int i = 0; i < n; i++)
+        sum += p[i] = exp(logits[i] - maximum);
+    for (int i = 0; i < n; i++)
+        p[i] /= sum;
+}
+
+static void *get(size_t n, size_t size)
+{
+    void *p = calloc(n ? n : 1, size);
+
+    if (!p)
+        abort();
+    return p;
+}
+
+void naive_attention(const double *qkv, const int32_t *start, int n_sequences, int D, int n_heads,
+                     double *output)
+{
+    int width = D / n_heads;
+    double *p = get((size_t)start[n_sequences] + 1, sizeof *p);
+
+    for (int s = 0; s < n_sequences; s++) {
+        for (int h = 0; h < n_heads; h++) {
+            for (int i = start[s]; i < start[s + 1]; i++) {
+                const double *q = qkv + (size_t)i * 3 * D + (size_t)h * width;
+                int keys = i - start[s] + 1;
+                for (int j = 0; j < keys; j++) {
+                    const double *k = qkv + (size_t)(start[s] + j) * 3 * D + D + (size_t)h * width;
+                    p[j] = 0.0;
+                    for (int c = 0; c < width; c++)
+                        p[j] += q[c] * k[c] / sqrt(width);
+                }
+                naive_softmax(p, p, keys);
+                for (int c = 0; c < width; c++) {
+                    double sum = 0.0;
+                    for (int j = 0; j < keys; j++)
+                        sum += p[j] * qkv[(size_t)(start[s] + j) * 3 * D + 2 * D + (size_t)h * width + c];
+                    output[(size_t)i * D + (size_t)h * width + c] = sum;
+                }
+            }
+        }
+    }
+    free(p);
+}
+
+void naive_expert(const double *x, const double *in, const double *out, double *y, int D, int F)
+{
+    double *h = get(2 * (size_t)F, sizeof *h), *a = get((size_t)F, sizeof *a);
+
+    naive_linear(x, in, h, 1, D, 2 * F);
+    for (int i = 0; i < F; i++)
+        a[i] = h[i] / (1.0 + exp(-h[i])) * h[F + i];
+    naive_linear(a, out, y, 1, F, D);
+    free(h);
+    free(a);
+}
+
+double naive_cross_entropy(const double *logits, int target, int V)
+{
+    double maximum = logits[0], sum = 0.0;
+
+    for (int i = 1; i < V; i++)
+        maximum = fmax(maximum, logits[i]);
+    for (int i = 0; i < V; i++)
+        sum += exp(logits[i] - maximum);
+    return maximum + log(sum) - logits[target];
+}
+
+void naive_topk(const double *p, int N, int k, bool renormalize, const int32_t *fixed, int32_t *expert,
+                double *weight)
+{
+    double sum = 0.0;
+
+    for (int s = 0; s < k; s++) {
+        expert[s] = fixed ? fixed[s] : -1;
+        for (int i = 0; !fixed && i < N; i++) {
+            bool taken = false;
+            for (int before = 0; before < s; before++)
+                taken = taken || expert[before] == i;
+            if (!taken && (expert[s] < 0 || p[i] > p[expert[s]]))
+                expert[s] = i;
+        }
+        weight[s] = p[expert[s]];
+        sum += weight[s];
+    }
+    for (int s = 0; s < k && renormalize; s++)
+        weight[s] /= sum;
+}
+
+/* ---- the model ---- */
+
+static const double *value_of(const struct model *m, const double *values, const float *pointer)
+{
+    return values + (pointer - m->weights);
+}
+
+static void add(double *y, const double *x, double scale, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        y[i] += scale * x[i];
+}
+
+/* One token through its experts; adds the router's losses for this token to the sums. */
+static void naive_token(const struct model *m, const double *values, const struct block *b, int t,
+                        const double *x, double *y, double *mean_p, double *z)
+{
+    const struct routing *r = &b->routing;
+    int D = m->config.width, F = b->experts.F, N = b->experts.n_experts;
+    int first = r->offset[t], k = r->offset[t + 1] - first;
+    double *logits = get((size_t)N, sizeof *logits), *p = get((size_t)N, sizeof *p),
+           *out = get((size_t)D, sizeof *out);
+    double *weight = get((size_t)k, sizeof *weight), sum = 0.0;
+    int32_t *expert = get((size_t)k, sizeof *expert);
+    const double *in_weights = value_of(m, values, b->experts.in),
+                 *out_weights = value_of(m, values, b->experts.out);
+
+    naive_linear(x, value_of(m, values, b->router.weight), logits, 1, D, N);
+    naive_softmax(logits, p, N);
+    naive_topk(p, N, k, b->config->routing.renormalize, r->expert + first, expert, weight);
+    for (int s = 0; s < k; s++) {
+        size_t e = (size_t)expert[s];
+        if (r->dropped[first + s])
+            continue;
+        naive_expert(x, in_weights + e * 2 * (size_t)F * (size_t)D, out_weights + e * (size_t)D * (size_t)F,
+                     out, D, F);
+        add(y, out, weight[s], (size_t)D);
+    }
+    for (int i = 0; i < N; i++) {
+        mean_p[i] += p[i] / r->n_tokens;
+        sum += exp(logits[i]);
+    }
+    *z += log(sum) * log(sum) / r->n_tokens;
+    free(logits);
+    free(p);
+    free(out);
+    free(weight);
+    free(expert);
+}
+
+/* x (T, D) in place through one block; returns its auxiliary losses, weighted. */
+static double naive_block(const struct model *m, const double *values, const struct block *b,
+                          const struct batch *batch, const struct loss_weights *weights, double *x)
+{
+    int T = batch->n_tokens, D = m->config.width, N = b->experts.n_experts;
+    size_t size = (size_t)T * (size_t)D;
+    double *normed = get(size, sizeof *normed), *qkv = get(3 * size, sizeof *qkv),
+           *attended = get(size, sizeof *x);
+    double *y = get(size, sizeof *y), *mean_p = get((size_t)N, sizeof *mean_p), z = 0.0, balance = 0.0;
+    bool routes = b->config->router->routes;
+
+    naive_rmsnorm(x, value_of(m, values, b->norm1), normed, T, D);
+    naive_linear(normed, value_of(m, values, b->qkv), qkv, T, D, 3 * D);
+    naive_rope(qkv, batch->position, T, D, m->config.n_heads);
+    naive_attention(qkv, batch->start, batch->n_sequences, D, m->config.n_heads, attended);
+    naive_linear(attended, value_of(m, values, b->projection), y, T, D, D);
+    add(x, y, 1.0, size);
+    naive_rmsnorm(x, value_of(m, values, b->norm2), normed, T, D);
+    memset(y, 0, size * sizeof *y);
+    for (int t = 0; t < T; t++) {
+        double *row = y + (size_t)t * D;
+        if (routes)
+            naive_token(m, values, b, t, normed + (size_t)t * D, row, mean_p, &z);
+        else
+            naive_expert(normed + (size_t)t * D, value_of(m, values, b->experts.in),
+                         value_of(m, values, b->experts.out), row, D, b->experts.F);
+    }
+    add(x, y, 1.0, size);
+    for (int i = 0; routes && i < N; i++)
+        balance += N * mean_p[i] * (double)b->routing.requested[i] / routing_decisions(&b->routing);
+    free(normed);
+    free(qkv);
+    free(attended);
+    free(y);
+    free(mean_p);
+    return weights->balance * balance + weights->z * z;
+}
+
+double naive_model_loss(const struct model *m, const double *values, const struct batch *b,
+                        const struct loss_weights *weights, double *token_loss)
+{
+    int T = b->n_tokens, D = m->config.width, V = m->config.vocabulary;
+    const double *embedding = value_of(m, values, m->embedding);
+    double *x = get((size_t)T * (size_t)D, sizeof *x), *normed = get((size_t)T * (size_t)D, sizeof *normed);
+    double *logits = get((size_t)V, sizeof *logits), loss = 0.0;
+
+    for (int t = 0; t < T; t++)
+        memcpy(x + (size_t)t * D, embedding + (size_t)b->input[t] * D, sizeof *x * (size_t)D);
+    for (int l = 0; l < m->config.n_layers; l++)
+        loss += naive_block(m, values, &m->blocks[l], b, weights, x);
+    naive_rmsnorm(x, value_of(m, values, m->norm), normed, T, D);
+    for (int t = 0; t < T; t++) {
+        naive_linear(normed + (size_t)t * D, embedding, logits, 1, D, V);
+        double one = naive_cross_entropy(logits, b->target[t], V);
+        loss += one / T;
+        if (token_loss)
+            token_loss[t] = one;
+    }
+    free(x);
+    free(normed);
+    free(logits);
+    return loss;
+}

@@ -1,0 +1,33 @@
+/* The oracle: the whole model, one loop a formula, in double. Slow and obviously right; the tests hold every
+ * fast kernel and, by finite differences, every gradient against it. Letters as in engine/model.h. */
+#ifndef ENGINE_NAIVE_H
+#define ENGINE_NAIVE_H
+#include "engine/model.h"
+
+/* y (T, out) = x (T, in) * w (out, in) transposed. */
+void naive_linear(const double *x, const double *w, double *y, int T, int in, int out);
+void naive_rmsnorm(const double *x, const double *gain, double *y, int T, int D);
+/* Rotates queries and keys of qkv (T, 3 D) by their positions, in place. */
+void naive_rope(double *qkv, const int32_t *position, int T, int D, int n_heads);
+/* output (T, D) from qkv (T, 3 D), within the sequences that start marks. */
+void naive_attention(const double *qkv, const int32_t *start, int n_sequences, int D, int n_heads,
+                     double *output);
+/* y (D) = out * (silu(x gate') * (x up')) for one token. in: (2 F, D), out: (D, F). */
+void naive_expert(const double *x, const double *in, const double *out, double *y, int D, int F);
+void naive_softmax(const double *logits, double *p, int n);
+double naive_cross_entropy(const double *logits, int target, int V);
+
+/* One block's routing of one token: which experts, with which weights, given probabilities p (N). `fixed`
+ * (k) holds the experts to use whatever p says, so that finite differences do not cross a change of mind;
+ * NULL: the k likeliest. */
+void naive_topk(const double *p, int N, int k, bool renormalize, const int32_t *fixed, int32_t *expert,
+                double *weight);
+
+/* Loss of the batch from weights laid out as m->parameters say: lm + weights.balance * sum of balance losses
+ * + weights.z * sum of z losses. Routing is held to what m->blocks[].routing chose in the last model_forward
+ * of the same batch, dropped decisions included. token_loss: (T) or NULL. Aborts when memory is short: it
+ * serves tests. */
+double naive_model_loss(const struct model *m, const double *values, const struct batch *b,
+                        const struct loss_weights *weights, double *token_loss);
+
+#endif

@@ -1,0 +1,289 @@
+/* Every gradient of the model against central finite differences of the oracle in double, and every forward
+ * value against the oracle itself. Differences are taken in random directions within one parameter tensor at
+ * a time, so that an error in any entry shows; the step is small because the oracle is double. */
+#include <float.h>
+#include <math.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "engine/blas.h"
+#include "engine/model.h"
+#include "engine/naive.h"
+
+enum { T = 90, V = 50, WIDTH = 24, CONTEXT = 80 };
+
+static struct block_config moe(int n_experts, int k, bool renormalize, float capacity)
+{
+    return (struct block_config){
+        .router = router_find("topk"),
+        .routing = {.n_experts = n_experts, .k = k, .renormalize = renormalize, .capacity = capacity},
+        .hidden = 12};
+}
+
+static struct model_config config_of(struct block_config first, struct block_config second)
+{
+    return (struct model_config){.n_layers = 2,
+                                 .width = WIDTH,
+                                 .n_heads = 3,
+                                 .context = CONTEXT,
+                                 .vocabulary = V,
+                                 .blocks = {first, second}};
+}
+
+/* Three sequences of 70, 1 and 19 tokens: longer than a block of queries, the shortest possible, and shorter.
+ */
+static struct batch make_batch(void)
+{
+    static const int lengths[] = {70, 1, 19};
+    struct batch b = {.n_tokens = T, .n_sequences = 3};
+    struct random r;
+    int t = 0;
+
+    random_seed(&r, 5, 0);
+    b.input = malloc(sizeof(int32_t) * T);
+    b.target = malloc(sizeof(int32_t) * T);
+    b.position = malloc(sizeof(int32_t) * T);
+    b.start = calloc(4, sizeof(int32_t));
+    for (int s = 0; s < 3; s++) {
+        b.start[s + 1] = b.start[s] + lengths[s];
+        for (int i = 0; i < lengths[s]; i++, t++) {
+            b.input[t] = (int32_t)random_below(&r, V);
+            b.target[t] = (int32_t)random_below(&r, V);
+            b.position[t] = i;
+        }
+    }
+    return b;
+}
+
+static void free_batch(struct batch *b)
+{
+    free(b->input);
+    free(b->target);
+    free(b->position);
+    free(b->start);
+}
+
+struct fixture {
+    struct pool *pool;
+    struct model model;
+    struct batch batch;
+    double *values;
+};
+
+static void fixture_open(struct fixture *f, struct model_config config, uint64_t seed)
+{
+    struct error err = {0};
+    struct random r;
+
+    blas_start();
+    assert_int_equal(pool_open(&f->pool, 2, &err), 0);
+    if (model_init(&f->model, &config, T, f->pool, &err))
+        fail_msg("%s", err.text);
+    model_seed(&f->model, seed);
+    /* Larger weights than the initial ones, so that no path's gradient is hidden by smallness. */
+    random_seed(&r, seed, 1);
+    for (size_t i = 0; i < f->model.n_weights; i++)
+        f->model.weights[i] = f->model.weights[i] * 3.0F + 0.05F * (float)random_normal(&r);
+    f->batch = make_batch();
+    f->values = malloc(f->model.n_weights * sizeof(double));
+    for (size_t i = 0; i < f->model.n_weights; i++)
+        f->values[i] = f->model.weights[i];
+}
+
+static void fixture_close(struct fixture *f)
+{
+    free(f->values);
+    free_batch(&f->batch);
+    model_release(&f->model);
+    pool_close(f->pool);
+}
+
+/* Relative error of the directional derivative along a random +-1 direction within parameter p. */
+static double directional_error(struct fixture *f, const struct parameter *p,
+                                const struct loss_weights *weights, struct random *r)
+{
+    const double step = 1e-7;
+    double analytic = 0.0, norm = 0.0, up, down;
+    double *saved = malloc(p->count * sizeof *saved), *direction = malloc(p->count * sizeof *direction);
+
+    memcpy(saved, f->values + p->offset, p->count * sizeof *saved);
+    for (size_t i = 0; i < p->count; i++) {
+        double g = f->model.gradients[p->offset + i];
+        direction[i] = random_below(r, 2) ? 1.0 : -1.0;
+        analytic += g * direction[i];
+        norm += g * g;
+    }
+    for (size_t i = 0; i < p->count; i++)
+        f->values[p->offset + i] = saved[i] + step * direction[i];
+    up = naive_model_loss(&f->model, f->values, &f->batch, weights, NULL);
+    for (size_t i = 0; i < p->count; i++)
+        f->values[p->offset + i] = saved[i] - step * direction[i];
+    down = naive_model_loss(&f->model, f->values, &f->batch, weights, NULL);
+    memcpy(f->values + p->offset, saved, p->count * sizeof *saved);
+    free(saved);
+    free(direction);
+    /* |direction . gradient| is about the norm; by chance it may be near 0, so errors are against the norm.
+     */
+    return fabs(analytic - (up - down) / (2.0 * step)) / (sqrt(norm) + 1e-12);
+}
+
+static void check_gradients(const char *what, struct model_config config, struct loss_weights weights)
+{
+    struct fixture f;
+    struct random r;
+    double worst = 0.0;
+    const char *worst_name = "";
+
+    fixture_open(&f, config, 11);
+    random_seed(&r, 3, 0);
+    model_forward(&f.model, &f.batch, true, 1.0F, &weights, NULL);
+    for (int i = 0; i < f.model.n_parameters; i++) {
+        for (int repeat = 0; repeat < 3; repeat++) {
+            double e = directional_error(&f, &f.model.parameters[i], &weights, &r);
+            if (e > worst) {
+                worst = e;
+                worst_name = f.model.parameters[i].name;
+            }
+        }
+    }
+    print_message("           %-34s largest relative error %.1e (%s)\n", what, worst, worst_name);
+    assert_true(worst < 2e-5);
+    fixture_close(&f);
+}
+
+static const struct block_config dense = {.hidden = 20};
+
+static struct block_config dense_block(void)
+{
+    struct block_config b = dense;
+
+    b.router = router_find("dense");
+    return b;
+}
+
+static void test_dense(void **state)
+{
+    (void)state;
+    check_gradients("dense", config_of(dense_block(), dense_block()), (struct loss_weights){0});
+}
+
+static void test_topk(void **state)
+{
+    (void)state;
+    check_gradients("top-1", config_of(moe(6, 1, false, 0), moe(6, 1, false, 0)), (struct loss_weights){0});
+    check_gradients("top-2", config_of(moe(6, 2, false, 0), dense_block()), (struct loss_weights){0});
+    check_gradients("top-2 renormalised", config_of(moe(6, 2, true, 0), moe(5, 3, true, 0)),
+                    (struct loss_weights){0});
+    check_gradients("all experts renormalised", config_of(moe(4, 4, true, 0), moe(4, 4, true, 0)),
+                    (struct loss_weights){0});
+}
+
+static void test_capacity(void **state)
+{
+    (void)state;
+    check_gradients("top-2 with capacity 0.8", config_of(moe(6, 2, true, 0.8F), moe(6, 2, false, 0.8F)),
+                    (struct loss_weights){0});
+}
+
+static void test_auxiliary_losses(void **state)
+{
+    (void)state;
+    check_gradients("balance loss", config_of(moe(6, 2, true, 0), moe(6, 2, false, 0)),
+                    (struct loss_weights){.balance = 0.7F});
+    check_gradients("z-loss", config_of(moe(6, 2, true, 0), moe(6, 2, false, 0)),
+                    (struct loss_weights){.z = 0.3F});
+    check_gradients("both, with capacity", config_of(moe(6, 2, true, 1.0F), moe(6, 1, false, 1.0F)),
+                    (struct loss_weights){.balance = 0.7F, .z = 0.3F});
+}
+
+static void test_forward_against_oracle(void **state)
+{
+    struct fixture f;
+    struct loss_weights weights = {.balance = 0.5F, .z = 0.25F};
+    double token_loss[T], worst = 0.0;
+
+    (void)state;
+    fixture_open(&f, config_of(moe(6, 2, true, 1.1F), moe(6, 1, false, 0)), 7);
+    struct losses fast = model_forward(&f.model, &f.batch, false, 1.0F, &weights, NULL);
+    double slow = naive_model_loss(&f.model, f.values, &f.batch, &weights, token_loss);
+    /* naive_model_loss sums over blocks what struct losses averages: two blocks here */
+    assert_true(fabs(fast.lm + 0.5 * 2 * fast.balance + 0.25 * 2 * fast.z - slow) < 1e-4 * slow);
+    for (int t = 0; t < T; t++)
+        worst = fmax(worst, fabs(f.model.token_loss[t] - token_loss[t]));
+    print_message("           largest error of a token's loss %.1e nat\n", worst);
+    assert_true(worst < 1e-3);
+    fixture_close(&f);
+}
+
+/* Training and evaluation take different paths through the output layer; they must agree, and evaluating must
+ * leave no gradient behind. */
+static void test_evaluation_leaves_no_gradient(void **state)
+{
+    struct fixture f;
+    struct loss_weights weights = {.balance = 0.5F};
+    float eval[T];
+
+    (void)state;
+    fixture_open(&f, config_of(moe(6, 2, true, 0), dense_block()), 7);
+    model_forward(&f.model, &f.batch, false, 1.0F, &weights, NULL);
+    for (size_t i = 0; i < f.model.n_weights; i++)
+        assert_true(f.model.gradients[i] == 0.0F);
+    memcpy(eval, f.model.token_loss, sizeof eval);
+    model_forward(&f.model, &f.batch, true, 1.0F, &weights, NULL);
+    for (int t = 0; t < T; t++)
+        assert_true(fabsf(eval[t] - f.model.token_loss[t]) < 1e-5F);
+    fixture_close(&f);
+}
+
+/* Tiles do not depend on the threads: one, two or three give the same bytes. */
+static void test_threads_change_nothing(void **state)
+{
+    float *first = NULL;
+
+    (void)state;
+    for (int threads = 1; threads <= 3; threads++) {
+        struct fixture f;
+        struct loss_weights weights = {.balance = 0.5F, .z = 0.1F};
+        fixture_open(&f, config_of(moe(6, 2, true, 0), dense_block()), 7);
+        pool_close(f.pool);
+        struct error err;
+        struct model_config config = f.model.config;
+        size_t n = f.model.n_weights;
+        float *weights_copy = malloc(n * sizeof(float));
+        memcpy(weights_copy, f.model.weights, n * sizeof(float));
+        model_release(&f.model);
+        assert_int_equal(pool_open(&f.pool, threads, &err), 0);
+        assert_int_equal(model_init(&f.model, &config, T, f.pool, &err), 0);
+        memcpy(f.model.weights, weights_copy, n * sizeof(float));
+        free(weights_copy);
+        model_forward(&f.model, &f.batch, true, 1.0F, &weights, NULL);
+        if (!first) {
+            first = malloc(n * sizeof(float));
+            memcpy(first, f.model.gradients, n * sizeof(float));
+        }
+        assert_memory_equal(first, f.model.gradients, n * sizeof(float));
+        fixture_close(&f);
+    }
+    free(first);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_dense),
+        cmocka_unit_test(test_topk),
+        cmocka_unit_test(test_capacity),
+        cmocka_unit_test(test_auxiliary_losses),
+        cmocka_unit_test(test_forward_against_oracle),
+        cmocka_unit_test(test_evaluation_leaves_no_gradient),
+        cmocka_unit_test(test_threads_change_nothing),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
