@@ -16,8 +16,8 @@ static uint64_t splitmix(uint64_t *state)
 void random_seed(struct random *r, uint64_t seed, uint64_t stream)
 {
     /* Only the seed is mixed before the two are joined: (1, 2) and (2, 1) must not be one sequence. */
-    uint64_t state = seed;
-    state = splitmix(&state) ^ stream;
+    uint64_t mixed = seed;
+    uint64_t state = splitmix(&mixed) ^ stream;
     for (int i = 0; i < 4; i++)
         r->s[i] = splitmix(&state);
 }
