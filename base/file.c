@@ -137,23 +137,21 @@ static int open_in_place(struct output *o, struct error *err)
 
 int output_open(struct output *o, const char *path, struct error *err)
 {
-    *o = (struct output){.stream = stdout};
-    if (!path)
+    *o = (struct output){0};
+    if (!path) {
+        o->stream = stdout;
         return 0;
+    }
     struct stat info;
-    bool exists = stat(path, &info) == 0;
-    /* Through a symbolic link to the file itself: the link stays a link. */
-    o->stream = NULL;
-    o->path = exists ? realpath(path, NULL) : strdup(path);
+    bool exists = stat(path, &info) == 0, regular = exists && S_ISREG(info.st_mode);
+    if (exists && S_ISDIR(info.st_mode))
+        errno = EISDIR;
+    else if (*path) /* without a name even its temporary neighbour would have one */
+        /* Through a symbolic link to the file itself, so that the link stays a link. */
+        o->path = regular ? realpath(path, NULL) : strdup(path);
     if (!o->path)
         return output_failed(err, "write", path);
-    if (exists && S_ISDIR(info.st_mode)) {
-        errno = EISDIR;
-        output_failed(err, "write", path);
-        output_discard(o);
-        return -1;
-    }
-    return exists && !S_ISREG(info.st_mode) ? open_in_place(o, err) : open_beside(o, err);
+    return exists && !regular ? open_in_place(o, err) : open_beside(o, err);
 }
 
 /* Down to the disk: after a rename without it, a power cut can leave an empty file under the final name. */
