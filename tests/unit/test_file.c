@@ -270,6 +270,20 @@ static void test_disk_full(void **state)
     assert_null(o.stream);
 }
 
+/* A write that failed before the commit is not forgotten, though nothing is pending any more. */
+static void test_earlier_failure(void **state)
+{
+    (void)state;
+    struct output o;
+    struct error err;
+    assert_int_equal(output_open(&o, "/dev/full", &err), 0);
+    assert_int_equal(setvbuf(o.stream, NULL, _IONBF, 0), 0);
+    fputs("too much", o.stream);
+    assert_int_equal(output_commit(&o, &err), -1);
+    assert_int_equal(err.status, STATUS_MACHINE);
+    assert_string_equal(err.text, "cannot write '/dev/full': input/output error");
+}
+
 /* The target turns into a folder meanwhile: the rename fails, and the unfinished file goes. */
 static void test_failed_rename(void **state)
 {
@@ -383,6 +397,7 @@ int main(void)
         IN_FOLDER(test_unwritable),
         IN_FOLDER(test_folder_without_permission),
         cmocka_unit_test(test_disk_full),
+        cmocka_unit_test(test_earlier_failure),
         IN_FOLDER(test_failed_rename),
         cmocka_unit_test(test_stdout),
         IN_FOLDER(test_make_folder),

@@ -347,6 +347,7 @@ static void test_nearest_name(void **state)
         {"collapsee", "collapse"},
         {"cOLLAPSE", "collapse"},
         {"tarin", "train"}, /* swapped: one slip, not two */
+        {"qsl", "sql"},
         {"run", "runs"},
         {"spec", "specialization"}, /* a beginning */
         {"specialisation", "specialization"},
