@@ -25,7 +25,7 @@ binaries := $(foreach p,$(wildcard $(programs)),bin/$(call program_name,$(p)))
 library := $(filter-out $(programs),$(wildcard base/*.c metrics/*.c sql/*.c engine/*.c analysis/shared/*.c))
 library_objects := $(library:%.c=$(out)/%.o) $(out)/sql/embedded.o
 tests := $(patsubst tests/%.c,$(out)/tests/%,$(wildcard tests/*/test_*.c))
-test_support := $(patsubst %.c,$(out)/%.o,$(wildcard tests/*.c))
+test_support := $(patsubst %.c,$(out)/%.o,$(wildcard tests/*.c)) # an archive: a test links what it uses
 
 ifeq ($(VARIANT),release)
 bindir := bin
@@ -67,7 +67,10 @@ $(bindir)/$(call program_name,$(1)): $(out)/$(1:.c=.o) $(out)/libmoescope.a
 endef
 $(foreach p,$(wildcard $(programs)),$(eval $(call program_rule,$(p))))
 
-$(out)/tests/%: $(out)/tests/%.o $(test_support) $(out)/libmoescope.a
+$(out)/libtests.a: $(test_support)
+	rm -f $@ && ar rcs $@ $^
+
+$(out)/tests/%: $(out)/tests/%.o $(out)/libtests.a $(out)/libmoescope.a
 	$(CC) $(LDFLAGS) $^ $(LDLIBS) -lcmocka -o $@
 
 .PRECIOUS: $(out)/%.o
