@@ -18,10 +18,10 @@
 /* ---- one contingency table ---- */
 
 /* Plug-in mutual information of a table of counts, I = sum p_rc ln(p_rc / (p_r p_c)); 0 when it is empty.
- * table: (n_rows, n_columns), row-major, each >= 0. Cover and Thomas 2006, eq. 2.28. Allocates nothing. */
+ * table: (n_rows, n_columns), row-major, each >= 0. Cover and Thomas 2006, section 2.3. Allocates nothing. */
 double mutual_information(const double *table, int n_rows, int n_columns);
 /* I - (cells - rows - columns + 1) / 2T, where only cells, rows and columns that are not empty count: the
- * Miller-Madow correction of the three entropies (Miller 1955; Paninski 2003, section 4). May be negative;
+ * Miller-Madow correction of the three entropies (Miller 1955; Paninski 2003). May be negative;
  * leave it so, or averages are biased again. Assumes independent tokens. */
 double mutual_information_miller_madow(const double *table, int n_rows, int n_columns);
 
@@ -39,22 +39,28 @@ enum information_estimator { INFORMATION_PLUG_IN, INFORMATION_MILLER_MADOW, INFO
 
 struct information_options {
     enum information_estimator estimator;
-    int n_folds; /* cross-fitting: 2 or more; folds hold whole documents, each label dealt evenly over them */
-    double smoothing; /* cross-fitting: a label's shares count this many tokens of the pooled shares, q(e | l)
-                         = (n_le + smoothing q(e)) / (n_l + smoothing), and the pooled shares this many tokens
-                         of the uniform: every share is > 0. A label that is seen in the held-out fold only
-                         therefore contributes 0, not infinity */
+    int n_folds;      /* cross-fitting: 2 or more; a fold holds whole documents, each label is dealt evenly */
+    double smoothing; /* cross-fitting: > 0, in tokens, see document_information */
 };
 /* Cross-fitted, 5 folds, smoothing of one token per expert. */
 struct information_options information_defaults(int n_experts);
 
-/* I(expert; label) in nats. count: (n_documents, n_experts), row-major. Cross-fitted: the mean over held-out
- * decisions of ln q(e | label) / q(e), which estimates from below and may be negative: then the label
- * predicts nothing. `by_document` (n_documents) may be NULL; otherwise it gets each document's sum of these
- * logarithms (0 where it took no part; for the other estimators the fitted table is judged on itself and
- * Miller-Madow's correction is not in it), so that by_document / row sums goes to bootstrap_ratio for an
- * interval. `r` deals the folds; the other estimators leave it alone (it may be NULL). NaN when no document
- * takes part. Fails on memory, on a label out of range, and with STATUS_USAGE on bad options. */
+/* I(expert; label) in nats. count: (n_documents, n_experts), row-major.
+ *
+ * Cross-fitted: the mean over the decisions of held-out documents of
+ *
+ *   ln [ (n_le + s q_e) / (n_l n_e / n + s q_e) ],    q_e = (n_e + s / N) / (n + s)
+ *
+ * where n counts the decisions of the other folds' documents with this label and expert, s is the smoothing:
+ * the log ratio of q(e | label) to q(e), both drawn to the pooled shares alike, so that a label that only the
+ * held-out fold has contributes 0, as does everything when there is one label. It estimates from below and
+ * may be negative: then the label predicts nothing.
+ *
+ * `by_document` (n_documents) may be NULL; otherwise it gets each document's sum of these logarithms, 0 where
+ * it took no part (the other estimators judge the fitted table on itself, Miller-Madow's correction left
+ * out). With the documents' numbers of decisions it goes to bootstrap_ratio for an interval.
+ * `r` deals the folds; it may be NULL for the other estimators. NaN when no document takes part. Fails on
+ * memory, on a label out of range (STATUS_INPUT) and on bad options (STATUS_USAGE). */
 int document_information(const struct labelling *l, const double *count, int n_experts,
                          const struct information_options *o, struct random *r, double *nats,
                          double *by_document, struct error *err);
@@ -84,10 +90,13 @@ struct token_cell {
 int64_t token_cells_merge(struct token_cell *cells, int64_t n);
 
 /* I(expert; label | token id) = sum_v (T_v / T) I(expert; label | v): tells topic from vocabulary (a label
- * may seem to matter only because its words differ). cells: (n_cells), merged. Cross-fitted: held-out mean of
- * ln q(e | v, label) / q(e | v), shares of (v, label) falling back on those of v, these on the pooled, these
- * on the uniform, each with `smoothing` tokens. Plug-in is hopeless for rare ids (an id seen once in each of
- * two labels has I = ln 2); Miller-Madow little better. An id seen in one label only contributes 0. */
+ * may seem to matter only because its words differ). cells: (n_cells), merged, counts > 0.
+ *
+ * Cross-fitted: as above within each id v, with n_vle, n_vl, n_ve, n_v of the other folds and q_e replaced by
+ * q_ve = (n_ve + s q_e) / (n_v + s). An id that the other folds have in one label only, or not at all,
+ * contributes 0.
+ * Trap: the plug-in is hopeless for rare ids (an id seen once in each of two labels and sent to two experts
+ * has I = ln 2), Miller-Madow little better. Fails like document_information. */
 int token_information(const struct labelling *l, const struct token_cell *cells, int64_t n_cells,
                       int n_experts, const struct information_options *o, struct random *r, double *nats,
                       struct error *err);
