@@ -142,13 +142,16 @@ int output_open(struct output *o, const char *path, struct error *err)
         o->stream = stdout;
         return 0;
     }
-    struct stat info;
+    struct stat info, link;
     bool exists = stat(path, &info) == 0, regular = exists && S_ISREG(info.st_mode);
+    bool linked = regular && lstat(path, &link) == 0 && S_ISLNK(link.st_mode);
     if (exists && S_ISDIR(info.st_mode))
         errno = EISDIR;
     else if (*path) /* without a name even its temporary neighbour would have one */
         /* Through a symbolic link to the file itself, so that the link stays a link. */
-        o->path = regular ? realpath(path, NULL) : strdup(path);
+        o->path = linked ? realpath(path, NULL) : strdup(path);
+    else
+        errno = ENOENT;
     if (!o->path)
         return output_failed(err, "write", path);
     return exists && !regular ? open_in_place(o, err) : open_beside(o, err);
