@@ -15,7 +15,7 @@ flags_sanitize := -O1 -g -fsanitize=address,undefined -fno-omit-frame-pointer -f
 CFLAGS += -std=c11 -D_GNU_SOURCE -g $(warnings) $(flags_$(VARIANT)) -fopenmp-simd -ffp-contract=fast \
           -fno-math-errno -fno-trapping-math \
           -I. $(shell pkg-config --cflags $(packages) 2>/dev/null) $(if $(WERROR),-Werror)
-LDFLAGS += $(if $(filter sanitize,$(VARIANT)),-fsanitize=address,undefined)
+LDFLAGS += $(if $(filter sanitize,$(VARIANT)),$(filter -fsanitize=%,$(flags_sanitize)))
 LDLIBS := $(shell pkg-config --libs $(packages) 2>/dev/null) -lpthread -lm
 
 # Programs are single files; everything else in a folder is its library.
