@@ -2,6 +2,7 @@
 
 #include <cblas.h>
 #include <stdlib.h>
+#include <strings.h>
 
 #include "base/progress.h"
 
@@ -138,6 +139,24 @@ void blas_start(void)
 const char *blas_core_type(void)
 {
     return openblas_get_corename();
+}
+
+bool blas_pinned_below_machine(void)
+{
+#if defined(__x86_64__)
+    static const char *const wide[] = {"SkylakeX", "Cooperlake", "SapphireRapids"};
+    const char *core = openblas_get_corename();
+
+    if (!getenv("OPENBLAS_CORETYPE") || !__builtin_cpu_supports("avx512f"))
+        return false;
+    for (size_t i = 0; i < sizeof wide / sizeof *wide; i++) {
+        if (strcasecmp(core, wide[i]) == 0)
+            return false;
+    }
+    return true;
+#else
+    return false;
+#endif
 }
 
 double blas_measure_limit(struct pool *pool, int n, int repeats, struct error *err)

@@ -36,9 +36,10 @@ struct gemm gemm_weight_gradient(const float *dy, const float *x, float *dw, int
 
 /* Must be called once before any product; makes OpenBLAS single-threaded. */
 void blas_start(void);
-/* OpenBLAS's kernel in use ("Haswell"), and the one it would choose by itself were OPENBLAS_CORETYPE unset;
- * the latter is found by asking a fresh process and is "" when that cannot be had. */
+/* OpenBLAS's kernels in use: "Haswell", "SkylakeX", ... */
 const char *blas_core_type(void);
+/* Whether OPENBLAS_CORETYPE holds them below what this machine could do (AVX-512 there, unused). */
+bool blas_pinned_below_machine(void);
 /* The machine's limit: GFLOP/s of n x n x n products with every core at it, best of `repeats`. */
 double blas_measure_limit(struct pool *pool, int n, int repeats, struct error *err);
 

@@ -103,7 +103,7 @@ static void add_matrix(struct model *m, const char *name, const float **value, f
 static void add_block(struct model *m, int l)
 {
     const float base = 0.02F, residual = base / sqrtf(2.0F * (float)m->config.n_layers);
-    struct block *b = &m->blocks[l];
+    struct model_block *b = &m->blocks[l];
     int D = m->config.width, F = b->config->hidden, N = b->experts.n_experts;
     char name[48];
 #define NAME(suffix) (snprintf(name, sizeof name, "blocks.%d." suffix, l), name)
@@ -176,7 +176,7 @@ static void *claim(struct model *m, size_t floats)
 
 static int init_block(struct model *m, int l, struct error *err)
 {
-    struct block *b = &m->blocks[l];
+    struct model_block *b = &m->blocks[l];
     size_t T = (size_t)m->max_tokens, D = (size_t)m->config.width;
     bool routes = b->config->router->routes;
     int k = routes ? b->config->router->max_k(&b->config->routing) : 1;
@@ -268,7 +268,7 @@ int model_init(struct model *m, const struct model_config *config, int max_token
         return error_no_memory(err, "the model");
     }
     for (int l = 0; l < config->n_layers; l++) {
-        struct block *b = &m->blocks[l];
+        struct model_block *b = &m->blocks[l];
         b->config = &m->config.blocks[l];
         b->experts.n_experts = b->config->router->routes ? b->config->routing.n_experts : 1;
         b->experts.D = config->width;
@@ -321,7 +321,7 @@ static void embed(struct model *m, const struct batch *b, float *x)
         memcpy(x + (size_t)t * D, m->embedding + (size_t)b->input[t] * D, sizeof *x * (size_t)D);
 }
 
-static struct attention attention_of(struct model *m, struct block *b, const struct batch *batch)
+static struct attention attention_of(struct model *m, struct model_block *b, const struct batch *batch)
 {
     return (struct attention){.n_sequences = batch->n_sequences,
                               .D = m->config.width,
@@ -336,7 +336,7 @@ static struct attention attention_of(struct model *m, struct block *b, const str
 }
 
 /* middle = input + projection(attention(norm1(input))) */
-static void attention_block(struct model *m, struct block *b, const struct batch *batch)
+static void attention_block(struct model *m, struct model_block *b, const struct batch *batch)
 {
     int T = batch->n_tokens, D = m->config.width;
     struct gemm qkv = gemm_forward(b->normed1, b->qkv, b->attended_qkv, T, D, 3 * D, 0.0F);
@@ -352,7 +352,7 @@ static void attention_block(struct model *m, struct block *b, const struct batch
 }
 
 /* output = middle + experts(norm2(middle)) */
-static void expert_block(struct model *m, struct block *b, int T, float *output, struct random *noise,
+static void expert_block(struct model *m, struct model_block *b, int T, float *output, struct random *noise,
                          double *start)
 {
     int D = m->config.width;
@@ -425,7 +425,7 @@ static double output_loss(struct model *m, const struct batch *b, bool train, fl
 /* ---- backward ---- */
 
 /* d_stream arrives as the gradient of the block's output and leaves as that of `middle`. */
-static void expert_block_backward(struct model *m, struct block *b, int T, double *start)
+static void expert_block_backward(struct model *m, struct model_block *b, int T, double *start)
 {
     int D = m->config.width;
     size_t size = sizeof(float) * (size_t)T * (size_t)D;
@@ -447,7 +447,7 @@ static void expert_block_backward(struct model *m, struct block *b, int T, doubl
 }
 
 /* From the gradient of `middle` to that of `input`, in d_stream. */
-static void attention_block_backward(struct model *m, struct block *b, const struct batch *batch)
+static void attention_block_backward(struct model *m, struct model_block *b, const struct batch *batch)
 {
     int T = batch->n_tokens, D = m->config.width;
     struct gemm projection[] = {gemm_input_gradient(m->d_stream, b->projection, m->d_normed, T, D, D, 0.0F),
@@ -502,7 +502,7 @@ struct losses model_forward(struct model *m, const struct batch *b, bool train, 
     embed(m, b, m->blocks[0].input);
     charge(m, PART_EMBEDDING, &start);
     for (int l = 0; l < m->config.n_layers; l++) {
-        struct block *block = &m->blocks[l];
+        struct model_block *block = &m->blocks[l];
         attention_block(m, block, b);
         charge(m, PART_ATTENTION, &start);
         expert_block(m, block, b->n_tokens, l + 1 < m->config.n_layers ? m->blocks[l + 1].input : m->output,

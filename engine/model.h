@@ -43,7 +43,7 @@ struct parameter {
     float **gradient;
 };
 
-struct block {
+struct model_block {
     const struct block_config *config;
     const float *norm1, *qkv, *projection, *norm2; /* (D), (3 D, D), (D, D), (D) */
     float *d_norm1, *d_qkv, *d_projection, *d_norm2;
@@ -103,7 +103,7 @@ struct model {
     float *d_embedding;
     const float *norm; /* (D) */
     float *d_norm;
-    struct block *blocks;
+    struct model_block *blocks;
     int max_tokens, max_sequences;
     float *output;              /* (T, D) the residual stream after the last block */
     float *normed;              /* (T, D) */

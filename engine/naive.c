@@ -153,7 +153,7 @@ static void add(double *y, const double *x, double scale, size_t n)
 }
 
 /* One token through its experts; adds the router's losses for this token to the sums. */
-static void naive_token(const struct model *m, const double *values, const struct block *b, int t,
+static void naive_token(const struct model *m, const double *values, const struct model_block *b, int t,
                         const double *x, double *y, double *mean_p, double *z)
 {
     const struct routing *r = &b->routing;
@@ -190,7 +190,7 @@ static void naive_token(const struct model *m, const double *values, const struc
 }
 
 /* x (T, D) in place through one block; returns its auxiliary losses, weighted. */
-static double naive_block(const struct model *m, const double *values, const struct block *b,
+static double naive_block(const struct model *m, const double *values, const struct model_block *b,
                           const struct batch *batch, const struct loss_weights *weights, double *x)
 {
     int T = batch->n_tokens, D = m->config.width, N = b->experts.n_experts;

@@ -1,0 +1,328 @@
+#include "engine/config.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <ini.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/options.h"
+
+static const char *const kinds[] = {"transformer", "unigram", "bigram", NULL};
+static const char *const decisions[] = {"all", "probe", "none", NULL};
+static const char *const domain_loads[] = {"held_out", "all", NULL};
+
+#define NO_LIMIT 1e18
+
+const struct config_key config_keys[] = {
+    {"data.corpus", CONFIG_TEXT, "", 0, 0, NULL,
+     "the prepared corpus: the folder that `moescope corpus` wrote"},
+    {"model.kind", CONFIG_CHOICE, "transformer", 0, 0, kinds,
+     "transformer, or a count-based baseline: unigram, bigram (Kneser-Ney)"},
+    {"model.layers", CONFIG_INT, "4", 1, MAX_LAYERS, NULL, "blocks of attention and experts"},
+    {"model.width", CONFIG_INT, "256", 2, 65536, NULL,
+     "width of the residual stream; model.heads must divide it"},
+    {"model.heads", CONFIG_INT, "4", 1, 1024, NULL, "attention heads"},
+    {"model.context", CONFIG_INT, "256", 1, 65535, NULL, "longest sequence, in tokens"},
+    {"model.dense_hidden", CONFIG_INT, "0", 0, 1048576, NULL,
+     "hidden width of dense blocks; 0: router.k * router.hidden, the same active size as the experts"},
+    {"router.name", CONFIG_CHOICE, "topk", 0, 0, router_names, "who decides: dense (no experts) or topk"},
+    {"router.experts", CONFIG_INT_LIST, "16", 1, 65535, NULL,
+     "routed experts of each block; a list differs by block, its last number serving all that follow"},
+    {"router.k", CONFIG_INT_LIST, "2", 1, 65535, NULL, "experts a token; a list differs by block"},
+    {"router.hidden", CONFIG_INT_LIST, "512", 1, 1048576, NULL,
+     "hidden width of an expert; a list differs by block"},
+    {"router.renormalize", CONFIG_BOOL, "false", 0, 0, NULL,
+     "make the weights of a token's chosen experts sum to 1; needs k > 1"},
+    {"router.noise", CONFIG_REAL, "0", 0, 100, NULL,
+     "standard deviation of normal noise on the logits, in training"},
+    {"router.capacity", CONFIG_REAL, "0", 0, NO_LIMIT, NULL,
+     "an expert takes at most capacity * tokens * k / experts, the rest is dropped and counted; 0: no limit"},
+    {"loss.balance", CONFIG_REAL, "0.01", 0, NO_LIMIT, NULL,
+     "weight of the Switch balance loss (uniform = 1)"},
+    {"loss.z", CONFIG_REAL, "0.001", 0, NO_LIMIT, NULL, "weight of the router z-loss"},
+    {"train.steps", CONFIG_INT, "1000", 0, NO_LIMIT, NULL, "optimiser updates"},
+    {"train.tokens_per_step", CONFIG_INT, "4096", 1, 1e8, NULL,
+     "at most this many tokens an update; sequences are packed and never cut to fit"},
+    {"train.accumulation", CONFIG_INT, "1", 1, 10000, NULL,
+     "forward and backward passes an update; each takes tokens_per_step / accumulation tokens"},
+    {"train.learning_rate", CONFIG_REAL, "0.002", 0, 100, NULL, "highest learning rate"},
+    {"train.warmup", CONFIG_INT, "100", 0, NO_LIMIT, NULL,
+     "updates over which the learning rate rises from 0"},
+    {"train.final_rate", CONFIG_REAL, "0.1", 0, 1, NULL, "the cosine ends at this share of the highest rate"},
+    {"train.decay", CONFIG_REAL, "0.1", 0, 100, NULL, "AdamW's weight decay, on matrices but the embedding"},
+    {"train.beta1", CONFIG_REAL, "0.9", 0, 0.999999, NULL, "AdamW"},
+    {"train.beta2", CONFIG_REAL, "0.95", 0, 0.999999, NULL, "AdamW"},
+    {"train.clip", CONFIG_REAL, "1", 0, NO_LIMIT, NULL, "largest norm of the gradient; 0: no clipping"},
+    {"train.threads", CONFIG_INT, "0", 0, 1024, NULL,
+     "threads; 0: one per core. Results do not depend on it"},
+    {"train.checkpoint_every", CONFIG_INT, "200", 0, NO_LIMIT, NULL,
+     "updates between checkpoints; 0: only at the end and on interruption"},
+    {"valid.every", CONFIG_INT, "200", 0, NO_LIMIT, NULL,
+     "updates between validations, besides the last; 0: only the last"},
+    {"valid.tokens_per_document", CONFIG_INT, "256", 1, NO_LIMIT, NULL,
+     "validation reads this many tokens from the start of each held-out document"},
+    {"probe.every", CONFIG_INT, "200", 0, NO_LIMIT, NULL,
+     "updates between probes, besides steps 0, 1, 2, 4, 8, ... and the last; 0: those only"},
+    {"probe.tokens_per_document", CONFIG_INT, "64", 1, NO_LIMIT, NULL,
+     "the probe reads this many tokens from the start of each of its documents"},
+    {"log.decisions", CONFIG_CHOICE, "all", 0, 0, decisions,
+     "whose decisions and token losses are kept: all, those of the probe, none. Loads and losses by document "
+     "always"},
+    {"log.gate_bits", CONFIG_INT, "8", 8, 16, NULL, "bits a logged gate: 8 or 16"},
+    {"log.domain_loads", CONFIG_CHOICE, "held_out", 0, 0, domain_loads,
+     "loads by domain for held-out splits, or for all (a row a domain, layer and step)"},
+};
+const int config_n_keys = sizeof config_keys / sizeof *config_keys;
+
+static int find_key(const char *name)
+{
+    for (int i = 0; i < config_n_keys; i++) {
+        if (strcmp(config_keys[i].name, name) == 0)
+            return i;
+    }
+    return -1;
+}
+
+int config_init(struct config *c, struct error *err)
+{
+    c->values = calloc((size_t)config_n_keys, sizeof *c->values);
+    if (!c->values)
+        return error_no_memory(err, "the configuration");
+    for (int i = 0; i < config_n_keys; i++)
+        snprintf(c->values[i], sizeof c->values[i], "%s", config_keys[i].initial);
+    return 0;
+}
+
+void config_release(struct config *c)
+{
+    free(c->values);
+    c->values = NULL;
+}
+
+/* ---- values ---- */
+
+static int check_number(const struct config_key *key, const char *value, size_t length, struct error *err)
+{
+    char *end;
+    double x;
+
+    errno = 0;
+    x = strtod(value, &end);
+    if (length == 0 || end != value + length || errno == ERANGE || isnan(x))
+        return error_set(err, STATUS_USAGE, "%s is '%.*s', which is not a number", key->name, (int)length,
+                         value);
+    if (key->kind != CONFIG_REAL && x != floor(x))
+        return error_set(err, STATUS_USAGE, "%s is '%.*s'; it must be a whole number", key->name, (int)length,
+                         value);
+    if (x < key->low || x > key->high)
+        return error_set(err, STATUS_USAGE, "%s is %g; it must be %s %g%s", key->name, x,
+                         x < key->low ? "at least" : "at most", x < key->low ? key->low : key->high,
+                         x < key->low ? "" : "");
+    return 0;
+}
+
+static int check_list(const struct config_key *key, const char *value, struct error *err)
+{
+    for (;;) {
+        size_t length = strcspn(value, ",");
+        if (check_number(key, value, length, err))
+            return -1;
+        if (value[length] == '\0')
+            return 0;
+        value += length + 1;
+    }
+}
+
+static int check_choice(const struct config_key *key, const char *value, struct error *err)
+{
+    struct text list;
+
+    text_init(&list);
+    for (int i = 0; key->choices[i]; i++) {
+        if (strcmp(key->choices[i], value) == 0) {
+            text_release(&list);
+            return 0;
+        }
+        text_printf(&list, "%s%s", i ? ", " : "", key->choices[i]);
+    }
+    error_set(err, STATUS_USAGE, "%s is '%s'; it must be one of: %s", key->name, value, list.data);
+    text_release(&list);
+    return -1;
+}
+
+static int check_value(const struct config_key *key, const char *value, struct error *err)
+{
+    switch (key->kind) {
+    case CONFIG_INT:
+    case CONFIG_REAL:
+        return check_number(key, value, strlen(value), err);
+    case CONFIG_INT_LIST:
+        return check_list(key, value, err);
+    case CONFIG_BOOL:
+        if (strcmp(value, "true") != 0 && strcmp(value, "false") != 0)
+            return error_set(err, STATUS_USAGE, "%s is '%s'; it must be true or false", key->name, value);
+        return 0;
+    case CONFIG_CHOICE:
+        return check_choice(key, value, err);
+    case CONFIG_TEXT:
+        return 0;
+    }
+    return 0;
+}
+
+static int unknown_key(const char *name, struct error *err)
+{
+    const char **names = malloc((size_t)config_n_keys * sizeof *names), *nearest = NULL;
+
+    for (int i = 0; names && i < config_n_keys; i++)
+        names[i] = config_keys[i].name;
+    if (names)
+        nearest = nearest_name(name, names, config_n_keys);
+    free(names);
+    return error_set(err, STATUS_USAGE, "unknown key '%s'%s%s%s; 'moescope train --list-keys' lists them",
+                     name, nearest ? "; did you mean '" : "", nearest ? nearest : "", nearest ? "'?" : "");
+}
+
+int config_assign(struct config *c, const char *name, const char *value, struct error *err)
+{
+    int key = find_key(name);
+
+    if (key < 0)
+        return unknown_key(name, err);
+    if (strlen(value) >= CONFIG_VALUE)
+        return error_set(err, STATUS_USAGE, "%s is longer than %d bytes", name, CONFIG_VALUE - 1);
+    if (check_value(&config_keys[key], value, err))
+        return -1;
+    snprintf(c->values[key], sizeof c->values[key], "%s", value);
+    return 0;
+}
+
+int config_set(struct config *c, const char *assignment, struct error *err)
+{
+    const char *equals = strchr(assignment, '=');
+    char name[64];
+
+    if (!equals || (size_t)(equals - assignment) >= sizeof name)
+        return error_set(err, STATUS_USAGE, "--set '%s' is not of the form section.key=value", assignment);
+    snprintf(name, sizeof name, "%.*s", (int)(equals - assignment), assignment);
+    if (config_assign(c, name, equals + 1, err))
+        return error_prefix(err, "--set");
+    return 0;
+}
+
+struct reading {
+    struct config *config;
+    struct error *err;
+    bool failed;
+};
+
+static int on_entry(void *user, const char *section, const char *name, const char *value)
+{
+    struct reading *r = user;
+    char key[128];
+
+    snprintf(key, sizeof key, "%s.%s", section, name);
+    if (r->failed || config_assign(r->config, key, value, r->err) == 0)
+        return 1;
+    r->failed = true;
+    return 0;
+}
+
+int config_read(struct config *c, const char *path, struct error *err)
+{
+    struct reading r = {c, err, false};
+    int line = ini_parse(path, on_entry, &r);
+
+    if (line == -1)
+        return error_errno(err, "read", path);
+    if (r.failed)
+        return error_prefix(err, "'%s' line %d", path, line);
+    if (line > 0)
+        return error_set(err, STATUS_USAGE, "'%s' line %d: not a [section], a key = value or a comment", path,
+                         line);
+    return line == 0 ? 0 : error_no_memory(err, path);
+}
+
+static const char *value_of(const struct config *c, const char *name)
+{
+    int key = find_key(name);
+
+    assert(key >= 0);
+    return c->values[key];
+}
+
+int64_t config_int(const struct config *c, const char *key)
+{
+    return (int64_t)strtod(value_of(c, key), NULL);
+}
+
+double config_real(const struct config *c, const char *key)
+{
+    return strtod(value_of(c, key), NULL);
+}
+
+bool config_bool(const struct config *c, const char *key)
+{
+    return strcmp(value_of(c, key), "true") == 0;
+}
+
+const char *config_text(const struct config *c, const char *key)
+{
+    return value_of(c, key);
+}
+
+int64_t config_int_at(const struct config *c, const char *key, int i)
+{
+    const char *value = value_of(c, key);
+
+    for (const char *comma; i > 0 && (comma = strchr(value, ',')) != NULL; i--)
+        value = comma + 1;
+    return (int64_t)strtod(value, NULL);
+}
+
+void config_json(const struct config *c, int key, struct text *out)
+{
+    const char *value = c->values[key];
+
+    switch (config_keys[key].kind) {
+    case CONFIG_INT:
+    case CONFIG_REAL:
+        text_add_number(out, strtod(value, NULL));
+        break;
+    case CONFIG_BOOL:
+        text_add(out, value);
+        break;
+    case CONFIG_INT_LIST:
+        text_printf(out, strchr(value, ',') ? "[%s]" : "%s", value);
+        break;
+    case CONFIG_CHOICE:
+    case CONFIG_TEXT:
+        text_add_json(out, value);
+        break;
+    }
+}
+
+int config_model(const struct config *c, int vocabulary, struct model_config *m, struct error *err)
+{
+    *m = (struct model_config){.n_layers = (int)config_int(c, "model.layers"),
+                               .width = (int)config_int(c, "model.width"),
+                               .n_heads = (int)config_int(c, "model.heads"),
+                               .context = (int)config_int(c, "model.context"),
+                               .vocabulary = vocabulary};
+    for (int l = 0; l < m->n_layers && l < MAX_LAYERS; l++) {
+        struct block_config *b = &m->blocks[l];
+        int dense = (int)config_int(c, "model.dense_hidden");
+        b->router = router_find(config_text(c, "router.name"));
+        b->routing = (struct router_config){.n_experts = (int)config_int_at(c, "router.experts", l),
+                                            .k = (int)config_int_at(c, "router.k", l),
+                                            .renormalize = config_bool(c, "router.renormalize"),
+                                            .noise = (float)config_real(c, "router.noise"),
+                                            .capacity = (float)config_real(c, "router.capacity")};
+        b->hidden = (int)config_int_at(c, "router.hidden", l);
+        if (!b->router->routes)
+            b->hidden = dense ? dense : b->routing.k * b->hidden;
+    }
+    return model_config_check(m, err);
+}

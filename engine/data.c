@@ -1,0 +1,157 @@
+#include "engine/data.h"
+
+#include <stdlib.h>
+
+#include "base/random.h"
+
+static int count_or_fill(struct samples *s, const struct corpus *c, enum corpus_split split, int context,
+                         int64_t tokens_per_document)
+{
+    int n = 0;
+
+    for (int d = 0; d < c->n_documents; d++) {
+        int64_t left = c->documents[d].n_ids - 1;
+        if (c->documents[d].split != split)
+            continue;
+        if (tokens_per_document > 0 && left > tokens_per_document)
+            left = tokens_per_document;
+        for (int64_t offset = 0; offset < left; offset += context, n++) {
+            int tokens = (int)(left - offset < context ? left - offset : context);
+            if (s->items) {
+                s->items[n] = (struct sample){d, (int)offset, tokens};
+                s->n_tokens += tokens;
+            }
+        }
+    }
+    return n;
+}
+
+int samples_init(struct samples *s, const struct corpus *c, enum corpus_split split, int context,
+                 int64_t tokens_per_document, struct error *err)
+{
+    *s = (struct samples){0};
+    s->n = count_or_fill(s, c, split, context, tokens_per_document);
+    if (s->n == 0)
+        return error_set(err, STATUS_INPUT, "corpus '%s' has no %s documents", c->name,
+                         corpus_split_names[split]);
+    s->items = malloc((size_t)s->n * sizeof *s->items);
+    if (!s->items)
+        return error_no_memory(err, "the list of samples");
+    count_or_fill(s, c, split, context, tokens_per_document);
+    return 0;
+}
+
+void samples_release(struct samples *s)
+{
+    free(s->items);
+    *s = (struct samples){0};
+}
+
+/* ---- the training stream ---- */
+
+static void shuffle_epoch(struct stream *s)
+{
+    struct random r;
+
+    random_seed(&r, s->seed, 0x6461746100000000U + (uint64_t)s->epoch);
+    for (int i = 0; i < s->samples->n; i++)
+        s->order[i] = i;
+    random_shuffle(&r, s->order, s->samples->n);
+}
+
+int stream_init(struct stream *s, const struct samples *samples, uint64_t seed, struct error *err)
+{
+    *s = (struct stream){.samples = samples, .seed = seed};
+    s->order = malloc((size_t)samples->n * sizeof *s->order);
+    if (!s->order)
+        return error_no_memory(err, "the order of samples");
+    shuffle_epoch(s);
+    return 0;
+}
+
+void stream_release(struct stream *s)
+{
+    free(s->order);
+    *s = (struct stream){0};
+}
+
+void stream_seek(struct stream *s, int64_t epoch, int next)
+{
+    s->epoch = epoch;
+    s->next = next;
+    shuffle_epoch(s);
+}
+
+static const struct sample *stream_peek(struct stream *s)
+{
+    if (s->next == s->samples->n)
+        stream_seek(s, s->epoch + 1, 0);
+    return &s->samples->items[s->order[s->next]];
+}
+
+/* ---- batches ---- */
+
+int packed_init(struct packed *p, int max_tokens, struct error *err)
+{
+    size_t n = (size_t)max_tokens;
+
+    *p = (struct packed){.max_tokens = max_tokens};
+    p->batch.input = malloc(n * sizeof(int32_t));
+    p->batch.target = malloc(n * sizeof(int32_t));
+    p->batch.position = malloc(n * sizeof(int32_t));
+    p->batch.start = malloc((n + 1) * sizeof(int32_t));
+    p->sample = malloc(n * sizeof *p->sample);
+    if (p->batch.input && p->batch.target && p->batch.position && p->batch.start && p->sample)
+        return 0;
+    packed_release(p);
+    return error_no_memory(err, "a batch");
+}
+
+void packed_release(struct packed *p)
+{
+    free(p->batch.input);
+    free(p->batch.target);
+    free(p->batch.position);
+    free(p->batch.start);
+    free(p->sample);
+    *p = (struct packed){0};
+}
+
+static void clear(struct packed *p)
+{
+    p->batch.n_tokens = 0;
+    p->batch.n_sequences = 0;
+    p->batch.start[0] = 0;
+}
+
+static int add_sample(struct packed *p, const struct corpus *c, const struct sample *s)
+{
+    struct batch *b = &p->batch;
+    const int32_t *ids = c->ids + c->documents[s->document].first + s->offset;
+
+    if (b->n_tokens + s->n_tokens > p->max_tokens)
+        return 0;
+    p->sample[b->n_sequences] = s;
+    for (int i = 0; i < s->n_tokens; i++, b->n_tokens++) {
+        b->input[b->n_tokens] = ids[i];
+        b->target[b->n_tokens] = ids[i + 1];
+        b->position[b->n_tokens] = i;
+    }
+    b->start[++b->n_sequences] = b->n_tokens;
+    return 1;
+}
+
+void packed_from_stream(struct packed *p, const struct corpus *c, struct stream *s)
+{
+    clear(p);
+    while (add_sample(p, c, stream_peek(s)))
+        s->next++;
+}
+
+int packed_in_order(struct packed *p, const struct corpus *c, const struct samples *s, int *next)
+{
+    clear(p);
+    while (*next < s->n && add_sample(p, c, &s->items[*next]))
+        (*next)++;
+    return p->batch.n_sequences > 0;
+}

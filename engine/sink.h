@@ -1,0 +1,31 @@
+/* Where the engine tells what it did. The logbook is one sink (engine/record.h), a test's memory another; the
+ * engine knows neither SQLite nor files of its own. Calls between two commits belong together: a sink keeps
+ * all of them or none. `step` is the number of optimiser updates completed before the pass. */
+#ifndef ENGINE_SINK_H
+#define ENGINE_SINK_H
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/error.h"
+#include "engine/data.h"
+#include "engine/model.h"
+#include "engine/tally.h"
+
+struct sink {
+    void *context;
+    /* Decisions and token losses of one forward pass, still in the model. */
+    int (*pass)(void *context, int64_t step, enum corpus_split split, const struct packed *packed,
+                const struct model *model, struct error *err);
+    /* Loads, losses by document and router figures over all passes of a step or an evaluation. */
+    int (*summary)(void *context, int64_t step, enum corpus_split split, const struct tally *tally,
+                   struct error *err);
+    int (*metric)(void *context, int64_t step, enum corpus_split split, const char *name, double value,
+                  struct error *err);
+    int (*event)(void *context, int64_t step, const char *kind, const char *message, struct error *err);
+    int (*checkpoint)(void *context, int64_t step, const char *path, const char *sha256, struct error *err);
+    int (*commit)(void *context, struct error *err);
+    /* Returns when everything committed is safe. */
+    int (*drain)(void *context, struct error *err);
+};
+
+#endif

@@ -1,0 +1,43 @@
+/* Sums over the passes of one step or one evaluation: expert loads by block and domain, losses by document,
+ * entropy and concentration of the routers. Exact: counts are integers, sums are double. */
+#ifndef ENGINE_TALLY_H
+#define ENGINE_TALLY_H
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/error.h"
+#include "engine/data.h"
+#include "engine/model.h"
+
+struct layer_tally {
+    int layer, n_experts;
+    /* (n_domains + 1, N): row 0 is all domains, row d + 1 domain d */
+    int64_t *assignments, *dropped;
+    double *gate_sum, *probability_sum;
+    double entropy_sum; /* over tokens, nats */
+    double *rank_mass;  /* (N) sums over tokens; only when concentration is asked for */
+    double *scratch;    /* (N) */
+};
+
+struct tally {
+    int n_layers, n_domains, n_documents;
+    bool by_domain, concentration; /* what the current sums include */
+    struct layer_tally *layers;    /* MoE blocks only */
+    int64_t *document_tokens;      /* (n_documents) */
+    double *document_loss;         /* (n_documents) nats */
+    int64_t *domain_tokens;        /* (n_domains) */
+    int64_t n_tokens;
+    double loss;
+};
+
+/* blocks may be NULL with n_blocks 0: a model without experts. */
+int tally_init(struct tally *t, const struct model_block *blocks, int n_blocks, int n_domains,
+               int n_documents, struct error *err);
+void tally_release(struct tally *t);
+void tally_clear(struct tally *t, bool by_domain, bool concentration);
+/* Adds a forward pass whose routing and token losses are still in the model. */
+void tally_add(struct tally *t, const struct corpus *c, const struct packed *p, const struct model *m);
+/* Adds a document's loss alone. */
+void tally_add_document(struct tally *t, int document, int64_t n_tokens, double loss);
+
+#endif

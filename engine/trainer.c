@@ -1,0 +1,378 @@
+#include "engine/trainer.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/progress.h"
+#include "engine/blas.h"
+#include "engine/kernels.h"
+
+static const uint64_t noise_stream = 0x6e6f697365000000U;
+
+static int tokens_per_pass(const struct config *config)
+{
+    return (int)(config_int(config, "train.tokens_per_step") / config_int(config, "train.accumulation"));
+}
+
+static int check_sizes(const struct config *config, struct error *err)
+{
+    int tokens = tokens_per_pass(config), context = (int)config_int(config, "model.context");
+
+    if (tokens < context)
+        return error_set(
+            err, STATUS_USAGE,
+            "train.tokens_per_step / train.accumulation is %d tokens, less than model.context %d: a "
+            "full sequence would never fit",
+            tokens, context);
+    if (config_int(config, "log.gate_bits") != 8 && config_int(config, "log.gate_bits") != 16)
+        return error_set(err, STATUS_USAGE, "log.gate_bits must be 8 or 16");
+    return 0;
+}
+
+static int init_data(struct trainer *t, const struct corpus *corpus, struct error *err)
+{
+    const struct config *c = t->config;
+    int context = t->model.config.context;
+
+    if (samples_init(&t->train, corpus, SPLIT_TRAIN, context, 0, err) ||
+        samples_init(&t->valid, corpus, SPLIT_VALID, context, config_int(c, "valid.tokens_per_document"),
+                     err) ||
+        samples_init(&t->probe, corpus, SPLIT_PROBE, context, config_int(c, "probe.tokens_per_document"),
+                     err))
+        return -1;
+    if (stream_init(&t->stream, &t->train, (uint64_t)t->seed, err) ||
+        packed_init(&t->packed, tokens_per_pass(c), err))
+        return -1;
+    return tally_init(&t->tally, t->model.blocks, t->model.config.n_layers, corpus->n_domains,
+                      corpus->n_documents, err);
+}
+
+int trainer_init(struct trainer *t, const struct config *config, const struct corpus *corpus, int64_t seed,
+                 struct pool *pool, struct error *err)
+{
+    struct model_config model;
+
+    *t = (struct trainer){.config = config,
+                          .corpus = corpus,
+                          .seed = seed,
+                          .steps = config_int(config, "train.steps"),
+                          .loss = NAN,
+                          .valid_loss = NAN};
+    if (check_sizes(config, err) || config_model(config, corpus->n_vocabulary, &model, err) ||
+        model_init(&t->model, &model, tokens_per_pass(config), pool, err))
+        return -1;
+    model_seed(&t->model, (uint64_t)seed);
+    t->first_moment = calloc(t->model.n_weights, sizeof(float));
+    t->second_moment = calloc(t->model.n_weights, sizeof(float));
+    if (!t->first_moment || !t->second_moment) {
+        trainer_release(t);
+        return error_no_memory(err, "the optimiser");
+    }
+    if (init_data(t, corpus, err)) {
+        trainer_release(t);
+        return -1;
+    }
+    return 0;
+}
+
+void trainer_release(struct trainer *t)
+{
+    tally_release(&t->tally);
+    packed_release(&t->packed);
+    stream_release(&t->stream);
+    samples_release(&t->train);
+    samples_release(&t->valid);
+    samples_release(&t->probe);
+    free(t->first_moment);
+    free(t->second_moment);
+    model_release(&t->model);
+    *t = (struct trainer){0};
+}
+
+double trainer_mean_k(const struct model_config *c)
+{
+    double sum = 0.0;
+    int routed = 0;
+
+    for (int l = 0; l < c->n_layers; l++) {
+        if (!c->blocks[l].router->routes)
+            continue;
+        sum += c->blocks[l].routing.k;
+        routed++;
+    }
+    return routed ? sum / routed : 0.0;
+}
+
+/* ---- checkpoints ---- */
+
+static double seconds_so_far(const struct trainer *t)
+{
+    return t->seconds + clock_seconds() - t->clock;
+}
+
+static int save(struct trainer *t, struct error *err)
+{
+    struct checkpoint_state state = {.step = t->step,
+                                     .epoch = t->stream.epoch,
+                                     .next = t->stream.next,
+                                     .seed = t->seed,
+                                     .tokens = t->tokens,
+                                     .vocabulary = t->corpus->n_vocabulary};
+    char sha256[SHA256_HEX];
+
+    snprintf(state.corpus_sha256, sizeof state.corpus_sha256, "%s", t->corpus->sha256);
+    snprintf(state.vocabulary_sha256, sizeof state.vocabulary_sha256, "%s", t->corpus->vocabulary_sha256);
+    snprintf(state.core_type, sizeof state.core_type, "%s", blas_core_type());
+    /* The logbook must hold every step that the checkpoint says was taken before the file says so. */
+    if (t->sink->commit(t->sink->context, err) || t->sink->drain(t->sink->context, err))
+        return -1;
+    if (checkpoint_save(t->checkpoint_path, &t->model, t->first_moment, t->second_moment, t->config, &state,
+                        sha256, err))
+        return -1;
+    return t->sink->checkpoint(t->sink->context, t->step, t->checkpoint_path, sha256, err);
+}
+
+static int refuse(const struct checkpoint *c, const char *what, const char *then, const char *now,
+                  struct error *err)
+{
+    return error_set(err, STATUS_INPUT, "cannot resume from '%s': %s was %s, now it is %s", c->path, what,
+                     then, now);
+}
+
+int trainer_restore(struct trainer *t, const struct checkpoint *c, struct error *err)
+{
+    const struct checkpoint_state *s = &c->state;
+
+    if (strcmp(s->corpus_sha256, t->corpus->sha256) != 0)
+        return refuse(c, "the corpus's hash", s->corpus_sha256, t->corpus->sha256, err);
+    if (strcmp(s->vocabulary_sha256, t->corpus->vocabulary_sha256) != 0)
+        return refuse(c, "the vocabulary's hash", s->vocabulary_sha256, t->corpus->vocabulary_sha256, err);
+    if (strcmp(s->core_type, blas_core_type()) != 0)
+        return refuse(c, "BLAS's core type", s->core_type, blas_core_type(), err);
+    if (checkpoint_load(c, &t->model, t->first_moment, t->second_moment, err))
+        return -1;
+    t->step = s->step;
+    t->tokens = s->tokens;
+    stream_seek(&t->stream, s->epoch, (int)s->next);
+    return 0;
+}
+
+/* ---- evaluation ---- */
+
+static int tell_metric(struct trainer *t, enum corpus_split split, const char *name, double value,
+                       struct error *err)
+{
+    return t->sink->metric(t->sink->context, t->step, split, name, value, err);
+}
+
+int trainer_evaluate(struct trainer *t, const struct samples *samples, enum corpus_split split,
+                     struct error *err)
+{
+    struct loss_weights none = {0};
+    int next = 0;
+
+    tally_clear(&t->tally, true, true);
+    while (packed_in_order(&t->packed, t->corpus, samples, &next)) {
+        model_forward(&t->model, &t->packed.batch, false, 1.0F, &none, NULL);
+        tally_add(&t->tally, t->corpus, &t->packed, &t->model);
+        if (t->sink->pass(t->sink->context, t->step, split, &t->packed, &t->model, err))
+            return -1;
+    }
+    if (t->sink->summary(t->sink->context, t->step, split, &t->tally, err))
+        return -1;
+    return tell_metric(t, split, "loss", t->tally.loss / (double)t->tally.n_tokens, err);
+}
+
+static bool is_due(const struct trainer *t, int64_t every)
+{
+    return t->step == t->steps || (every > 0 && t->step % every == 0);
+}
+
+static bool is_doubling(int64_t step)
+{
+    return (step & (step - 1)) == 0; /* 0, 1, 2, 4, 8, ... */
+}
+
+static int evaluate_if_due(struct trainer *t, struct error *err)
+{
+    if (is_due(t, config_int(t->config, "valid.every"))) {
+        if (trainer_evaluate(t, &t->valid, SPLIT_VALID, err))
+            return -1;
+        t->valid_loss = t->tally.loss / (double)t->tally.n_tokens;
+    }
+    if (is_due(t, config_int(t->config, "probe.every")) || is_doubling(t->step))
+        return trainer_evaluate(t, &t->probe, SPLIT_PROBE, err);
+    return 0;
+}
+
+/* ---- one update ---- */
+
+/* Linear warm-up, then a cosine down to final_rate of the highest. */
+static double learning_rate(const struct trainer *t)
+{
+    double highest = config_real(t->config, "train.learning_rate"),
+           least = config_real(t->config, "train.final_rate");
+    double warmup = config_real(t->config, "train.warmup"), step = (double)t->step;
+
+    if (step < warmup)
+        return highest * (step + 1.0) / warmup;
+    double share = (step - warmup) / fmax(1.0, (double)t->steps - warmup);
+    return highest * (least + (1.0 - least) * 0.5 * (1.0 + cos(3.14159265358979323846 * fmin(share, 1.0))));
+}
+
+static void update_weights(struct trainer *t, double rate, double norm)
+{
+    struct model *m = &t->model;
+    double clip = config_real(t->config, "train.clip");
+    double beta1 = config_real(t->config, "train.beta1"), beta2 = config_real(t->config, "train.beta2");
+    struct adamw s = {.learning_rate = (float)rate,
+                      .beta1 = (float)beta1,
+                      .beta2 = (float)beta2,
+                      .epsilon = 1e-8F,
+                      .correction1 = (float)(1.0 - pow(beta1, (double)t->step + 1.0)),
+                      .correction2 = (float)(1.0 - pow(beta2, (double)t->step + 1.0)),
+                      .gradient_scale = clip > 0.0 && norm > clip ? (float)(clip / norm) : 1.0F};
+
+    for (int i = 0; i < m->n_parameters; i++) {
+        const struct parameter *p = &m->parameters[i];
+        s.decay = p->decay ? (float)config_real(t->config, "train.decay") : 0.0F;
+        adamw_update(m->pool, &s, m->weights + p->offset, m->gradients + p->offset,
+                     t->first_moment + p->offset, t->second_moment + p->offset, p->count);
+    }
+}
+
+struct step_losses {
+    double lm, balance, z; /* means over the step's passes */
+};
+
+static int accumulate(struct trainer *t, struct step_losses *sum, struct error *err)
+{
+    int passes = (int)config_int(t->config, "train.accumulation");
+    struct loss_weights weights = {.balance = (float)config_real(t->config, "loss.balance"),
+                                   .z = (float)config_real(t->config, "loss.z")};
+    struct random noise;
+
+    random_seed(&noise, (uint64_t)t->seed, noise_stream + (uint64_t)t->step);
+    tally_clear(&t->tally, strcmp(config_text(t->config, "log.domain_loads"), "all") == 0, false);
+    for (int i = 0; i < passes; i++) {
+        double start = clock_seconds();
+        packed_from_stream(&t->packed, t->corpus, &t->stream);
+        t->model.seconds[PART_DATA] += clock_seconds() - start;
+        struct losses l =
+            model_forward(&t->model, &t->packed.batch, true, 1.0F / (float)passes, &weights, &noise);
+        sum->lm += l.lm / passes;
+        sum->balance += l.balance / passes;
+        sum->z += l.z / passes;
+        start = clock_seconds();
+        tally_add(&t->tally, t->corpus, &t->packed, &t->model);
+        if (t->sink->pass(t->sink->context, t->step, SPLIT_TRAIN, &t->packed, &t->model, err))
+            return -1;
+        t->model.seconds[PART_LOGGING] += clock_seconds() - start;
+    }
+    return 0;
+}
+
+static int tell_step(struct trainer *t, const struct step_losses *l, double norm, double rate,
+                     struct error *err)
+{
+    double sums = t->tally.n_layers;
+    double total = l->lm + sums * (config_real(t->config, "loss.balance") * l->balance +
+                                   config_real(t->config, "loss.z") * l->z);
+    const struct {
+        const char *name;
+        double value;
+        bool routed;
+    } metrics[] = {
+        {"loss", total, false},
+        {"lm_loss", l->lm, false},
+        {"balance_loss", l->balance, true},
+        {"z_loss", l->z, true},
+        {"grad_norm", norm, false},
+        {"learning_rate", rate, false},
+        {"tokens", (double)t->tokens, false},
+        {"seconds", seconds_so_far(t), false},
+        {"tokens_per_second", t->tokens_per_second, false},
+    };
+
+    if (t->sink->summary(t->sink->context, t->step, SPLIT_TRAIN, &t->tally, err))
+        return -1;
+    for (size_t i = 0; i < sizeof metrics / sizeof *metrics; i++) {
+        if (metrics[i].routed && t->tally.n_layers == 0)
+            continue;
+        if (tell_metric(t, SPLIT_TRAIN, metrics[i].name, metrics[i].value, err))
+            return -1;
+    }
+    t->loss = l->lm;
+    return 0;
+}
+
+/* Returns 1 when the loss or the gradient is not finite: logged, but not applied. */
+static int train_step(struct trainer *t, struct error *err)
+{
+    struct step_losses l = {0};
+    double start = clock_seconds(), rate = learning_rate(t), norm, before;
+    bool finite;
+
+    if (accumulate(t, &l, err))
+        return -1;
+    before = clock_seconds();
+    norm = sqrt(sum_of_squares(t->model.pool, t->model.gradients, t->model.n_weights));
+    finite = isfinite(l.lm) && isfinite(l.balance) && isfinite(l.z) && isfinite(norm);
+    if (finite)
+        update_weights(t, rate, norm);
+    t->model.seconds[PART_OPTIMISER] += clock_seconds() - before;
+    before = clock_seconds();
+    t->tokens += t->tally.n_tokens;
+    t->tokens_per_second = (double)t->tally.n_tokens / (before - start);
+    if (tell_step(t, &l, norm, rate, err) || t->sink->commit(t->sink->context, err))
+        return -1;
+    t->model.seconds[PART_LOGGING] += clock_seconds() - before;
+    return finite ? 0 : 1;
+}
+
+static int diverged(struct trainer *t, enum train_outcome *outcome, struct error *err)
+{
+    char message[160];
+
+    *outcome = TRAIN_DIVERGED;
+    snprintf(message, sizeof message,
+             "the loss or its gradient is not finite at step %lld; try a lower train.learning_rate or loss "
+             "weights",
+             (long long)t->step);
+    if (t->sink->event(t->sink->context, t->step, "failed", message, err) ||
+        t->sink->commit(t->sink->context, err))
+        return -1;
+    return 0;
+}
+
+int trainer_run(struct trainer *t, enum train_outcome *outcome, struct error *err)
+{
+    int64_t every = config_int(t->config, "train.checkpoint_every");
+
+    t->clock = clock_seconds();
+    for (;; t->step++) {
+        bool stopping = t->stop && *t->stop && t->step < t->steps;
+        bool due = t->step > 0 && (t->step == t->steps || (every > 0 && t->step % every == 0));
+        if ((due || stopping) && save(t, err))
+            return -1;
+        if (stopping) {
+            *outcome = TRAIN_INTERRUPTED;
+            return t->sink->commit(t->sink->context, err);
+        }
+        if (evaluate_if_due(t, err))
+            return -1;
+        if (t->step >= t->steps)
+            break;
+        int result = train_step(t, err);
+        if (result < 0)
+            return -1;
+        if (result > 0)
+            return diverged(t, outcome, err);
+        if (t->report)
+            t->report(t->report_context, t);
+    }
+    *outcome = TRAIN_FINISHED;
+    return t->sink->commit(t->sink->context, err);
+}

@@ -1,0 +1,64 @@
+/* The training loop: steps, evaluations, probes, checkpoints, in an order that makes a resumed run the same
+ * run.
+ *
+ *   for step = 0, 1, ...:  checkpoint if due; validate and probe if due; stop after train.steps; one update
+ *
+ * A checkpoint at step s is taken before anything is logged for step s, so resuming deletes the logbook's
+ * steps from s on and goes on as if nothing had happened. */
+#ifndef ENGINE_TRAINER_H
+#define ENGINE_TRAINER_H
+#include <signal.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/error.h"
+#include "engine/checkpoint.h"
+#include "engine/config.h"
+#include "engine/corpus.h"
+#include "engine/data.h"
+#include "engine/model.h"
+#include "engine/sink.h"
+#include "engine/tally.h"
+
+enum train_outcome { TRAIN_FINISHED, TRAIN_INTERRUPTED, TRAIN_DIVERGED };
+
+struct trainer {
+    const struct config *config;
+    const struct corpus *corpus;
+    const struct sink *sink;
+    const char *checkpoint_path;
+    const volatile sig_atomic_t *stop; /* set: finish the step, save, return */
+    /* Told after each update; may be NULL. */
+    void (*report)(void *context, const struct trainer *t);
+    void *report_context;
+
+    struct model model;
+    float *first_moment, *second_moment; /* (n_weights) */
+    struct samples train, valid, probe;
+    struct stream stream;
+    struct packed packed;
+    struct tally tally;
+    int64_t steps, step, tokens, seed;
+    double seconds,
+        clock; /* spent before this process (the caller sets it); when this process's part began */
+    double loss, tokens_per_second; /* of the last update */
+    double valid_loss;              /* of the last validation; NaN before */
+};
+
+/* seed decides initial weights, data order and noise. */
+int trainer_init(struct trainer *t, const struct config *config, const struct corpus *corpus, int64_t seed,
+                 struct pool *pool, struct error *err);
+void trainer_release(struct trainer *t);
+/* Puts weights, moments and position back; refuses another corpus, vocabulary or BLAS core type. */
+int trainer_restore(struct trainer *t, const struct checkpoint *c, struct error *err);
+/* From t->step to the end, or until stopped. A loss that is not finite is logged as such and ends the run
+ * with TRAIN_DIVERGED; the last checkpoint stays. -1: the sink, the disk or memory failed. */
+int trainer_run(struct trainer *t, enum train_outcome *outcome, struct error *err);
+/* Forward passes over samples, told to the sink as `split`, summed up in t->tally. */
+int trainer_evaluate(struct trainer *t, const struct samples *samples, enum corpus_split split,
+                     struct error *err);
+
+/* What the configuration implies about size: for the estimate before training. */
+double trainer_mean_k(const struct model_config *c);
+
+#endif
