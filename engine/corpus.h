@@ -15,6 +15,7 @@
 
 #include "base/error.h"
 #include "base/file.h"
+#include "base/text.h"
 
 enum { TOKEN_UNKNOWN = 0, TOKEN_BOS = 1, TOKEN_EOS = 2 };
 enum corpus_split { SPLIT_TRAIN, SPLIT_VALID, SPLIT_PROBE, SPLIT_ROUTED, N_SPLITS };
@@ -28,15 +29,15 @@ struct document {
     char *name; /* DOMAIN/FILE, unique in the corpus; "#2" and on behind a form feed */
     int domain; /* index into domains */
     enum corpus_split split;
-    int64_t n_bytes;       /* of UTF-8 text */
-    int64_t first, n_ids;  /* its ids are corpus.ids[first .. first + n_ids - 1]; predictions: n_ids - 1 */
+    int64_t n_bytes;      /* of UTF-8 text */
+    int64_t first, n_ids; /* its ids are corpus.ids[first .. first + n_ids - 1]; predictions: n_ids - 1 */
     char sha256[SHA256_HEX];
     struct label *labels;
     int n_labels;
 };
 
 struct vocabulary_item {
-    char *text; /* UTF-8, spaces as spaces; a byte that is no character as <0xE3> */
+    char *text;       /* UTF-8, spaces as spaces; a byte that is no character as <0xE3> */
     const char *kind; /* piece, byte, special */
     int64_t train_count;
 };
@@ -54,11 +55,17 @@ struct corpus {
     int n_documents;
     int32_t *ids;
     int64_t n_ids;
+    char *documents_text, *vocabulary_text; /* what the strings above point into */
+    struct label *labels;                   /* and the documents' labels */
 };
 
 /* Reads and verifies (hashes, ranges) a prepared corpus. On failure nothing is left to release. */
 int corpus_load(struct corpus *c, const char *folder, struct error *err);
 void corpus_release(struct corpus *c); /* safe on zeroed and released */
+
+/* Appends the text that ids stand for; the specials stand for none. Whole documents give back their bytes. */
+void corpus_decode(const struct vocabulary_item *vocabulary, const int32_t *ids, int64_t n,
+                   struct text *text);
 
 /* Encodes texts with the model by sentencepiece's spm_encode: one document each, framed by BOS and EOS.
  * Fills ids (caller frees each) and n_ids. Invalid UTF-8 is STATUS_INPUT naming the document and byte. */

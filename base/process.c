@@ -1,0 +1,153 @@
+#include "base/process.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <spawn.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+/* ---- scratch files ---- */
+
+int scratch_open(int *fd, struct error *err)
+{
+    const char *folder = getenv("TMPDIR");
+    struct text path;
+    text_init(&path);
+    text_printf(&path, "%s/moescope-XXXXXX", folder && *folder ? folder : "/tmp");
+    if (path.failed)
+        return error_no_memory(err, "the name of a temporary file");
+    *fd = mkostemp(path.data, O_CLOEXEC);
+    int result = *fd < 0 ? error_errno(err, "create", path.data) : 0;
+    if (result == 0)
+        unlink(path.data);
+    else if (err)
+        err->status = STATUS_MACHINE;
+    text_release(&path);
+    return result;
+}
+
+int scratch_read(int fd, char **bytes, size_t *n, struct error *err)
+{
+    struct stat info;
+    if (fstat(fd, &info) != 0)
+        return error_errno(err, "read", "a temporary file");
+    char *data = malloc((size_t)info.st_size + 1);
+    if (!data)
+        return error_no_memory(err, "the output of another program");
+    size_t length = 0;
+    while (length < (size_t)info.st_size) {
+        ssize_t got = pread(fd, data + length, (size_t)info.st_size - length, (off_t)length);
+        if (got < 0 && errno == EINTR)
+            continue;
+        if (got <= 0) {
+            free(data);
+            return error_errno(err, "read", "a temporary file");
+        }
+        length += (size_t)got;
+    }
+    data[length] = '\0';
+    *bytes = data;
+    *n = length;
+    return 0;
+}
+
+/* ---- processes ---- */
+
+static int use_file(posix_spawn_file_actions_t *actions, int fd, int as, int flags)
+{
+    return fd >= 0 ? posix_spawn_file_actions_adddup2(actions, fd, as)
+                   : posix_spawn_file_actions_addopen(actions, as, "/dev/null", flags, 0);
+}
+
+extern char **environ;
+
+/* Returns an errno. posix_spawnp reports a program that is not there, unlike a fork. */
+static int spawn(struct process *p, const char *const *argv, int in, int out)
+{
+    posix_spawn_file_actions_t actions;
+    int reason = posix_spawn_file_actions_init(&actions);
+    if (reason)
+        return reason;
+    reason = use_file(&actions, in, STDIN_FILENO, O_RDONLY);
+    if (!reason)
+        reason = use_file(&actions, out, STDOUT_FILENO, O_WRONLY);
+    if (!reason)
+        reason = posix_spawn_file_actions_adddup2(&actions, p->complaints, STDERR_FILENO);
+    if (!reason) /* argv's strings are not written to; the interface is older than const */
+        reason = posix_spawnp(&p->pid, argv[0], &actions, NULL, (char *const *)argv, environ);
+    posix_spawn_file_actions_destroy(&actions);
+    return reason;
+}
+
+int process_start(struct process *p, const char *const *argv, int in, int out, const char *package,
+                  struct error *err)
+{
+    *p = (struct process){.program = argv[0]};
+    if (scratch_open(&p->complaints, err) != 0)
+        return -1;
+    int reason = spawn(p, argv, in, out);
+    if (!reason)
+        return 0;
+    p->pid = 0;
+    close(p->complaints);
+    if (reason == ENOENT)
+        return error_set(err, STATUS_MACHINE,
+                         "the program '%s' is not installed; install the Debian package '%s'", p->program,
+                         package);
+    return error_set(err, STATUS_MACHINE, "cannot run '%s': %s", p->program, strerror(reason));
+}
+
+static int ended(const struct process *p, int status, struct error *err)
+{
+    if (WIFEXITED(status) && WEXITSTATUS(status) == 0)
+        return 0;
+    if (WIFSIGNALED(status) && (WTERMSIG(status) == SIGINT || WTERMSIG(status) == SIGTERM))
+        return error_set(err, STATUS_MACHINE, "interrupted");
+    if (WIFSIGNALED(status))
+        return error_set(err, STATUS_MACHINE, "'%s' was ended by signal %d", p->program, WTERMSIG(status));
+    return error_set(err, STATUS_MACHINE, "'%s' failed with status %d", p->program, WEXITSTATUS(status));
+}
+
+static int read_complaints(struct process *p, struct text *complaints, struct error *err)
+{
+    char *bytes;
+    size_t n;
+    if (!complaints)
+        return 0;
+    if (scratch_read(p->complaints, &bytes, &n, err) != 0)
+        return -1;
+    text_add_bytes(complaints, bytes, n);
+    free(bytes);
+    return complaints->failed ? error_no_memory(err, "the output of another program") : 0;
+}
+
+int process_wait(struct process *p, struct text *complaints, struct error *err)
+{
+    int status;
+    if (waitpid(p->pid, &status, 0) != p->pid) {
+        int reason = errno;
+        process_kill(p);
+        if (reason == EINTR)
+            return error_set(err, STATUS_MACHINE, "interrupted");
+        return error_set(err, STATUS_MACHINE, "cannot wait for '%s': %s", p->program, strerror(reason));
+    }
+    p->pid = 0;
+    int result = read_complaints(p, complaints, err);
+    close(p->complaints);
+    return result == 0 ? ended(p, status, err) : -1;
+}
+
+void process_kill(struct process *p)
+{
+    if (p->pid <= 0)
+        return;
+    kill(p->pid, SIGTERM);
+    while (waitpid(p->pid, NULL, 0) < 0 && errno == EINTR)
+        ;
+    p->pid = 0;
+    close(p->complaints);
+}

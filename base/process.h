@@ -1,0 +1,34 @@
+/* Other programs as tools: started without a shell, waited for, their complaints kept. */
+#ifndef BASE_PROCESS_H
+#define BASE_PROCESS_H
+#include <sys/types.h>
+
+#include "base/error.h"
+#include "base/text.h"
+
+struct process {
+    const char *program;
+    pid_t pid; /* 0: none is running */
+    int complaints;
+};
+
+/* Starts argv[0], looked up in PATH, with the given files as its input and output (-1: nothing to read,
+ * output dropped). `argv` ends in NULL and outlives the process. A missing program is STATUS_MACHINE and
+ * says which Debian `package` has it. */
+int process_start(struct process *p, const char *const *argv, int in, int out, const char *package,
+                  struct error *err);
+
+/* Waits for its end. Fails unless it ended with status 0; `complaints` (may be NULL) receives what it wrote
+ * to its error output in any case. A signal that this program handles meanwhile ends the other too:
+ * "interrupted". */
+int process_wait(struct process *p, struct text *complaints, struct error *err);
+
+/* Ends it, if it runs, and forgets it; safe on a zeroed struct. */
+void process_kill(struct process *p);
+
+/* A file without a name in $TMPDIR or /tmp: it vanishes when it is closed, however the program ends. */
+int scratch_open(int *fd, struct error *err);
+/* All of it, from its start; caller frees. */
+int scratch_read(int fd, char **bytes, size_t *n, struct error *err);
+
+#endif
