@@ -40,10 +40,10 @@ struct vocabulary_specialization {
     double n_ids, n_held_out_ids; /* ids at all; ids that took part in held_out */
     double n_held_out;            /* occurrences that held_out averages over */
 };
-/* cells: merged, of first choices (slot 0), as the official script has it; with all k choices `official` is
- * a share of assignments and k_choices > 1 scales shares to occurrences (OLMoE section 5.4: N^(k)_{x,e} /
- * N_x). Only ids with at least min_count occurrences in the half that chooses take part in held_out (10 is
- * OLMoE's bar for its tables). Documents are halved by `r`. NaN where nothing took part. */
+/* cells: merged, of first choices (slot 0) as the official script has it, with k_choices 1; or of all k
+ * choices with k_choices k, when shares are of occurrences that have the expert among their k (OLMoE
+ * section 5.4). Only ids with at least min_count occurrences in the half that chooses take part in held_out
+ * (10 is OLMoE's bar for its tables). Documents are halved by `r`. NaN where nothing took part. */
 int vocabulary_specialization(const struct token_cell *cells, int64_t n_cells, int n_documents, int n_experts,
                               double k_choices, double min_count, struct random *r,
                               struct vocabulary_specialization *v, struct error *err);
@@ -59,16 +59,18 @@ struct coactivation {
 int coactivation_init(struct coactivation *c, int n_experts, struct error *err);
 void coactivation_release(struct coactivation *c); /* safe on zeroed and released */
 void coactivation_add(struct coactivation *c, const struct slots *s);
-/* given[i][j] = N_ij / N_i, in general not given[j][i] (OLMoE section 5.2). Diagonal 1; NaN for an unused i.
- */
+/* given[i][j] = N_ij / N_i, in general not given[j][i] (OLMoE section 5.2). Diagonal 1; NaN for an
+ * unused i. given: (n_experts, n_experts). */
 void coactivation_given(const struct coactivation *c, double *given);
 /* expected[i][j]: the pairs that experts of these loads form when they ignore each other, E_ij = a_i a_j for
  * i != j with the same margins sum_{j != i} N_ij (quasi-independence: Goodman 1968), fitted by iteration.
  * Diagonal N_ii. N_ij / expected is the lift.
- * Trap: N_i N_j / T is not that chance: without replacement even a random router stays below it, by half for
- * top-2. */
+ * Exact for two experts a token; for more the margins hold and the shape is close (a random router's, when
+ * the loads are even). Experts that are in no pair expect none. Trap: N_i N_j / T is not that chance: a token
+ * never takes the same expert twice, so that even a random router stays below it by the factor (k - 1) N / (k
+ * (N - 1)), about a half for top-2. */
 int coactivation_expected(const struct coactivation *c, double *expected, struct error *err);
-/* Mutual attraction in one number: (1/2) sum_{i != j} |N_ij - E_ij| / sum_{i != j} N_ij, the share of pairs
+/* Departure from it in one number: (1/2) sum_{i != j} |N_ij - E_ij| / sum_{i != j} N_ij, the share of pairs
  * that would have to change; 0: independent. NaN without pairs. */
 double coactivation_departure(const struct coactivation *c, const double *expected);
 
@@ -76,23 +78,26 @@ double coactivation_departure(const struct coactivation *c, const double *expect
 
 struct repetition { /* of one lag */
     int n_experts, lag;
-    double n_pairs;      /* tokens t with a t + lag in the same sequence, both with a choice */
-    double same_first;   /* pairs with the same first choice */
-    double overlap;      /* sum over pairs of 2 |A and B| / (|A| + |B|); = |A and B| / k for constant k */
-    double within_first; /* sum over pairs of the chance of the same first choice within their sequence */
-    double within_overlap;
-    double *first;   /* (n_experts) first choices */
-    double *members; /* (n_experts) tokens that have the expert in any slot */
-    double n_tokens; /* with a choice */
+    double n_tokens;      /* with a choice */
+    double n_pairs;       /* tokens t and t + lag of one sequence, both with a choice */
+    double same_first;    /* pairs with the same first choice */
+    double shared, sizes; /* sums over pairs of |A and B| and of |A| + |B| */
+    double within_first; /* sums over pairs of what two different tokens of their sequence give on average: */
+    double within_shared; /* the same first choice, |A and B| */
+    double *first;        /* (n_experts) first choices */
+    double *members;      /* (n_experts) tokens that have the expert in any slot */
+    double *scratch;      /* (2, n_experts) */
 };
 struct repetition_rates {
     double n_pairs;
-    double first, first_chance, first_within; /* Mixtral (Jiang et al. 2024), table 5 */
+    /* of pairs with the same first choice: Mixtral (Jiang et al. 2024) */
+    double first, first_chance, first_within;
+    /* 2 sum |A and B| / sum (|A| + |B|); |A and B| / k when k is constant */
     double overlap, overlap_chance, overlap_within;
 };
 int repetition_init(struct repetition *p, int n_experts, int lag, struct error *err);
 void repetition_release(struct repetition *p);
-int repetition_add(struct repetition *p, const struct slots *sequence, struct error *err);
+void repetition_add(struct repetition *p, const struct slots *sequence);
 /* chance: two tokens drawn from all that were added; within: two different tokens of the same sequence.
  * first - within is what neighbourhood adds to the sequence's topic. NaN without pairs. */
 void repetition_rates(const struct repetition *p, struct repetition_rates *rates);
@@ -110,7 +115,7 @@ struct agreement {
 };
 struct agreement_rates {
     double n_tokens;
-    double overlap; /* 2 sum |A and B| / (sum |A| + sum |B|); |A and B| / k for constant k: OLMoE eq. 5,
+    double overlap; /* 2 sum |A and B| / (sum |A| + sum |B|); |A and B| / k for constant k: OLMoE section 5.1,
                        router saturation when B is the final router */
     double overlap_chance; /* the same when B's tokens are shuffled: 2 sum_e a_e b_e / (T (|A| + |B|)) */
     double overlap_above;  /* (overlap - chance) / (1 - chance) */
@@ -127,7 +132,7 @@ void agreement_rates(const struct agreement *a, struct agreement_rates *rates);
 
 /* For each token the last evaluation whose first choice differs from the final evaluation's, -1 when none
  * does (StableMoE, Dai et al. 2022, section 1: "last fluctuation"). expert: (n_evaluations, n_tokens), a
- * row an evaluation; last: (n_tokens). */
+ * row an evaluation; last: (n_tokens). One evaluation, or none, gives -1. */
 void fluctuation_last(const int32_t *expert, int n_evaluations, int64_t n_tokens, int32_t *last);
 /* after[i] = share of tokens that still differ from the final choice at evaluation i or later; after:
  * (n_evaluations), not increasing, its last entry 0. NaN without tokens. */
