@@ -1,0 +1,269 @@
+/* metrics/resample.h: small cases whose distribution is known, and closed forms. Seeds are fixed. */
+#include "metrics/resample.h"
+
+#include <math.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include "tests/close.h"
+
+static const double exact = 1e-12;
+
+static struct random seeded(uint64_t seed)
+{
+    struct random r;
+    random_seed(&r, seed, 0);
+    return r;
+}
+
+/* ---- documents ---- */
+
+static void test_ratio_is_weighted_by_tokens(void **state)
+{
+    (void)state;
+    /* (2 + 3 + 10) / (1 + 2 + 4), not the mean of 2, 1.5 and 2.5; the empty document is no document. */
+    const double loss[] = {2, 3, 5, 10}, tokens[] = {1, 2, 0, 4};
+    struct bootstrap_options o = bootstrap_defaults();
+    struct random r = seeded(1);
+    struct interval i;
+    assert_int_equal(bootstrap_ratio(loss, tokens, NULL, 4, &o, &r, &i, NULL), 0);
+    assert_close(i.estimate, 15. / 7, exact);
+    assert_int_equal(i.n, 3);
+    assert_int_equal(i.smallest, 3);
+    assert_nan(i.low); /* three documents: no interval */
+    assert_nan(i.high);
+    assert_nan(i.p);
+    o.min_documents = 3;
+    assert_int_equal(bootstrap_ratio(loss, tokens, NULL, 4, &o, &r, &i, NULL), 0);
+    assert_true(i.low >= 1.5 && i.low < i.estimate && i.estimate < i.high && i.high <= 2.5);
+    assert_nan(i.p);
+    assert_int_equal(bootstrap_ratio(loss, tokens, NULL, 0, &o, &r, &i, NULL), 0);
+    assert_nan(i.estimate);
+    assert_int_equal(i.n, 0);
+}
+
+static void test_two_documents(void **state)
+{
+    (void)state;
+    /* Draws from {0, 1} average 0, 1/2, 1 with probabilities 1/4, 1/2, 1/4. */
+    const double loss[] = {0, 1}, tokens[] = {1, 1};
+    struct bootstrap_options o = {4000, 0.95, 2};
+    struct random r = seeded(2);
+    struct interval i;
+    assert_int_equal(bootstrap_ratio(loss, tokens, NULL, 2, &o, &r, &i, NULL), 0);
+    assert_close(i.low, 0, 0);
+    assert_close(i.high, 1, 0);
+    o.level = 0.4; /* quantiles 0.3 and 0.7 */
+    assert_int_equal(bootstrap_ratio(loss, tokens, NULL, 2, &o, &r, &i, NULL), 0);
+    assert_close(i.low, 0.5, 0);
+    assert_close(i.high, 0.5, 0);
+    /* A stratum each: they are what they are. */
+    const int stratum[] = {8, -3};
+    o = (struct bootstrap_options){100, 0.95, 1};
+    assert_int_equal(bootstrap_ratio(loss, tokens, stratum, 2, &o, &r, &i, NULL), 0);
+    assert_close(i.low, 0.5, 0);
+    assert_close(i.high, 0.5, 0);
+    assert_int_equal(i.smallest, 1);
+}
+
+static void test_interval_has_the_width_of_the_standard_error(void **state)
+{
+    (void)state;
+    enum { N = 400 };
+    double loss[N], tokens[N], squares = 0, mean = 0;
+    struct random r = seeded(3);
+    for (int d = 0; d < N; d++) {
+        loss[d] = random_normal(&r);
+        tokens[d] = 1;
+        mean += loss[d] / N;
+    }
+    for (int d = 0; d < N; d++)
+        squares += (loss[d] - mean) * (loss[d] - mean);
+    struct bootstrap_options o = bootstrap_defaults();
+    struct interval i;
+    assert_int_equal(bootstrap_ratio(loss, tokens, NULL, N, &o, &r, &i, NULL), 0);
+    double width = 2 * 1.959964 * sqrt(squares / N / N);
+    assert_close(i.high - i.low, width, 0.08 * width); /* quantiles of 2000 draws: about 2 % each */
+    assert_close(i.estimate, mean, exact);
+}
+
+static void test_paired_difference(void **state)
+{
+    (void)state;
+    /* Documents differ by up to 6 nats, the runs by 0.1 on every one: paired, that is certain. */
+    double a[12], b[12], tokens[12];
+    int stratum[12];
+    for (int d = 0; d < 12; d++) {
+        tokens[d] = 10 + d;
+        b[d] = tokens[d] * (1 + d / 2.);
+        a[d] = b[d] + 0.1 * tokens[d];
+        stratum[d] = d % 2;
+    }
+    struct bootstrap_options o = {999, 0.95, 6};
+    struct random r = seeded(4);
+    struct interval i;
+    assert_int_equal(bootstrap_difference(a, tokens, b, tokens, stratum, 12, &o, &r, &i, NULL), 0);
+    assert_close(i.estimate, 0.1, exact);
+    assert_close(i.low, 0.1, exact);
+    assert_close(i.high, 0.1, exact);
+    assert_close(i.p, 2. / 1000, exact);
+    assert_int_equal(i.smallest, 6);
+    assert_int_equal(bootstrap_difference(a, tokens, a, tokens, stratum, 12, &o, &r, &i, NULL), 0);
+    assert_close(i.estimate, 0, 0);
+    assert_close(i.p, 1, 0);
+    /* A document that one run has not seen belongs to neither ratio. */
+    double fewer[12];
+    for (int d = 0; d < 12; d++)
+        fewer[d] = d == 11 ? 0 : tokens[d];
+    assert_int_equal(bootstrap_difference(a, tokens, b, fewer, stratum, 12, &o, &r, &i, NULL), 0);
+    assert_close(i.estimate, 0.1, exact);
+    assert_int_equal(i.n, 11);
+    assert_nan(i.low); /* five left in stratum 1 */
+}
+
+static void test_bootstrap_usage(void **state)
+{
+    (void)state;
+    const double one[] = {1};
+    struct bootstrap_options o = {0, 0.95, 1};
+    struct random r = seeded(1);
+    struct interval i;
+    struct error err = {0};
+    assert_int_equal(bootstrap_ratio(one, one, NULL, 1, &o, &r, &i, &err), -1);
+    assert_int_equal(err.status, STATUS_USAGE);
+    o = (struct bootstrap_options){10, 1, 1};
+    assert_int_equal(bootstrap_ratio(one, one, NULL, 1, &o, &r, &i, &err), -1);
+}
+
+static void test_quantile(void **state)
+{
+    (void)state;
+    const double sorted[] = {1, 2, 4};
+    assert_close(quantile_sorted(sorted, 3, 0.5), 2, exact);
+    assert_close(quantile_sorted(sorted, 3, 0.25), 1.5, exact); /* place 0.25 x 2 = 0.5 */
+    assert_close(quantile_sorted(sorted, 3, 0.75), 3, exact);
+    assert_close(quantile_sorted(sorted, 3, 1), 4, exact);
+    assert_close(quantile_sorted(sorted, 1, 0.3), 1, exact);
+    assert_nan(quantile_sorted(sorted, 0, 0.5));
+}
+
+/* ---- seeds ---- */
+
+static void test_student(void **state)
+{
+    (void)state;
+    /* 1 2 3: mean 2, standard deviation 1, error 1/sqrt(3). On 2 degrees of freedom the quantile of a
+     * two-sided level c is c sqrt(2 / (1 - c^2)), and p = 1 - t / sqrt(t^2 + 2) = 1 - sqrt(12/14). */
+    const double difference[] = {1, 2, 3};
+    double reach = 0.95 * sqrt(2 / (1 - 0.95 * 0.95)) / sqrt(3);
+    struct interval i;
+    student_interval(difference, 3, 0.95, &i);
+    assert_close(i.estimate, 2, exact);
+    assert_close(i.low, 2 - reach, 1e-9);
+    assert_close(i.high, 2 + reach, 1e-9);
+    assert_close(i.p, 1 - sqrt(12. / 14), 1e-9);
+    assert_int_equal(i.n, 3);
+    student_interval(difference, 1, 0.95, &i);
+    assert_close(i.estimate, 1, 0);
+    assert_nan(i.low);
+    assert_nan(i.p);
+    student_interval(difference, 0, 0.95, &i);
+    assert_nan(i.estimate);
+    const double zeros[] = {0, 0}, equal[] = {0.5, 0.5};
+    student_interval(zeros, 2, 0.95, &i);
+    assert_close(i.p, 1, 0);
+    student_interval(equal, 2, 0.95, &i);
+    assert_close(i.p, 0, 0);
+    assert_close(i.high, 0.5, 0);
+}
+
+static void test_verdict(void **state)
+{
+    (void)state;
+    const struct {
+        double low, high, margin;
+        enum verdict verdict;
+    } cases[] = {
+        {-0.5, -0.1, 0.01, VERDICT_BETTER},
+        {0.1, 0.5, 0.01, VERDICT_WORSE},
+        {-0.1, 0.2, 0.01, VERDICT_UNDETERMINED},
+        {-0.005, 0.008, 0.01, VERDICT_EQUIVALENT},
+        {-0.008, -0.002, 0.01, VERDICT_EQUIVALENT}, /* certain, and too small to matter */
+        {-0.008, -0.002, 0, VERDICT_BETTER},
+        {-0.02, -0.002, 0.01, VERDICT_BETTER},
+        {0, 0, 0, VERDICT_UNDETERMINED},
+        {NAN, NAN, 1, VERDICT_UNDETERMINED},
+    };
+    for (size_t c = 0; c < sizeof cases / sizeof *cases; c++) {
+        struct interval i = {0, cases[c].low, cases[c].high, NAN, 5, 5};
+        assert_int_equal(interval_verdict(&i, cases[c].margin), cases[c].verdict);
+    }
+    assert_string_equal(verdict_names[VERDICT_EQUIVALENT], "equivalent");
+}
+
+/* ---- many tests, proportions ---- */
+
+static void test_benjamini_hochberg(void **state)
+{
+    (void)state;
+    /* Four tests, in order .005 .01 .03 .04: times 4 / rank .02 .02 .04 .04, and no larger than those after.
+     */
+    double p[] = {0.01, 0.04, NAN, 0.03, 0.005};
+    assert_int_equal(benjamini_hochberg(p, 5, p, NULL), 0); /* in place */
+    assert_close(p[0], 0.02, exact);
+    assert_close(p[1], 0.04, exact);
+    assert_nan(p[2]);
+    assert_close(p[3], 0.04, exact);
+    assert_close(p[4], 0.02, exact);
+    /* .02 x 3 = .06 is lowered to .03 x 3 / 2 = .045, 1 stays 1 */
+    double q[] = {0.02, 0.03, 1}, adjusted[3];
+    assert_int_equal(benjamini_hochberg(q, 3, adjusted, NULL), 0);
+    assert_close(adjusted[0], 0.045, exact);
+    assert_close(adjusted[1], 0.045, exact);
+    assert_close(adjusted[2], 1, exact);
+    assert_int_equal(benjamini_hochberg(q, 0, adjusted, NULL), 0);
+    double unknown[] = {NAN};
+    assert_int_equal(benjamini_hochberg(unknown, 1, adjusted, NULL), 0);
+    assert_nan(adjusted[0]);
+}
+
+static void test_wilson(void **state)
+{
+    (void)state;
+    /* None of n: 0 to z^2 / (n + z^2). Half of n: 1/2 +- z / (2 sqrt(n + z^2)). */
+    const double z = 1.9599639845400545;
+    struct interval i;
+    wilson_interval(0, 10, 0.95, &i);
+    assert_close(i.low, 0, exact);
+    assert_close(i.high, z * z / (10 + z * z), 1e-9);
+    wilson_interval(5, 10, 0.95, &i);
+    assert_close(i.estimate, 0.5, exact);
+    assert_close(i.low, 0.5 - z / (2 * sqrt(10 + z * z)), 1e-9);
+    assert_close(i.high, 0.5 + z / (2 * sqrt(10 + z * z)), 1e-9);
+    wilson_interval(10, 10, 0.95, &i);
+    assert_close(i.high, 1, exact);
+    wilson_interval(0, 0, 0.95, &i);
+    assert_nan(i.estimate);
+    assert_nan(i.low);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_ratio_is_weighted_by_tokens),
+        cmocka_unit_test(test_two_documents),
+        cmocka_unit_test(test_interval_has_the_width_of_the_standard_error),
+        cmocka_unit_test(test_paired_difference),
+        cmocka_unit_test(test_bootstrap_usage),
+        cmocka_unit_test(test_quantile),
+        cmocka_unit_test(test_student),
+        cmocka_unit_test(test_verdict),
+        cmocka_unit_test(test_benjamini_hochberg),
+        cmocka_unit_test(test_wilson),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
