@@ -312,7 +312,7 @@ int config_model(const struct config *c, int vocabulary, struct model_config *m,
                                .context = (int)config_int(c, "model.context"),
                                .vocabulary = vocabulary};
     for (int l = 0; l < m->n_layers && l < MAX_LAYERS; l++) {
-        struct block_config *b = &m->blocks[l];
+        struct layer_config *b = &m->layers[l];
         int dense = (int)config_int(c, "model.dense_hidden");
         b->router = router_find(config_text(c, "router.name"));
         b->routing = (struct router_config){.n_experts = (int)config_int_at(c, "router.experts", l),

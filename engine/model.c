@@ -40,7 +40,7 @@ int model_config_check(const struct model_config *c, struct error *err)
             "model.width %d / model.heads %d is odd; rotary positions need an even width per head", c->width,
             c->n_heads);
     for (int l = 0; l < c->n_layers; l++) {
-        const struct block_config *b = &c->blocks[l];
+        const struct layer_config *b = &c->layers[l];
         if (check_positive(b->hidden, "the hidden width of a block", err) ||
             (b->router->routes && check_positive(b->routing.n_experts, "router.experts", err)) ||
             b->router->check(&b->routing, err))
@@ -54,7 +54,7 @@ double model_active_weights(const struct model_config *c, double mean_k)
     double D = c->width, sum = D * c->vocabulary;
 
     for (int l = 0; l < c->n_layers; l++) {
-        const struct block_config *b = &c->blocks[l];
+        const struct layer_config *b = &c->layers[l];
         double k = b->router->routes ? (mean_k > 0.0 ? mean_k : b->routing.k) : 1.0;
         sum += 4.0 * D * D + k * 3.0 * D * b->hidden + (b->router->routes ? D * b->routing.n_experts : 0.0);
     }
@@ -64,6 +64,15 @@ double model_active_weights(const struct model_config *c, double mean_k)
 double model_flops_per_token(const struct model_config *c, double mean_k, double mean_context)
 {
     return 6.0 * model_active_weights(c, mean_k) + 12.0 * c->n_layers * mean_context * c->width / 2.0;
+}
+
+double model_parameters(const struct model *m)
+{
+    double n = 0.0;
+
+    for (int i = 0; i < m->n_parameters; i++)
+        n += (double)m->parameters[i].count;
+    return n;
 }
 
 /* ---- the parameter table ---- */
@@ -100,13 +109,13 @@ static void add_matrix(struct model *m, const char *name, const float **value, f
     set_shape(m, add_parameter(m, name, value, gradient, deviation, true), 2, rows, columns, 1);
 }
 
-static void add_block(struct model *m, int l)
+static void add_layer(struct model *m, int l)
 {
     const float base = 0.02F, residual = base / sqrtf(2.0F * (float)m->config.n_layers);
-    struct model_block *b = &m->blocks[l];
+    struct layer *b = &m->layers[l];
     int D = m->config.width, F = b->config->hidden, N = b->experts.n_experts;
     char name[48];
-#define NAME(suffix) (snprintf(name, sizeof name, "blocks.%d." suffix, l), name)
+#define NAME(suffix) (snprintf(name, sizeof name, "layers.%d." suffix, l), name)
 
     add_vector(m, NAME("norm1"), &b->norm1, &b->d_norm1);
     add_matrix(m, NAME("qkv"), &b->qkv, &b->d_qkv, base, 3 * D, D);
@@ -128,7 +137,7 @@ static void describe_parameters(struct model *m)
     set_shape(m, add_parameter(m, "embedding", &m->embedding, &m->d_embedding, embedding_deviation, false), 2,
               m->config.vocabulary, m->config.width, 1);
     for (int l = 0; l < m->config.n_layers; l++)
-        add_block(m, l);
+        add_layer(m, l);
     add_vector(m, "norm", &m->norm, &m->d_norm);
 }
 
@@ -174,9 +183,9 @@ static void *claim(struct model *m, size_t floats)
     return p;
 }
 
-static int init_block(struct model *m, int l, struct error *err)
+static int init_layer(struct model *m, int l, struct error *err)
 {
-    struct model_block *b = &m->blocks[l];
+    struct layer *b = &m->layers[l];
     size_t T = (size_t)m->max_tokens, D = (size_t)m->config.width;
     bool routes = b->config->router->routes;
     int k = routes ? b->config->router->max_k(&b->config->routing) : 1;
@@ -205,11 +214,11 @@ static int init_activations(struct model *m, struct error *err)
     m->score_capacity = T * (size_t)c->context * (size_t)c->n_heads;
     m->max_sequences = m->max_tokens;
     for (int l = 0; l < c->n_layers; l++) {
-        const struct block_config *b = &c->blocks[l];
+        const struct layer_config *b = &c->layers[l];
         size_t k = b->router->routes ? (size_t)b->router->max_k(&b->routing) : 1;
         rows = k * T > rows ? k * T : rows;
         hidden = k * T * (size_t)b->hidden > hidden ? k * T * (size_t)b->hidden : hidden;
-        if (init_block(m, l, err))
+        if (init_layer(m, l, err))
             return -1;
     }
     m->output = claim(m, T * D);
@@ -257,19 +266,19 @@ int model_init(struct model *m, const struct model_config *config, int max_token
     *m = (struct model){.config = *config, .pool = pool, .max_tokens = max_tokens};
     if (model_config_check(config, err))
         return -1;
-    m->blocks = calloc((size_t)config->n_layers, sizeof *m->blocks);
+    m->layers = calloc((size_t)config->n_layers, sizeof *m->layers);
     m->activations = calloc(1, sizeof *m->activations);
     if (m->activations) {
         m->activations->capacity = 20 + 12 * config->n_layers;
         m->activations->pieces = calloc((size_t)m->activations->capacity, sizeof *m->activations->pieces);
     }
-    if (!m->blocks || !m->activations || !m->activations->pieces) {
+    if (!m->layers || !m->activations || !m->activations->pieces) {
         model_release(m);
         return error_no_memory(err, "the model");
     }
     for (int l = 0; l < config->n_layers; l++) {
-        struct model_block *b = &m->blocks[l];
-        b->config = &m->config.blocks[l];
+        struct layer *b = &m->layers[l];
+        b->config = &m->config.layers[l];
         b->experts.n_experts = b->config->router->routes ? b->config->routing.n_experts : 1;
         b->experts.D = config->width;
         b->experts.F = b->config->hidden;
@@ -286,16 +295,16 @@ int model_init(struct model *m, const struct model_config *config, int max_token
 
 void model_release(struct model *m)
 {
-    for (int l = 0; m->blocks && l < m->config.n_layers; l++) {
-        routing_release(&m->blocks[l].routing);
-        dispatch_release(&m->blocks[l].dispatch);
+    for (int l = 0; m->layers && l < m->config.n_layers; l++) {
+        routing_release(&m->layers[l].routing);
+        dispatch_release(&m->layers[l].dispatch);
     }
     for (int i = 0; m->activations && i < m->activations->n; i++)
         free(m->activations->pieces[i]);
     if (m->activations)
         free(m->activations->pieces);
     free(m->activations);
-    free(m->blocks);
+    free(m->layers);
     free(m->parameters);
     free(m->weights);
     free(m->gradients);
@@ -321,7 +330,7 @@ static void embed(struct model *m, const struct batch *b, float *x)
         memcpy(x + (size_t)t * D, m->embedding + (size_t)b->input[t] * D, sizeof *x * (size_t)D);
 }
 
-static struct attention attention_of(struct model *m, struct model_block *b, const struct batch *batch)
+static struct attention attention_of(struct model *m, struct layer *b, const struct batch *batch)
 {
     return (struct attention){.n_sequences = batch->n_sequences,
                               .D = m->config.width,
@@ -336,7 +345,7 @@ static struct attention attention_of(struct model *m, struct model_block *b, con
 }
 
 /* middle = input + projection(attention(norm1(input))) */
-static void attention_block(struct model *m, struct model_block *b, const struct batch *batch)
+static void attention_layer(struct model *m, struct layer *b, const struct batch *batch)
 {
     int T = batch->n_tokens, D = m->config.width;
     struct gemm qkv = gemm_forward(b->normed1, b->qkv, b->attended_qkv, T, D, 3 * D, 0.0F);
@@ -352,7 +361,7 @@ static void attention_block(struct model *m, struct model_block *b, const struct
 }
 
 /* output = middle + experts(norm2(middle)) */
-static void expert_block(struct model *m, struct model_block *b, int T, float *output, struct random *noise,
+static void expert_layer(struct model *m, struct layer *b, int T, float *output, struct random *noise,
                          double *start)
 {
     int D = m->config.width;
@@ -425,7 +434,7 @@ static double output_loss(struct model *m, const struct batch *b, bool train, fl
 /* ---- backward ---- */
 
 /* d_stream arrives as the gradient of the block's output and leaves as that of `middle`. */
-static void expert_block_backward(struct model *m, struct model_block *b, int T, double *start)
+static void expert_layer_backward(struct model *m, struct layer *b, int T, double *start)
 {
     int D = m->config.width;
     size_t size = sizeof(float) * (size_t)T * (size_t)D;
@@ -447,7 +456,7 @@ static void expert_block_backward(struct model *m, struct model_block *b, int T,
 }
 
 /* From the gradient of `middle` to that of `input`, in d_stream. */
-static void attention_block_backward(struct model *m, struct model_block *b, const struct batch *batch)
+static void attention_layer_backward(struct model *m, struct layer *b, const struct batch *batch)
 {
     int T = batch->n_tokens, D = m->config.width;
     struct gemm projection[] = {gemm_input_gradient(m->d_stream, b->projection, m->d_normed, T, D, D, 0.0F),
@@ -483,8 +492,8 @@ static void backward(struct model *m, const struct batch *b, double *start)
                      m->norm_scratch, T, D);
     charge(m, PART_OUTPUT, start);
     for (int l = m->config.n_layers - 1; l >= 0; l--) {
-        expert_block_backward(m, &m->blocks[l], T, start);
-        attention_block_backward(m, &m->blocks[l], b);
+        expert_layer_backward(m, &m->layers[l], T, start);
+        attention_layer_backward(m, &m->layers[l], b);
         charge(m, PART_ATTENTION, start);
     }
     embed_backward(m, b);
@@ -499,18 +508,18 @@ struct losses model_forward(struct model *m, const struct batch *b, bool train, 
     double start = clock_seconds();
 
     attention_layout(b->start, b->n_sequences, m->config.n_heads, m->score_start);
-    embed(m, b, m->blocks[0].input);
+    embed(m, b, m->layers[0].input);
     charge(m, PART_EMBEDDING, &start);
     for (int l = 0; l < m->config.n_layers; l++) {
-        struct model_block *block = &m->blocks[l];
-        attention_block(m, block, b);
+        struct layer *layer = &m->layers[l];
+        attention_layer(m, layer, b);
         charge(m, PART_ATTENTION, &start);
-        expert_block(m, block, b->n_tokens, l + 1 < m->config.n_layers ? m->blocks[l + 1].input : m->output,
+        expert_layer(m, layer, b->n_tokens, l + 1 < m->config.n_layers ? m->layers[l + 1].input : m->output,
                      noise, &start);
-        if (!block->config->router->routes)
+        if (!layer->config->router->routes)
             continue;
-        losses.balance += balance_loss(&block->routing, train ? weights->balance * gradient_scale : 0.0F);
-        losses.z += z_loss(&block->routing, train ? weights->z * gradient_scale : 0.0F);
+        losses.balance += balance_loss(&layer->routing, train ? weights->balance * gradient_scale : 0.0F);
+        losses.z += z_loss(&layer->routing, train ? weights->z * gradient_scale : 0.0F);
         charge(m, PART_ROUTER, &start);
         routed++;
     }

@@ -18,7 +18,7 @@
 
 enum { MAX_LAYERS = 128 };
 
-struct block_config {
+struct layer_config {
     const struct router_ops *router; /* dense: one network of width `hidden` */
     struct router_config routing;
     int hidden; /* F: of each expert, or of the dense network */
@@ -26,7 +26,7 @@ struct block_config {
 
 struct model_config {
     int n_layers, width, n_heads, context, vocabulary;
-    struct block_config blocks[MAX_LAYERS];
+    struct layer_config layers[MAX_LAYERS];
 };
 
 /* Heads must divide the width, k must not exceed the experts, and so on. */
@@ -34,7 +34,7 @@ int model_config_check(const struct model_config *c, struct error *err);
 
 enum { MAX_DIMENSIONS = 3 };
 struct parameter {
-    char name[48]; /* "blocks.0.experts.in" */
+    char name[48]; /* "layers.0.experts.in" */
     int n_dimensions, shape[MAX_DIMENSIONS];
     size_t offset, count; /* in floats */
     float deviation;      /* initial values: normal with this deviation; 0: all ones */
@@ -43,8 +43,8 @@ struct parameter {
     float **gradient;
 };
 
-struct model_block {
-    const struct block_config *config;
+struct layer {
+    const struct layer_config *config;
     const float *norm1, *qkv, *projection, *norm2; /* (D), (3 D, D), (D, D), (D) */
     float *d_norm1, *d_qkv, *d_projection, *d_norm2;
     struct router router;
@@ -103,7 +103,7 @@ struct model {
     float *d_embedding;
     const float *norm; /* (D) */
     float *d_norm;
-    struct model_block *blocks;
+    struct layer *layers;
     int max_tokens, max_sequences;
     float *output;              /* (T, D) the residual stream after the last block */
     float *normed;              /* (T, D) */
@@ -134,6 +134,8 @@ void model_seed(struct model *m, uint64_t seed);
 struct losses model_forward(struct model *m, const struct batch *b, bool train, float gradient_scale,
                             const struct loss_weights *weights, struct random *noise);
 
+/* All weights, padding left out. */
+double model_parameters(const struct model *m);
 /* Weights that one token passes through in matrix products, and in all. */
 double model_active_weights(const struct model_config *c, double mean_k);
 /* FLOPs of training on one token: 6 * active weights + 12 * layers * context * width / 2. */

@@ -153,7 +153,7 @@ static void add(double *y, const double *x, double scale, size_t n)
 }
 
 /* One token through its experts; adds the router's losses for this token to the sums. */
-static void naive_token(const struct model *m, const double *values, const struct model_block *b, int t,
+static void naive_token(const struct model *m, const double *values, const struct layer *b, int t,
                         const double *x, double *y, double *mean_p, double *z)
 {
     const struct routing *r = &b->routing;
@@ -190,7 +190,7 @@ static void naive_token(const struct model *m, const double *values, const struc
 }
 
 /* x (T, D) in place through one block; returns its auxiliary losses, weighted. */
-static double naive_block(const struct model *m, const double *values, const struct model_block *b,
+static double naive_layer(const struct model *m, const double *values, const struct layer *b,
                           const struct batch *batch, const struct loss_weights *weights, double *x)
 {
     int T = batch->n_tokens, D = m->config.width, N = b->experts.n_experts;
@@ -238,7 +238,7 @@ double naive_model_loss(const struct model *m, const double *values, const struc
     for (int t = 0; t < T; t++)
         memcpy(x + (size_t)t * D, embedding + (size_t)b->input[t] * D, sizeof *x * (size_t)D);
     for (int l = 0; l < m->config.n_layers; l++)
-        loss += naive_block(m, values, &m->blocks[l], b, weights, x);
+        loss += naive_layer(m, values, &m->layers[l], b, weights, x);
     naive_rmsnorm(x, value_of(m, values, m->norm), normed, T, D);
     for (int t = 0; t < T; t++) {
         naive_linear(normed + (size_t)t * D, embedding, logits, 1, D, V);

@@ -22,20 +22,20 @@ static int layer_init(struct layer_tally *l, int layer, int n_experts, int n_dom
                : -1;
 }
 
-int tally_init(struct tally *t, const struct model_block *blocks, int n_blocks, int n_domains,
-               int n_documents, struct error *err)
+int tally_init(struct tally *t, const struct layer *layers, int n_layers, int n_domains, int n_documents,
+               struct error *err)
 {
     *t = (struct tally){.n_domains = n_domains, .n_documents = n_documents};
-    t->layers = calloc((size_t)n_blocks + 1, sizeof *t->layers);
+    t->layers = calloc((size_t)n_layers + 1, sizeof *t->layers);
     t->document_tokens = calloc((size_t)n_documents + 1, sizeof *t->document_tokens);
     t->document_loss = calloc((size_t)n_documents + 1, sizeof *t->document_loss);
     t->domain_tokens = calloc((size_t)n_domains + 1, sizeof *t->domain_tokens);
     if (!t->layers || !t->document_tokens || !t->document_loss || !t->domain_tokens)
         goto failed;
-    for (int l = 0; l < n_blocks; l++) {
-        if (!blocks[l].config->router->routes)
+    for (int l = 0; l < n_layers; l++) {
+        if (!layers[l].config->router->routes)
             continue;
-        if (layer_init(&t->layers[t->n_layers++], l, blocks[l].experts.n_experts, n_domains))
+        if (layer_init(&t->layers[t->n_layers++], l, layers[l].experts.n_experts, n_domains))
             goto failed;
     }
     return 0;
@@ -137,7 +137,7 @@ void tally_add(struct tally *t, const struct corpus *c, const struct packed *p, 
     }
     for (int i = 0; i < t->n_layers; i++) {
         struct layer_tally *l = &t->layers[i];
-        const struct routing *r = &m->blocks[l->layer].routing;
+        const struct routing *r = &m->layers[l->layer].routing;
         add_decisions(l, 0, r, 0, r->n_tokens);
         for (int s = 0; s < b->n_sequences && t->by_domain; s++)
             add_decisions(l, 1 + (size_t)c->documents[p->sample[s]->document].domain, r, b->start[s],

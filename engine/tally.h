@@ -30,9 +30,9 @@ struct tally {
     double loss;
 };
 
-/* blocks may be NULL with n_blocks 0: a model without experts. */
-int tally_init(struct tally *t, const struct model_block *blocks, int n_blocks, int n_domains,
-               int n_documents, struct error *err);
+/* layers may be NULL with n_layers 0: a model without experts. */
+int tally_init(struct tally *t, const struct layer *layers, int n_layers, int n_domains, int n_documents,
+               struct error *err);
 void tally_release(struct tally *t);
 void tally_clear(struct tally *t, bool by_domain, bool concentration);
 /* Adds a forward pass whose routing and token losses are still in the model. */

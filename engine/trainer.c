@@ -7,6 +7,7 @@
 
 #include "base/progress.h"
 #include "engine/blas.h"
+#include "engine/evaluate.h"
 #include "engine/kernels.h"
 
 static const uint64_t noise_stream = 0x6e6f697365000000U;
@@ -45,7 +46,7 @@ static int init_data(struct trainer *t, const struct corpus *corpus, struct erro
     if (stream_init(&t->stream, &t->train, (uint64_t)t->seed, err) ||
         packed_init(&t->packed, tokens_per_pass(c), err))
         return -1;
-    return tally_init(&t->tally, t->model.blocks, t->model.config.n_layers, corpus->n_domains,
+    return tally_init(&t->tally, t->model.layers, t->model.config.n_layers, corpus->n_domains,
                       corpus->n_documents, err);
 }
 
@@ -89,20 +90,6 @@ void trainer_release(struct trainer *t)
     free(t->second_moment);
     model_release(&t->model);
     *t = (struct trainer){0};
-}
-
-double trainer_mean_k(const struct model_config *c)
-{
-    double sum = 0.0;
-    int routed = 0;
-
-    for (int l = 0; l < c->n_layers; l++) {
-        if (!c->blocks[l].router->routes)
-            continue;
-        sum += c->blocks[l].routing.k;
-        routed++;
-    }
-    return routed ? sum / routed : 0.0;
 }
 
 /* ---- checkpoints ---- */
@@ -167,22 +154,12 @@ static int tell_metric(struct trainer *t, enum corpus_split split, const char *n
     return t->sink->metric(t->sink->context, t->step, split, name, value, err);
 }
 
-int trainer_evaluate(struct trainer *t, const struct samples *samples, enum corpus_split split,
-                     struct error *err)
+static int evaluate_split(struct trainer *t, const struct samples *samples, enum corpus_split split,
+                          struct error *err)
 {
-    struct loss_weights none = {0};
-    int next = 0;
+    struct evaluation e = {&t->model, t->corpus, t->sink, &t->packed, &t->tally, t->step};
 
-    tally_clear(&t->tally, true, true);
-    while (packed_in_order(&t->packed, t->corpus, samples, &next)) {
-        model_forward(&t->model, &t->packed.batch, false, 1.0F, &none, NULL);
-        tally_add(&t->tally, t->corpus, &t->packed, &t->model);
-        if (t->sink->pass(t->sink->context, t->step, split, &t->packed, &t->model, err))
-            return -1;
-    }
-    if (t->sink->summary(t->sink->context, t->step, split, &t->tally, err))
-        return -1;
-    return tell_metric(t, split, "loss", t->tally.loss / (double)t->tally.n_tokens, err);
+    return evaluate(&e, samples, split, err);
 }
 
 static bool is_due(const struct trainer *t, int64_t every)
@@ -198,12 +175,12 @@ static bool is_doubling(int64_t step)
 static int evaluate_if_due(struct trainer *t, struct error *err)
 {
     if (is_due(t, config_int(t->config, "valid.every"))) {
-        if (trainer_evaluate(t, &t->valid, SPLIT_VALID, err))
+        if (evaluate_split(t, &t->valid, SPLIT_VALID, err))
             return -1;
-        t->valid_loss = t->tally.loss / (double)t->tally.n_tokens;
+        t->valid_loss = tally_mean_loss(&t->tally);
     }
     if (is_due(t, config_int(t->config, "probe.every")) || is_doubling(t->step))
-        return trainer_evaluate(t, &t->probe, SPLIT_PROBE, err);
+        return evaluate_split(t, &t->probe, SPLIT_PROBE, err);
     return 0;
 }
 

@@ -54,11 +54,5 @@ int trainer_restore(struct trainer *t, const struct checkpoint *c, struct error 
 /* From t->step to the end, or until stopped. A loss that is not finite is logged as such and ends the run
  * with TRAIN_DIVERGED; the last checkpoint stays. -1: the sink, the disk or memory failed. */
 int trainer_run(struct trainer *t, enum train_outcome *outcome, struct error *err);
-/* Forward passes over samples, told to the sink as `split`, summed up in t->tally. */
-int trainer_evaluate(struct trainer *t, const struct samples *samples, enum corpus_split split,
-                     struct error *err);
-
-/* What the configuration implies about size: for the estimate before training. */
-double trainer_mean_k(const struct model_config *c);
 
 #endif

@@ -19,22 +19,22 @@
 
 enum { T = 90, V = 50, WIDTH = 24, CONTEXT = 80 };
 
-static struct block_config moe(int n_experts, int k, bool renormalize, float capacity)
+static struct layer_config moe(int n_experts, int k, bool renormalize, float capacity)
 {
-    return (struct block_config){
+    return (struct layer_config){
         .router = router_find("topk"),
         .routing = {.n_experts = n_experts, .k = k, .renormalize = renormalize, .capacity = capacity},
         .hidden = 12};
 }
 
-static struct model_config config_of(struct block_config first, struct block_config second)
+static struct model_config config_of(struct layer_config first, struct layer_config second)
 {
     return (struct model_config){.n_layers = 2,
                                  .width = WIDTH,
                                  .n_heads = 3,
                                  .context = CONTEXT,
                                  .vocabulary = V,
-                                 .blocks = {first, second}};
+                                 .layers = {first, second}};
 }
 
 /* Three sequences of 70, 1 and 19 tokens: longer than a block of queries, the shortest possible, and shorter.
@@ -158,11 +158,11 @@ static void check_gradients(const char *what, struct model_config config, struct
     fixture_close(&f);
 }
 
-static const struct block_config dense = {.hidden = 20};
+static const struct layer_config dense = {.hidden = 20};
 
-static struct block_config dense_block(void)
+static struct layer_config dense_block(void)
 {
-    struct block_config b = dense;
+    struct layer_config b = dense;
 
     b.router = router_find("dense");
     return b;

@@ -1,0 +1,153 @@
+/* How close a training step comes to the machine's limit. Trains on random tokens, so that it needs no
+ * corpus, and measures sgemm (2048 x 2048 x 2048, every core) between steps in the same process: the ratio is
+ * what counts, the machine's mood falls on both sides. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/options.h"
+#include "base/progress.h"
+#include "base/table.h"
+#include "engine/blas.h"
+#include "engine/config.h"
+#include "engine/kernels.h"
+#include "engine/model.h"
+
+struct arguments {
+    struct string_list set;
+    const char *format;
+    int64_t steps, vocabulary, threads;
+};
+static struct arguments args = {.format = "table", .steps = 8, .vocabulary = 8192};
+
+static const struct option_spec options[] = {
+    {"set", 's', OPTION_LIST, &args.set, "SECTION.KEY=VALUE",
+     "the model's shape; the defaults are reference model R"},
+    {"steps", 0, OPTION_INT, &args.steps, "N", "steps to time, after two to warm up (default 8)"},
+    {"vocabulary", 0, OPTION_INT, &args.vocabulary, "N", "items (default 8192)"},
+    {"threads", 0, OPTION_INT, &args.threads, "N", "0: one per core"},
+    {"format", 0, OPTION_STRING, &args.format, "FORMAT", "table, csv, json"},
+    {0},
+};
+
+static const struct program program = {
+    .verb = "bench-step",
+    .operands = "",
+    .purpose = "time a training step against the sgemm limit",
+    .examples = "bench/step\nbench/step --set model.width=128 --set router.hidden=128 --vocabulary 4096",
+    .options = options,
+};
+
+static int fill(struct batch *b, int tokens, int context, int vocabulary, struct error *err)
+{
+    struct random r;
+
+    random_seed(&r, 1, 0);
+    b->n_tokens = tokens;
+    b->n_sequences = tokens / context;
+    b->input = malloc(sizeof(int32_t) * (size_t)tokens);
+    b->target = malloc(sizeof(int32_t) * (size_t)tokens);
+    b->position = malloc(sizeof(int32_t) * (size_t)tokens);
+    b->start = malloc(sizeof(int32_t) * ((size_t)b->n_sequences + 1));
+    if (!b->input || !b->target || !b->position || !b->start)
+        return error_no_memory(err, "the batch");
+    for (int t = 0; t < tokens; t++) {
+        b->input[t] = (int32_t)random_below(&r, (uint64_t)vocabulary);
+        b->target[t] = (int32_t)random_below(&r, (uint64_t)vocabulary);
+        b->position[t] = t % context;
+    }
+    for (int s = 0; s <= b->n_sequences; s++)
+        b->start[s] = s * context;
+    return 0;
+}
+
+static void update(struct model *m, float *first, float *second, int step)
+{
+    struct adamw s = {1e-4F, 0.9F, 0.95F, 1e-8F, 0.1F, 0.1F, 0.05F, 1.0F};
+    double start = clock_seconds(), norm = sum_of_squares(m->pool, m->gradients, m->n_weights);
+
+    s.gradient_scale = norm > 1.0 ? 1.0F : 0.5F; /* keeps the norm from being optimised away */
+    (void)step;
+    adamw_update(m->pool, &s, m->weights, m->gradients, first, second, m->n_weights);
+    m->seconds[PART_OPTIMISER] += clock_seconds() - start;
+}
+
+static int print(const struct model *m, double flops, double seconds, double limit, struct error *err)
+{
+    static const char *const columns[] = {"part", "ms_per_step", "share"};
+    enum table_format format;
+    struct table *t;
+
+    if (table_format_parse(args.format, &format, err))
+        return -1;
+    t = table_open(stdout, format, "Where a step goes", columns, 3);
+    for (int i = 0; i < N_PARTS && t; i++) {
+        table_text(t, part_names[i]);
+        table_real(t, 1e3 * m->seconds[i] / (double)args.steps);
+        table_real(t, m->seconds[i] / seconds);
+    }
+    if (!t || table_close(t, err))
+        return error_no_memory(err, "a table");
+    printf("%.1f GFLOP a step, %.0f ms, %.1f GFLOP/s; sgemm limit %.1f GFLOP/s (%s): %.1f %%\n", flops * 1e-9,
+           1e3 * seconds / (double)args.steps, flops * (double)args.steps / seconds * 1e-9, limit,
+           blas_core_type(), 100.0 * flops * (double)args.steps / seconds * 1e-9 / limit);
+    return 0;
+}
+
+static int bench(struct error *err)
+{
+    struct config config;
+    struct model_config mc;
+    struct model m = {0};
+    struct batch b = {0};
+    struct pool *pool = NULL;
+    struct loss_weights weights = {0.01F, 0.001F};
+    double seconds = 0.0, limit = 0.0;
+    float *moments;
+
+    blas_start();
+    if (config_init(&config, err))
+        return -1;
+    for (int i = 0; i < args.set.n; i++) {
+        if (config_set(&config, args.set.items[i], err))
+            return -1;
+    }
+    int tokens = (int)config_int(&config, "train.tokens_per_step");
+    if (config_model(&config, (int)args.vocabulary, &mc, err) || pool_open(&pool, (int)args.threads, err) ||
+        model_init(&m, &mc, tokens, pool, err) || fill(&b, tokens, mc.context, mc.vocabulary, err))
+        return -1;
+    model_seed(&m, 1);
+    moments = calloc(2 * m.n_weights, sizeof *moments);
+    if (!moments)
+        return error_no_memory(err, "the optimiser");
+    for (int step = -2; step < args.steps; step++) {
+        double start = clock_seconds();
+        if (step == 0) {
+            memset(m.seconds, 0, sizeof m.seconds);
+            seconds = 0.0;
+        }
+        model_forward(&m, &b, true, 1.0F, &weights, NULL);
+        update(&m, moments, moments + m.n_weights, step);
+        seconds += clock_seconds() - start;
+        double one = blas_measure_limit(pool, 2048, 3, err);
+        limit += step >= 0 ? one / (double)args.steps : 0.0;
+    }
+    int result = print(&m, model_flops_per_token(&mc, 0.0, mc.context) * tokens, seconds, limit, err);
+    free(moments);
+    model_release(&m);
+    pool_close(pool);
+    config_release(&config);
+    return result;
+}
+
+int main(int argc, char **argv)
+{
+    struct error err = {0};
+    bool done = false;
+    int first, result = options_parse(&program, argc, argv, &first, &done, &err);
+
+    if (result == 0 && !done)
+        result = bench(&err);
+    string_list_release(&args.set);
+    return program_finish(&program, result, &err);
+}

@@ -1,0 +1,38 @@
+/* The sink that writes the logbook: the one place where engine and sql meet, shared by the programs train and
+ * route. Decisions are handed over sequence by sequence; what is kept is the run's log.* configuration. */
+#ifndef ENGINE_RECORD_H
+#define ENGINE_RECORD_H
+#include "base/error.h"
+#include "engine/config.h"
+#include "engine/corpus.h"
+#include "engine/sink.h"
+#include "sql/logbook.h"
+
+struct recorder {
+    struct logbook *logbook;
+    struct logbook_writer *writer;
+    struct logbook_batch *batch; /* since the last commit; NULL when empty */
+    const struct config *config;
+    int64_t run_id, corpus_id, vocabulary_id;
+    int64_t *document_ids, *domain_ids; /* (n_documents), (n_domains) of the corpus */
+    int n_domains;
+    struct sink sink;
+};
+
+/* Stores the corpus (unless it is there) and the ids that the logbook gives its documents. */
+int recorder_open(struct recorder *r, struct logbook *lb, const struct config *config,
+                  const struct corpus *corpus, struct error *err);
+/* A new run; model NULL for one without a network. */
+int recorder_begin(struct recorder *r, const char *name, int64_t seed, const struct model_config *model,
+                   double parameters, int threads, struct error *err);
+/* Goes on with a run of that name from a step. */
+int recorder_resume(struct recorder *r, const char *name, int64_t step, struct error *err);
+/* Everything on disk; then the run's status: finished, interrupted, failed. Safe after a failure. */
+int recorder_end(struct recorder *r, const char *status, struct error *err);
+void recorder_release(struct recorder *r);
+
+/* Bytes that the run will add to the logbook. */
+double recorder_size_estimate(const struct config *config, const struct model_config *model,
+                              int64_t tokens_in_corpus, int64_t probe_tokens);
+
+#endif

@@ -1,0 +1,463 @@
+/* moescope train: trains one run and logs it. */
+#include <math.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/options.h"
+#include "base/progress.h"
+#include "base/table.h"
+#include "base/text.h"
+#include "engine/blas.h"
+#include "engine/checkpoint.h"
+#include "engine/config.h"
+#include "engine/corpus.h"
+#include "engine/record.h"
+#include "engine/trainer.h"
+#include "metrics/baseline.h"
+#include "sql/read.h"
+
+struct arguments {
+    const char *log, *name, *config, *checkpoint, *format;
+    struct string_list set;
+    int64_t seed;
+    bool resume, quiet, list_keys, dry_run, profile;
+};
+
+static struct arguments args = {.format = "table"};
+
+static const struct option_spec options[] = {
+    {"log", 'l', OPTION_STRING, &args.log, "DB", "the logbook; made when it is not there"},
+    {"name", 'n', OPTION_STRING, &args.name, "NAME", "the run's name, new in the logbook"},
+    {"config", 'c', OPTION_STRING, &args.config, "FILE.ini", "configuration; every key has a default"},
+    {"set", 's', OPTION_LIST, &args.set, "SECTION.KEY=VALUE", "one key, after --config; may be repeated"},
+    {"seed", 0, OPTION_INT, &args.seed, "N", "initial weights, order of data, noise (default 0)"},
+    {"resume", 'r', OPTION_FLAG, &args.resume, NULL,
+     "go on where the run of that name stopped; start it when there is none"},
+    {"checkpoint", 0, OPTION_STRING, &args.checkpoint, "FILE", "default: DB.checkpoints/NAME.safetensors"},
+    {"dry-run", 0, OPTION_FLAG, &args.dry_run, NULL, "say what the run would cost and stop"},
+    {"profile", 0, OPTION_FLAG, &args.profile, NULL, "at the end, print where a step's time went"},
+    {"list-keys", 0, OPTION_FLAG, &args.list_keys, NULL,
+     "print every configuration key, its default and meaning"},
+    {"format", 0, OPTION_STRING, &args.format, "FORMAT", "of --list-keys and --profile: table, csv, json"},
+    {"quiet", 'q', OPTION_FLAG, &args.quiet, NULL, "no progress, only errors"},
+    {0},
+};
+
+static const struct program program = {
+    .verb = "train",
+    .operands = "",
+    .purpose = "train one run and log every routing decision",
+    .details = "Interrupted (Ctrl-C), it finishes the step, saves a checkpoint and marks the run; --resume "
+               "goes on,\n"
+               "bit for bit. A loss that is not finite ends the run as failed and keeps the last checkpoint.",
+    .examples = "moescope train --log log.db --name top2 --config demo.ini\n"
+                "moescope train --log log.db --name top1 --config demo.ini --set router.k=1 --set "
+                "loss.balance=0 --seed 3\n"
+                "moescope train --log log.db --name top2 --resume\n"
+                "moescope train --list-keys --format csv",
+    .options = options,
+    .min_operands = 0,
+    .max_operands = 0,
+};
+
+static volatile sig_atomic_t interrupted;
+
+static void on_signal(int number)
+{
+    (void)number;
+    interrupted = 1;
+}
+
+/* The first signal asks for an orderly stop, the second one kills. */
+static void catch_signals(void)
+{
+    struct sigaction action = {.sa_handler = on_signal, .sa_flags = (int)(SA_RESETHAND | SA_RESTART)};
+
+    sigaction(SIGINT, &action, NULL);
+    sigaction(SIGTERM, &action, NULL);
+}
+
+static void say(const char *text)
+{
+    if (!args.quiet)
+        fprintf(stderr, "%s\n", text);
+}
+
+/* ---- what to run ---- */
+
+static int list_keys(struct error *err)
+{
+    static const char *const columns[] = {"key", "default", "meaning"};
+    enum table_format format;
+    struct table *t;
+
+    if (table_format_parse(args.format, &format, err))
+        return -1;
+    t = table_open(stdout, format, NULL, columns, 3);
+    for (int i = 0; i < config_n_keys && t; i++) {
+        table_text(t, config_keys[i].name);
+        table_text(t, config_keys[i].initial);
+        table_text(t, config_keys[i].help);
+    }
+    return t ? table_close(t, err) : error_no_memory(err, "a table");
+}
+
+/* A copy: the caller frees. */
+static char *default_checkpoint(void)
+{
+    struct text t;
+
+    text_init(&t);
+    text_printf(&t, "%s.checkpoints/%s.safetensors", args.log, args.name);
+    return text_detach(&t);
+}
+
+static int make_parent(const char *path, struct error *err)
+{
+    char *folder = strdup(path), *slash = folder ? strrchr(folder, '/') : NULL;
+    int result = 0;
+
+    if (slash && slash != folder) {
+        *slash = '\0';
+        result = file_make_folder(folder, err);
+    }
+    free(folder);
+    return result;
+}
+
+/* With --resume and no configuration given, the checkpoint's is used; one that is given must agree with it.
+ */
+static int agree_with_checkpoint(struct config *config, const struct checkpoint *c, struct error *err)
+{
+    bool given = args.config || args.set.n > 0;
+
+    for (int i = 0; i < config_n_keys; i++) {
+        const char *key = config_keys[i].name;
+        if (strcmp(key, "train.threads") == 0 || (strcmp(key, "data.corpus") == 0 && given))
+            continue; /* where things are and how fast they go changes nothing */
+        if (given && strcmp(config->values[i], c->config.values[i]) != 0)
+            return error_set(err, STATUS_USAGE,
+                             "cannot resume '%s' with another configuration: %s was %s, now it is %s",
+                             args.name, key, c->config.values[i], config->values[i]);
+        snprintf(config->values[i], sizeof config->values[i], "%s", c->config.values[i]);
+    }
+    return 0;
+}
+
+static int read_config(struct config *config, struct error *err)
+{
+    if (config_init(config, err) || (args.config && config_read(config, args.config, err)))
+        return -1;
+    for (int i = 0; i < args.set.n; i++) {
+        if (config_set(config, args.set.items[i], err))
+            return -1;
+    }
+    return 0;
+}
+
+/* ---- the parts of a session ---- */
+
+struct session {
+    struct config config;
+    struct corpus corpus;
+    struct checkpoint checkpoint;
+    struct logbook *logbook;
+    struct recorder recorder;
+    struct pool *pool;
+    struct trainer trainer;
+    char *checkpoint_path;
+    bool has_checkpoint, resuming;
+    struct progress progress;
+};
+
+static void session_release(struct session *s)
+{
+    trainer_release(&s->trainer);
+    recorder_release(&s->recorder);
+    pool_close(s->pool);
+    logbook_close(s->logbook);
+    checkpoint_close(&s->checkpoint);
+    corpus_release(&s->corpus);
+    config_release(&s->config);
+    free(s->checkpoint_path);
+}
+
+/* Looks the name up. *finished: nothing is left to do. */
+static int find_earlier(struct session *s, bool *finished, struct error *err)
+{
+    struct query *q = NULL;
+    int found;
+
+    *finished = false;
+    if (query_open(&q, s->logbook, "train/run", err))
+        return -1;
+    query_bind_text(q, ":name", args.name);
+    found = query_step(q, err);
+    if (found > 0) {
+        s->resuming = args.resume;
+        *finished = args.resume && strcmp(query_text(q, "status"), "finished") == 0;
+        if (args.resume)
+            args.seed = query_int(q, "seed");
+    }
+    query_close(q);
+    return found < 0 ? -1 : 0;
+}
+
+static int seconds_before(struct session *s, struct error *err)
+{
+    struct query *q = NULL;
+    int found;
+
+    if (query_open(&q, s->logbook, "train/seconds", err))
+        return -1;
+    query_bind_int(q, ":run", s->recorder.run_id);
+    query_bind_int(q, ":step", s->trainer.step);
+    found = query_step(q, err);
+    if (found > 0)
+        s->trainer.seconds = query_real(q, "seconds");
+    query_close(q);
+    return found < 0 ? -1 : 0;
+}
+
+static void report(void *context, const struct trainer *t)
+{
+    struct session *s = context;
+    char note[128], rate[32];
+    int n = snprintf(note, sizeof note, "loss %.3f  ", t->loss);
+
+    if (isfinite(t->valid_loss))
+        n += snprintf(note + n, sizeof note - (size_t)n, "valid %.3f  ", t->valid_loss);
+    snprintf(note + n, sizeof note - (size_t)n, "%s tokens/s", text_count(rate, t->tokens_per_second));
+    progress_update(&s->progress, t->step + 1, note);
+}
+
+static void announce(const struct session *s)
+{
+    const struct trainer *t = &s->trainer;
+    char parameters[32], tokens[32], flops[32], size[32];
+    const struct model_config *m = &t->model.config;
+
+    if (args.quiet)
+        return;
+    fprintf(stderr, "%s: %s parameters, %s active a token; %s tokens in %lld samples; %s FLOP a token\n",
+            args.name, text_count(parameters, model_parameters(&t->model)),
+            text_count(flops, model_active_weights(m, 0.0)), text_count(tokens, (double)t->train.n_tokens),
+            (long long)t->train.n, text_count(size, model_flops_per_token(m, 0.0, m->context)));
+    fprintf(stderr, "%s: the run will add about %s to %s\n", args.name,
+            text_bytes(size, recorder_size_estimate(&s->config, m, t->train.n_tokens, t->probe.n_tokens)),
+            args.log);
+    if (blas_pinned_below_machine())
+        fprintf(stderr,
+                "%s: OPENBLAS_CORETYPE=%s keeps BLAS from this machine's AVX-512; unset it (or try SkylakeX) "
+                "for about "
+                "twice the speed\n",
+                args.name, blas_core_type());
+}
+
+static int print_profile(const struct session *s, struct error *err)
+{
+    static const char *const columns[] = {"part", "seconds", "share"};
+    const double *seconds = s->trainer.model.seconds;
+    enum table_format format;
+    double total = 0.0;
+    struct table *t;
+
+    if (table_format_parse(args.format, &format, err))
+        return -1;
+    for (int i = 0; i < N_PARTS; i++)
+        total += seconds[i];
+    t = table_open(stdout, format, "Where the time went", columns, 3);
+    for (int i = 0; i < N_PARTS && t; i++) {
+        table_text(t, part_names[i]);
+        table_real(t, seconds[i]);
+        table_real(t, seconds[i] / total);
+    }
+    return t ? table_close(t, err) : error_no_memory(err, "a table");
+}
+
+static int end_run(struct session *s, int result, enum train_outcome outcome, struct error *err)
+{
+    static const char *const status[] = {"finished", "interrupted", "failed"};
+    char note[160];
+
+    if (result) {
+        recorder_end(&s->recorder, "failed", NULL); /* err already says why */
+        return -1;
+    }
+    if (recorder_end(&s->recorder, status[outcome], err))
+        return -1;
+    snprintf(note, sizeof note, "valid %.4f nats  %s", s->trainer.valid_loss, status[outcome]);
+    progress_finish(&s->progress, note);
+    if (outcome == TRAIN_INTERRUPTED && !args.quiet)
+        fprintf(stderr,
+                "interrupted after step %lld; go on with: moescope train --log %s --name %s --resume\n",
+                (long long)s->trainer.step, args.log, args.name);
+    if (outcome == TRAIN_DIVERGED)
+        return error_set(
+            err, STATUS_INPUT,
+            "the loss of '%s' is not finite at step %lld; the run is marked failed, its last checkpoint is "
+            "kept; try a lower train.learning_rate",
+            args.name, (long long)s->trainer.step);
+    return 0;
+}
+
+static int run_transformer(struct session *s, struct error *err)
+{
+    struct trainer *t = &s->trainer;
+    enum train_outcome outcome = TRAIN_FINISHED;
+    int result;
+
+    if (pool_open(&s->pool, (int)config_int(&s->config, "train.threads"), err) ||
+        trainer_init(t, &s->config, &s->corpus, args.seed, s->pool, err))
+        return -1;
+    if (s->has_checkpoint && trainer_restore(t, &s->checkpoint, err))
+        return -1;
+    announce(s);
+    if (args.dry_run)
+        return 0;
+    if (s->resuming ? recorder_resume(&s->recorder, args.name, t->step, err)
+                    : recorder_begin(&s->recorder, args.name, args.seed, &t->model.config,
+                                     model_parameters(&t->model), pool_threads(s->pool), err))
+        return -1;
+    if (seconds_before(s, err))
+        return -1;
+    t->sink = &s->recorder.sink;
+    t->checkpoint_path = s->checkpoint_path;
+    t->stop = &interrupted;
+    t->report = report;
+    t->report_context = s;
+    progress_start(&s->progress, args.name, t->steps, t->step, args.quiet);
+    result = trainer_run(t, &outcome, err);
+    if (result == 0 && args.profile)
+        result = print_profile(s, err);
+    return end_run(s, result, outcome, err);
+}
+
+/* ---- baselines that count ---- */
+
+static int learn_counts(struct baseline *b, const struct corpus *c, struct error *err)
+{
+    for (int d = 0; d < c->n_documents; d++) {
+        const struct document *document = &c->documents[d];
+        if (document->split == SPLIT_TRAIN && baseline_add(b, c->ids + document->first, document->n_ids, err))
+            return -1;
+    }
+    baseline_finish(b);
+    return 0;
+}
+
+/* The same predictions as the models' validation: the start of each held-out document. */
+static int score_counts(const struct session *s, const struct baseline *b, enum baseline_order order,
+                        const struct samples *valid, struct error *err)
+{
+    const struct corpus *c = &s->corpus;
+    const struct sink *sink = &s->recorder.sink;
+    struct tally tally;
+    int result = -1;
+
+    if (tally_init(&tally, NULL, 0, c->n_domains, c->n_documents, err))
+        return -1;
+    tally_clear(&tally, false, false);
+    for (int i = 0; i < valid->n; i++) {
+        const struct sample *sample = &valid->items[i];
+        const int32_t *ids = c->ids + c->documents[sample->document].first + sample->offset;
+        tally_add_document(&tally, sample->document, sample->n_tokens,
+                           baseline_loss_sum(b, order, ids, sample->n_tokens + 1));
+    }
+    if (sink->summary(sink->context, 0, SPLIT_VALID, &tally, err) == 0 &&
+        sink->metric(sink->context, 0, SPLIT_VALID, "loss", tally.loss / (double)tally.n_tokens, err) == 0)
+        result = sink->commit(sink->context, err);
+    tally_release(&tally);
+    return result;
+}
+
+static int run_counts(struct session *s, struct error *err)
+{
+    enum baseline_order order = strcmp(config_text(&s->config, "model.kind"), "unigram") == 0
+                                    ? BASELINE_UNIGRAM
+                                    : BASELINE_KNESER_NEY;
+    struct baseline b = {0};
+    struct samples valid = {0};
+    int result = -1;
+
+    if (samples_init(&valid, &s->corpus, SPLIT_VALID, (int)config_int(&s->config, "model.context"),
+                     config_int(&s->config, "valid.tokens_per_document"), err) ||
+        baseline_init(&b, s->corpus.n_vocabulary, err) || learn_counts(&b, &s->corpus, err))
+        goto done;
+    if (s->resuming ? recorder_resume(&s->recorder, args.name, 0, err)
+                    : recorder_begin(&s->recorder, args.name, args.seed, NULL,
+                                     (double)(order == BASELINE_UNIGRAM ? s->corpus.n_vocabulary : b.n_pairs),
+                                     1, err))
+        goto done;
+    result = score_counts(s, &b, order, &valid, err);
+    if (recorder_end(&s->recorder, result ? "failed" : "finished", result ? NULL : err))
+        result = -1;
+done:
+    baseline_release(&b);
+    samples_release(&valid);
+    return result;
+}
+
+/* ---- main ---- */
+
+static int prepare(struct session *s, bool *finished, struct error *err)
+{
+    s->checkpoint_path = args.checkpoint ? strdup(args.checkpoint) : default_checkpoint();
+    if (!s->checkpoint_path)
+        return error_no_memory(err, "the checkpoint's path");
+    if (read_config(&s->config, err) || logbook_open_writable(&s->logbook, args.log, err) ||
+        find_earlier(s, finished, err))
+        return -1;
+    if (*finished)
+        return 0;
+    s->has_checkpoint = s->resuming && file_exists(s->checkpoint_path);
+    if (s->has_checkpoint && (checkpoint_open(&s->checkpoint, s->checkpoint_path, err) ||
+                              agree_with_checkpoint(&s->config, &s->checkpoint, err)))
+        return -1;
+    if (!*config_text(&s->config, "data.corpus"))
+        return error_set(err, STATUS_USAGE,
+                         "data.corpus is not set; prepare one with 'moescope corpus FOLDER -o OUT' and pass "
+                         "--set data.corpus=OUT");
+    if (make_parent(s->checkpoint_path, err) ||
+        corpus_load(&s->corpus, config_text(&s->config, "data.corpus"), err))
+        return -1;
+    return recorder_open(&s->recorder, s->logbook, &s->config, &s->corpus, err);
+}
+
+static int run(struct error *err)
+{
+    struct session s = {0};
+    bool finished = false;
+    int result;
+
+    if (args.list_keys)
+        return list_keys(err);
+    if (!args.log || !args.name)
+        return error_set(err, STATUS_USAGE, "--log and --name are needed; see 'moescope train --help'");
+    blas_start();
+    catch_signals();
+    result = prepare(&s, &finished, err);
+    if (result == 0 && finished)
+        say("the run is finished already; nothing to do");
+    else if (result == 0)
+        result = strcmp(config_text(&s.config, "model.kind"), "transformer") == 0 ? run_transformer(&s, err)
+                                                                                  : run_counts(&s, err);
+    session_release(&s);
+    return result;
+}
+
+int main(int argc, char **argv)
+{
+    struct error err = {0};
+    bool done = false;
+    int first, result = options_parse(&program, argc, argv, &first, &done, &err);
+
+    if (result == 0 && !done)
+        result = run(&err);
+    string_list_release(&args.set);
+    return program_finish(&program, result, &err);
+}
