@@ -59,6 +59,8 @@ struct logbook_layer {
     int n_experts;
     int k;                     /* 0: varies by token, stored as NULL */
     int64_t expert_parameters; /* of each routed expert */
+    int n_shared;              /* shared experts, numbered n_experts and on; they have rows in `expert` alone */
+    int64_t shared_parameters; /* of each of them */
 };
 
 struct logbook_setting { /* value_json is a JSON value: 3, 0.5, true, "topk", [1,2] */

@@ -115,7 +115,8 @@ CREATE TABLE sequence (
     losses      BLOB,             -- 16-bit little-endian, 1/1024 nat, rounded; 65535: not finite or beyond
     checksum    INTEGER           -- CRC-32 of losses
 ) STRICT;
-CREATE INDEX sequence_pass ON sequence (run_id, split, step);
+-- Finds a pass; with the sample in it, the question which samples are in use is answered by the index alone.
+CREATE INDEX sequence_pass ON sequence (run_id, split, step, sample_id);
 
 -- The decisions of one sequence in one layer. The rowid packs both: sequence_id * 1024 + layer.
 CREATE TABLE routing_block (

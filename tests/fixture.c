@@ -178,7 +178,11 @@ int64_t fixture_run(struct fixture *f, const struct fixture_run *run)
     int64_t run_id;
     assert_true(run->n_layers <= 16 && run->n_experts <= MOST_EXPERTS);
     for (int i = 0; i < run->n_layers; i++)
-        layers[i] = (struct logbook_layer){i, "topk", run->n_experts, run->k, 1000};
+        layers[i] = (struct logbook_layer){.layer = i,
+                                           .router = "topk",
+                                           .n_experts = run->n_experts,
+                                           .k = run->k,
+                                           .expert_parameters = 1000};
     struct logbook_run row = {.name = run->name,
                               .task = "language_model",
                               .router = run->n_layers ? "topk" : "dense",

@@ -1,0 +1,463 @@
+#include "sql/batch.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/text.h"
+
+enum { ANY_LAYER = -1 };
+static const struct span no_span = {SIZE_MAX, 0};
+
+/* ---- memory ---- */
+
+struct logbook_batch *batch_new(struct logbook_writer *w, int gate_bits)
+{
+    struct logbook_batch *b = calloc(1, sizeof *b);
+    if (b != NULL) {
+        b->writer = w;
+        b->gate_bytes = gate_bits == 16 ? 2 : 1;
+    }
+    return b;
+}
+
+void batch_free(struct logbook_batch *b)
+{
+    if (b == NULL) {
+        return;
+    }
+    free(b->metrics.items);
+    free(b->loads.items);
+    free(b->document_losses.items);
+    free(b->events.items);
+    free(b->checkpoints.items);
+    free(b->sequences.items);
+    free(b->blocks.items);
+    free(b->probabilities.items);
+    free(b->bytes);
+    free(b);
+}
+
+/* The first failure is the one that is told, at the commit. */
+static void fail_memory(struct logbook_batch *b)
+{
+    if (!b->failed) {
+        b->failed = true;
+        error_no_memory(&b->err, "a logbook batch");
+    }
+}
+
+/* A zeroed item at the end of a list, or NULL. */
+static void *list_add(struct logbook_batch *b, struct list *list, size_t size)
+{
+    if (list->n == list->capacity) {
+        int capacity = list->capacity > 0 ? 2 * list->capacity : 16;
+        void *items = realloc(list->items, (size_t)capacity * size);
+        if (items == NULL) {
+            fail_memory(b);
+            return NULL;
+        }
+        list->items = items;
+        list->capacity = capacity;
+    }
+    void *item = (char *)list->items + (size_t)list->n++ * size;
+    return memset(item, 0, size);
+}
+
+/* Room for n bytes in the buffer; *at is where. NULL when memory is short. */
+static uint8_t *reserve(struct logbook_batch *b, size_t n, struct span *span)
+{
+    if (b->length + n > b->capacity) {
+        size_t capacity = b->capacity > 0 ? b->capacity : 4096;
+        while (capacity < b->length + n) {
+            capacity *= 2;
+        }
+        uint8_t *bytes = realloc(b->bytes, capacity);
+        if (bytes == NULL) {
+            fail_memory(b);
+            *span = no_span;
+            return NULL;
+        }
+        b->bytes = bytes;
+        b->capacity = capacity;
+    }
+    *span = (struct span){b->length, n};
+    b->length += n;
+    return b->bytes + span->at;
+}
+
+static struct span add_string(struct logbook_batch *b, const char *s)
+{
+    struct span span = no_span;
+    if (s != NULL) {
+        size_t n = strlen(s) + 1;
+        uint8_t *bytes = reserve(b, n, &span);
+        if (bytes != NULL) {
+            memcpy(bytes, s, n);
+        }
+    }
+    return span;
+}
+
+const char *batch_string(const struct logbook_batch *b, struct span span)
+{
+    return span.at == SIZE_MAX ? NULL : (const char *)b->bytes + span.at;
+}
+
+struct piece batch_piece(const struct logbook_batch *b, struct span span)
+{
+    struct piece piece = {NULL, 0};
+    if (span.at != SIZE_MAX) {
+        piece.bytes = b->bytes + span.at;
+        piece.n = span.n;
+    }
+    return piece;
+}
+
+void logbook_batch_discard(struct logbook_batch *b)
+{
+    batch_free(b);
+}
+
+/* ---- rows ---- */
+
+static void add_metric(struct logbook_batch *b, int64_t step, const char *split, int layer, const char *name,
+                       double value)
+{
+    struct batch_metric *m = list_add(b, &b->metrics, sizeof *m);
+    if (m != NULL) {
+        *m = (struct batch_metric){.step = step, .layer = layer, .value = value};
+        m->split = add_string(b, split);
+        m->name = add_string(b, name);
+    }
+}
+
+void logbook_batch_metric(struct logbook_batch *b, int64_t step, const char *split, const char *name,
+                          double value)
+{
+    add_metric(b, step, split, ANY_LAYER, name, value);
+}
+
+void logbook_batch_layer_metric(struct logbook_batch *b, int64_t step, const char *split, int layer,
+                                const char *name, double value)
+{
+    add_metric(b, step, split, layer, name, value);
+}
+
+void logbook_batch_document_loss(struct logbook_batch *b, int64_t step, const char *split,
+                                 int64_t document_id, int64_t n_tokens, double loss_sum)
+{
+    struct batch_document_loss *d = list_add(b, &b->document_losses, sizeof *d);
+    if (d != NULL) {
+        d->step = step;
+        d->document_id = document_id;
+        d->n_tokens = n_tokens;
+        d->loss_sum = loss_sum;
+        d->split = add_string(b, split);
+    }
+}
+
+void logbook_batch_event(struct logbook_batch *b, int64_t step, const char *kind, int layer, int expert,
+                         double value, const char *message)
+{
+    struct batch_event *e = list_add(b, &b->events, sizeof *e);
+    if (e != NULL) {
+        *e = (struct batch_event){.step = step, .layer = layer, .expert = expert, .value = value};
+        e->kind = add_string(b, kind);
+        e->message = add_string(b, message);
+    }
+}
+
+void logbook_batch_checkpoint(struct logbook_batch *b, int64_t step, const char *path, const char *sha256)
+{
+    struct batch_checkpoint *c = list_add(b, &b->checkpoints, sizeof *c);
+    if (c != NULL) {
+        c->step = step;
+        c->path = add_string(b, path);
+        c->sha256 = add_string(b, sha256);
+    }
+}
+
+void logbook_batch_load(struct logbook_batch *b, int64_t step, const char *split,
+                        const struct logbook_load *load)
+{
+    struct text json;
+    text_init(&json);
+    for (int e = 0; e < load->n_experts; e++) {
+        text_printf(&json, "%s[%lld,%lld,", e > 0 ? "," : "[", (long long)load->assignments[e],
+                    (long long)(load->dropped != NULL ? load->dropped[e] : 0));
+        text_add_number(&json, load->gate_sum[e]);
+        text_add(&json, ",");
+        text_add_number(&json, load->probability_sum[e]);
+        text_add(&json, "]");
+    }
+    text_add(&json, load->n_experts > 0 ? "]" : "[]");
+    struct batch_load *l = list_add(b, &b->loads, sizeof *l);
+    if (json.failed) {
+        fail_memory(b);
+    } else if (l != NULL) {
+        *l = (struct batch_load){.step = step, .domain_id = load->domain_id, .layer = load->layer};
+        l->split = add_string(b, split);
+        l->experts = add_string(b, json.data);
+    }
+    text_release(&json);
+}
+
+/* ---- sequences ---- */
+
+static void longest_at_least(struct logbook_batch *b, int n)
+{
+    b->longest = n > b->longest ? n : b->longest;
+}
+
+/* Two bytes an id when all of them fit: the reader tells by the length. */
+static int token_width(const int32_t *ids, int n)
+{
+    uint32_t bits = 0;
+    for (int i = 0; i < n; i++) {
+        bits |= (uint32_t)ids[i];
+    }
+    return bits < 65536 ? 2 : 4;
+}
+
+int logbook_batch_sequence(struct logbook_batch *b, int64_t step, const char *split,
+                           const struct logbook_sequence *sequence)
+{
+    int n = sequence->n_tokens;
+    struct batch_sequence *s = list_add(b, &b->sequences, sizeof *s);
+    if (s == NULL) {
+        return -1;
+    }
+    s->step = step;
+    s->document_id = sequence->document_id;
+    s->offset = sequence->offset;
+    s->n_tokens = n;
+    s->split = add_string(b, split);
+    int width = token_width(sequence->ids, n + 1);
+    uint8_t *tokens = reserve(b, (size_t)(n + 1) * (size_t)width, &s->tokens);
+    if (tokens != NULL) {
+        pack_integers(tokens, width, sequence->ids, (size_t)n + 1);
+    }
+    s->losses = no_span;
+    if (sequence->loss != NULL) {
+        uint8_t *losses = reserve(b, 2 * (size_t)n, &s->losses);
+        if (losses != NULL) {
+            pack_losses(losses, sequence->loss, (size_t)n);
+        }
+    }
+    longest_at_least(b, n + 1);
+    return b->sequences.n - 1;
+}
+
+/* ---- decisions ---- */
+
+/* What cannot be stored is refused with a reason, at the commit. */
+static void refuse(struct logbook_batch *b, int layer, const char *why)
+{
+    if (!b->failed) {
+        b->failed = true;
+        error_set(&b->err, STATUS_USAGE, "cannot log the routing of layer %d: %s", layer, why);
+    }
+}
+
+static const struct batch_sequence *sequence_of(struct logbook_batch *b, int sequence)
+{
+    return sequence >= 0 && sequence < b->sequences.n
+               ? (const struct batch_sequence *)b->sequences.items + sequence
+               : NULL;
+}
+
+static const char *wrong_block(const struct logbook_block *block, int n_tokens, int64_t n_decisions)
+{
+    if (block->layer < 0 || block->layer >= LOGBOOK_MAX_LAYERS) {
+        return "the layer is out of range";
+    }
+    if (block->n_experts > CODEC_MAX_EXPERTS) {
+        return "more than 65536 experts";
+    }
+    if (block->k == 0 && n_decisions > CODEC_MAX_DECISIONS) {
+        return "more than 65535 decisions in a sequence with a varying number a token; use a shorter context";
+    }
+    if (n_decisions < 0 || n_decisions > INT32_MAX / 4 || n_tokens > CODEC_MAX_DECISIONS) {
+        return "the sequence is too long";
+    }
+    for (int64_t i = 0; i < n_decisions; i++) {
+        if (block->expert[i] < 0 || block->expert[i] >= block->n_experts) {
+            return "an expert that the layer has not";
+        }
+        if (block->gate != NULL && block->gate[i] < 0) {
+            return "a negative gate; a logbook keeps probabilities or scores of 0 and more";
+        }
+    }
+    return NULL;
+}
+
+/* Whether every token has all experts in their order, so that ids need not be kept. */
+static bool all_in_order(const struct logbook_block *block, int64_t n_decisions)
+{
+    if (block->k == 0 || block->k != block->n_experts) {
+        return false;
+    }
+    for (int64_t i = 0; i < n_decisions; i++) {
+        if (block->expert[i] != i % block->n_experts) {
+            return false;
+        }
+    }
+    return true;
+}
+
+static void pack_gates(struct logbook_batch *b, struct batch_block *out, const float *gate, size_t n)
+{
+    float largest = 0;
+    bool finite = gate != NULL;
+    for (size_t i = 0; finite && i < n; i++) {
+        finite = isfinite(gate[i]);
+        largest = gate[i] > largest ? gate[i] : largest;
+    }
+    out->scale = largest > 0 && finite ? (double)largest : 1;
+    if (!finite) {
+        return; /* unknown: NULL */
+    }
+    uint8_t *bytes = reserve(b, n * (size_t)out->codec->gate_bytes, &out->gates);
+    if (bytes != NULL) {
+        pack_fraction(bytes, out->codec->gate_bytes, out->scale, gate, n);
+    }
+}
+
+static void pack_offsets(struct logbook_batch *b, struct batch_block *out, const int32_t *offsets,
+                         int n_tokens)
+{
+    uint8_t *bytes = reserve(b, 2 * ((size_t)n_tokens + 1), &out->offsets);
+    for (int t = 0; bytes != NULL && t <= n_tokens; t++) {
+        int32_t from_zero = offsets[t] - offsets[0];
+        pack_integers(bytes + 2 * t, 2, &from_zero, 1);
+    }
+}
+
+static void pack_dropped(struct logbook_batch *b, struct batch_block *out, const uint8_t *dropped, size_t n)
+{
+    if (dropped == NULL || memchr(dropped, 1, n) == NULL) {
+        return; /* NULL: none */
+    }
+    uint8_t *bytes = reserve(b, (n + 7) / 8, &out->dropped);
+    if (bytes != NULL) {
+        pack_bits(bytes, dropped, n);
+    }
+}
+
+static void pack_experts(struct logbook_batch *b, struct batch_block *out, const int32_t *expert, size_t n)
+{
+    int width = out->codec->expert_bytes;
+    if (width == 0) {
+        return; /* implied */
+    }
+    uint8_t *bytes = reserve(b, n * (size_t)width, &out->experts);
+    if (bytes != NULL) {
+        pack_integers(bytes, width, expert, n);
+    }
+}
+
+/* Diverged routers are worth an event: their gates are not kept. */
+static void tell_not_finite(struct logbook_batch *b, int64_t step, int layer, const char *message)
+{
+    for (int i = 0; i < b->events.n; i++) {
+        const struct batch_event *e = (const struct batch_event *)b->events.items + i;
+        if (e->step == step && e->layer == layer && strcmp(batch_string(b, e->kind), "not_finite") == 0) {
+            return;
+        }
+    }
+    logbook_batch_event(b, step, "not_finite", layer, -1, NAN, message);
+}
+
+void logbook_batch_routing(struct logbook_batch *b, int sequence, const struct logbook_block *block)
+{
+    const struct batch_sequence *s = sequence_of(b, sequence);
+    if (b->failed || s == NULL) {
+        refuse(b, block->layer, "no such sequence in the batch");
+        return;
+    }
+    int n_tokens = s->n_tokens;
+    int64_t step = s->step;
+    int64_t n = block->k > 0 ? (int64_t)n_tokens * block->k : block->offsets[n_tokens] - block->offsets[0];
+    const char *wrong = wrong_block(block, n_tokens, n);
+    if (wrong != NULL) {
+        refuse(b, block->layer, wrong);
+        return;
+    }
+    struct batch_block *out = list_add(b, &b->blocks, sizeof *out);
+    if (out == NULL) {
+        return;
+    }
+    int expert_bytes = all_in_order(block, n) ? 0 : block->n_experts <= 256 ? 1 : 2;
+    *out = (struct batch_block){.sequence = sequence, .layer = block->layer, .k = block->k};
+    out->codec = codec_by_width(expert_bytes, b->gate_bytes);
+    out->experts = out->gates = out->offsets = out->dropped = no_span;
+    pack_experts(b, out, block->expert, (size_t)n);
+    pack_gates(b, out, block->gate, (size_t)n);
+    if (block->k == 0) {
+        pack_offsets(b, out, block->offsets, n_tokens);
+    }
+    pack_dropped(b, out, block->dropped, (size_t)n);
+    longest_at_least(b, block->n_experts > n_tokens ? block->n_experts : n_tokens);
+    if (block->gate != NULL && out->gates.at == SIZE_MAX) {
+        tell_not_finite(b, step, block->layer, "gates that are not finite; unknown in routing");
+    }
+}
+
+void logbook_batch_probability(struct logbook_batch *b, int sequence, int layer, int n_experts,
+                               const float *probability)
+{
+    const struct batch_sequence *s = sequence_of(b, sequence);
+    if (b->failed || s == NULL) {
+        refuse(b, layer, "no such sequence in the batch");
+        return;
+    }
+    size_t n = (size_t)s->n_tokens * (size_t)n_experts;
+    for (size_t i = 0; i < n; i++) {
+        if (!isfinite(probability[i])) {
+            tell_not_finite(b, s->step, layer, "router probabilities that are not finite; not kept");
+            return;
+        }
+    }
+    struct batch_probability *out = list_add(b, &b->probabilities, sizeof *out);
+    if (out == NULL) {
+        return;
+    }
+    *out = (struct batch_probability){.sequence = sequence, .layer = layer, .n_experts = n_experts};
+    uint8_t *bytes = reserve(b, 2 * n, &out->p);
+    if (bytes != NULL) {
+        pack_fraction(bytes, 2, 1, probability, n);
+    }
+    longest_at_least(b, n_experts);
+}
+
+/* ---- order ---- */
+
+static int by_block(const void *a, const void *b)
+{
+    const struct batch_block *x = a, *y = b;
+    if (x->sequence != y->sequence) {
+        return x->sequence < y->sequence ? -1 : 1;
+    }
+    return (x->layer > y->layer) - (x->layer < y->layer);
+}
+
+static int by_probability(const void *a, const void *b)
+{
+    const struct batch_probability *x = a, *y = b;
+    if (x->sequence != y->sequence) {
+        return x->sequence < y->sequence ? -1 : 1;
+    }
+    return (x->layer > y->layer) - (x->layer < y->layer);
+}
+
+void batch_sort(struct logbook_batch *b)
+{
+    if (b->blocks.n > 1) {
+        qsort(b->blocks.items, (size_t)b->blocks.n, sizeof(struct batch_block), by_block);
+    }
+    if (b->probabilities.n > 1) {
+        qsort(b->probabilities.items, (size_t)b->probabilities.n, sizeof(struct batch_probability),
+              by_probability);
+    }
+}

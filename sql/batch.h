@@ -1,0 +1,98 @@
+/* What one training step adds to the logbook, packed as it will be stored; private to sql/. The engine's
+ * thread fills a batch (sql/batch.c), the writer's thread stores it (sql/writer.c, sql/store.c). */
+#ifndef SQL_BATCH_H
+#define SQL_BATCH_H
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "sql/db.h"
+#include "sql/logbook.h"
+
+/* Bytes in the batch's buffer, which moves as it grows. at NONE: a NULL. */
+struct span {
+    size_t at, n;
+};
+
+struct batch_metric {
+    int64_t step;
+    struct span split, name;
+    int layer; /* -1: of the whole model */
+    double value;
+};
+
+struct batch_load {
+    int64_t step, domain_id;
+    struct span split, experts;
+    int layer;
+};
+
+struct batch_document_loss {
+    int64_t step, document_id, n_tokens;
+    struct span split;
+    double loss_sum;
+};
+
+struct batch_event {
+    int64_t step;
+    struct span kind, message;
+    int layer, expert;
+    double value;
+};
+
+struct batch_checkpoint {
+    int64_t step;
+    struct span path, sha256;
+};
+
+struct batch_sequence {
+    int64_t step, document_id, offset;
+    int64_t sequence_id; /* known once it is stored */
+    int n_tokens;
+    struct span split, tokens, losses;
+};
+
+struct batch_block {
+    int sequence, layer, k;
+    const struct codec *codec;
+    double scale;
+    struct span experts, gates, offsets, dropped;
+};
+
+struct batch_probability {
+    int sequence, layer, n_experts;
+    struct span p;
+};
+
+/* A growing array of one kind of item. */
+struct list {
+    void *items;
+    int n, capacity;
+};
+
+struct logbook_batch {
+    struct logbook_writer *writer;
+    struct logbook_batch *next; /* in the writer's queue */
+    int gate_bytes;
+    int longest; /* the largest count of anything in a block: what _integer must reach */
+    uint8_t *bytes;
+    size_t length, capacity;
+    bool failed; /* *err says why: no memory, or something that cannot be stored */
+    struct error err;
+    struct list metrics, loads, document_losses, events, checkpoints, sequences, blocks, probabilities;
+};
+
+struct logbook_batch *batch_new(struct logbook_writer *w, int gate_bits);
+void batch_free(struct logbook_batch *b); /* safe on NULL */
+/* Puts blocks and probabilities into the order of their ids, so that pages fill up one after the other. */
+void batch_sort(struct logbook_batch *b);
+const char *batch_string(const struct logbook_batch *b, struct span span);
+struct piece batch_piece(const struct logbook_batch *b, struct span span);
+
+/* Stores a batch, inside a transaction of the caller's. */
+struct store;
+int store_open(struct store **s, struct logbook *lb, int64_t run_id, struct error *err);
+int store_batch(struct store *s, struct logbook_batch *b, struct error *err);
+void store_close(struct store *s); /* safe on NULL */
+
+#endif

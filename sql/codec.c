@@ -1,0 +1,302 @@
+#include "sql/codec.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+#include <zlib.h>
+
+const struct codec codecs[N_CODECS] = {
+    {"e8g8", 1, 1}, {"e8g16", 1, 2}, {"e16g8", 2, 1}, {"e16g16", 2, 2}, {"a8", 0, 1}, {"a16", 0, 2},
+};
+
+const struct codec *codec_by_name(const char *name)
+{
+    for (int i = 0; i < N_CODECS; i++) {
+        if (strcmp(codecs[i].name, name) == 0) {
+            return &codecs[i];
+        }
+    }
+    return NULL;
+}
+
+const struct codec *codec_by_width(int expert_bytes, int gate_bytes)
+{
+    for (int i = 0; i < N_CODECS; i++) {
+        if (codecs[i].expert_bytes == expert_bytes && codecs[i].gate_bytes == gate_bytes) {
+            return &codecs[i];
+        }
+    }
+    return NULL;
+}
+
+/* ---- integers ---- */
+
+void pack_integers(uint8_t *out, int width, const int32_t *values, size_t n)
+{
+    for (size_t i = 0; i < n; i++) {
+        uint32_t v = (uint32_t)values[i];
+        for (int b = 0; b < width; b++) {
+            out[i * (size_t)width + (size_t)b] = (uint8_t)(v >> (8 * b));
+        }
+    }
+}
+
+/* The width is a constant in each loop, so that the compiler can vectorise it: this is the bulk reader's
+ * innermost work. */
+void unpack_integers(int32_t *out, int width, const uint8_t *bytes, size_t n)
+{
+    if (width == 1) {
+        for (size_t i = 0; i < n; i++) {
+            out[i] = bytes[i];
+        }
+    } else if (width == 2) {
+        for (size_t i = 0; i < n; i++) {
+            out[i] = bytes[2 * i] | bytes[2 * i + 1] << 8;
+        }
+    } else {
+        for (size_t i = 0; i < n; i++) {
+            const uint8_t *p = bytes + 4 * i;
+            out[i] =
+                (int32_t)((uint32_t)p[0] | (uint32_t)p[1] << 8 | (uint32_t)p[2] << 16 | (uint32_t)p[3] << 24);
+        }
+    }
+}
+
+/* ---- fractions ---- */
+
+void pack_fraction(uint8_t *out, int width, double scale, const float *values, size_t n)
+{
+    double full = width == 1 ? 255 : 65535;
+    double factor = full / scale;
+    for (size_t i = 0; i < n; i++) {
+        double stored = fmin(fmax(values[i] * factor + 0.5, 0), full);
+        uint32_t v = (uint32_t)stored; /* truncation of a value that is half a step up: nearest */
+        if (width == 1) {
+            out[i] = (uint8_t)v;
+        } else {
+            out[2 * i] = (uint8_t)v;
+            out[2 * i + 1] = (uint8_t)(v >> 8);
+        }
+    }
+}
+
+void unpack_fraction(float *out, int width, double scale, const uint8_t *bytes, size_t n)
+{
+    if (width == 1) {
+        float value[256]; /* a look-up is faster than the division, and as exact */
+        for (int v = 0; v < 256; v++) {
+            value[v] = (float)(scale * v / 255);
+        }
+        for (size_t i = 0; i < n; i++) {
+            out[i] = value[bytes[i]];
+        }
+        return;
+    }
+    for (size_t i = 0; i < n; i++) {
+        out[i] = (float)(scale * (bytes[2 * i] | bytes[2 * i + 1] << 8) / 65535);
+    }
+}
+
+/* ---- losses ---- */
+
+void pack_losses(uint8_t *out, const float *loss, size_t n)
+{
+    for (size_t i = 0; i < n; i++) {
+        double stored = (double)loss[i] * LOSS_UNIT + 0.5;
+        uint32_t v = LOSS_NONE;
+        if (stored < LOSS_NONE) { /* false for NaN */
+            v = stored > 0 ? (uint32_t)stored : 0;
+        }
+        if (isinf(loss[i])) {
+            v = LOSS_NONE;
+        }
+        out[2 * i] = (uint8_t)v;
+        out[2 * i + 1] = (uint8_t)(v >> 8);
+    }
+}
+
+void unpack_losses(float *out, const uint8_t *bytes, size_t n)
+{
+    for (size_t i = 0; i < n; i++) {
+        int v = bytes[2 * i] | bytes[2 * i + 1] << 8;
+        out[i] = v == LOSS_NONE ? NAN : (float)v / LOSS_UNIT;
+    }
+}
+
+/* ---- bits ---- */
+
+void pack_bits(uint8_t *out, const uint8_t *flags, size_t n)
+{
+    memset(out, 0, (n + 7) / 8);
+    for (size_t i = 0; i < n; i++) {
+        out[i / 8] |= (uint8_t)((flags[i] != 0) << (i % 8));
+    }
+}
+
+void unpack_bits(uint8_t *out, const uint8_t *bytes, size_t n)
+{
+    for (size_t i = 0; i < n; i++) {
+        out[i] = bytes[i / 8] >> (i % 8) & 1;
+    }
+}
+
+/* ---- blocks ---- */
+
+uint32_t piece_checksum(const struct piece *pieces, int n)
+{
+    uLong crc = crc32(0, NULL, 0);
+    for (int i = 0; i < n; i++) {
+        if (pieces[i].n > 0) { /* crc32 of a NULL pointer would start anew */
+            crc = crc32_z(crc, pieces[i].bytes, pieces[i].n);
+        }
+    }
+    return (uint32_t)crc;
+}
+
+uint32_t packed_block_checksum(const struct packed_block *block)
+{
+    const struct piece pieces[] = {block->experts, block->gates, block->offsets, block->dropped};
+    return piece_checksum(pieces, 4);
+}
+
+void decisions_release(struct decisions *d)
+{
+    free(d->offsets);
+    free(d->expert);
+    free(d->gate);
+    free(d->dropped);
+    memset(d, 0, sizeof *d);
+}
+
+static bool reserve_tokens(struct decisions *d, size_t n_tokens)
+{
+    if (d->offsets != NULL && n_tokens <= d->token_capacity) {
+        return true;
+    }
+    free(d->offsets);
+    d->token_capacity = 0;
+    d->offsets = malloc((n_tokens + 1) * sizeof *d->offsets);
+    if (d->offsets == NULL) {
+        return false;
+    }
+    d->token_capacity = n_tokens;
+    return true;
+}
+
+static bool reserve_decisions(struct decisions *d, size_t n)
+{
+    if (d->expert != NULL && n <= d->capacity) {
+        return true;
+    }
+    free(d->expert);
+    free(d->gate);
+    free(d->dropped);
+    d->capacity = 0;
+    n += n == 0; /* malloc(0) may be NULL */
+    d->expert = malloc(n * sizeof *d->expert);
+    d->gate = malloc(n * sizeof *d->gate);
+    d->dropped = malloc(n * sizeof *d->dropped);
+    if (d->expert == NULL || d->gate == NULL || d->dropped == NULL) {
+        return false;
+    }
+    d->capacity = n;
+    return true;
+}
+
+/* Fills d->offsets and d->n from k or from the packed offsets. */
+static const char *decode_offsets(const struct packed_block *block, int n_tokens, struct decisions *d)
+{
+    if (!reserve_tokens(d, (size_t)n_tokens)) {
+        return "no memory";
+    }
+    if (block->k > 0) {
+        if (block->k > CODEC_MAX_EXPERTS || (int64_t)n_tokens * block->k > INT32_MAX / 4) {
+            return "k out of range";
+        }
+        for (int t = 0; t <= n_tokens; t++) {
+            d->offsets[t] = t * block->k;
+        }
+    } else {
+        if (block->offsets.n != 2 * ((size_t)n_tokens + 1)) {
+            return "length of offsets";
+        }
+        unpack_integers(d->offsets, 2, block->offsets.bytes, (size_t)n_tokens + 1);
+        for (int t = 0; t < n_tokens; t++) {
+            if (d->offsets[t] > d->offsets[t + 1]) {
+                return "offsets fall";
+            }
+        }
+        if (d->offsets[0] != 0) {
+            return "offsets do not start at 0";
+        }
+    }
+    d->n = d->offsets[n_tokens];
+    return NULL;
+}
+
+static const char *decode_experts(const struct packed_block *block, int n_experts, struct decisions *d)
+{
+    size_t n = (size_t)d->n;
+    if (block->codec->expert_bytes == 0) {
+        if (block->k != n_experts) {
+            return "k is not the number of experts";
+        }
+        for (int i = 0; i < d->n; i++) {
+            d->expert[i] = i % n_experts;
+        }
+        return NULL;
+    }
+    if (block->experts.n != n * (size_t)block->codec->expert_bytes) {
+        return "length of experts";
+    }
+    unpack_integers(d->expert, block->codec->expert_bytes, block->experts.bytes, n);
+    int32_t largest = -1;
+    for (size_t i = 0; i < n; i++) {
+        largest = d->expert[i] > largest ? d->expert[i] : largest;
+    }
+    return largest < n_experts ? NULL : "an expert that the layer has not";
+}
+
+static const char *decode_gates(const struct packed_block *block, struct decisions *d)
+{
+    size_t n = (size_t)d->n;
+    if (block->gates.bytes == NULL && n > 0) {
+        for (size_t i = 0; i < n; i++) {
+            d->gate[i] = NAN;
+        }
+        return NULL;
+    }
+    if (block->gates.n != n * (size_t)block->codec->gate_bytes) {
+        return "length of gates";
+    }
+    unpack_fraction(d->gate, block->codec->gate_bytes, block->scale, block->gates.bytes, n);
+    return NULL;
+}
+
+const char *packed_block_decode(const struct packed_block *block, int n_tokens, int n_experts,
+                                struct decisions *d)
+{
+    const char *wrong = decode_offsets(block, n_tokens, d);
+    if (wrong != NULL) {
+        return wrong;
+    }
+    if (!reserve_decisions(d, (size_t)d->n)) {
+        return "no memory";
+    }
+    wrong = decode_experts(block, n_experts, d);
+    if (wrong == NULL) {
+        wrong = decode_gates(block, d);
+    }
+    if (wrong != NULL) {
+        return wrong;
+    }
+    if (block->dropped.bytes == NULL) {
+        memset(d->dropped, 0, (size_t)d->n);
+        return NULL;
+    }
+    if (block->dropped.n != ((size_t)d->n + 7) / 8) {
+        return "length of dropped";
+    }
+    unpack_bits(d->dropped, block->dropped.bytes, (size_t)d->n);
+    return NULL;
+}

@@ -1,0 +1,269 @@
+#include "sql/db.h"
+
+#include <math.h>
+#include <string.h>
+
+#include "sql/read.h"
+
+/* ---- errors ---- */
+
+static enum status status_of(int code)
+{
+    switch (code & 0xff) {
+    case SQLITE_CORRUPT:
+    case SQLITE_NOTADB:
+    case SQLITE_CANTOPEN:
+    case SQLITE_READONLY:
+    case SQLITE_PERM:
+        return STATUS_INPUT;
+    case SQLITE_CONSTRAINT:
+        return STATUS_INPUT;
+    default:
+        return STATUS_MACHINE;
+    }
+}
+
+/* What to do next, where that is known. */
+static const char *advice(int code)
+{
+    switch (code & 0xff) {
+    case SQLITE_FULL:
+        return "; make room and resume the run";
+    case SQLITE_BUSY:
+    case SQLITE_LOCKED:
+        return "; another program holds it: wait for it to finish, or stop it";
+    case SQLITE_CORRUPT:
+        return "; `moescope check` says more";
+    case SQLITE_IOERR:
+        return "; is the disk full or gone?";
+    default:
+        return "";
+    }
+}
+
+int db_error_code(struct logbook *lb, int code, const char *doing, struct error *err)
+{
+    return error_set(err, status_of(code), "cannot %s '%s': %s%s", doing, lb->path, sqlite3_errstr(code),
+                     advice(code));
+}
+
+int db_error(struct logbook *lb, const char *doing, struct error *err)
+{
+    int code = sqlite3_extended_errcode(lb->db);
+    return error_set(err, status_of(code), "cannot %s '%s': %s%s", doing, lb->path, sqlite3_errmsg(lb->db),
+                     advice(code));
+}
+
+int db_exec(struct logbook *lb, const char *sql, const char *doing, struct error *err)
+{
+    return sqlite3_exec(lb->db, sql, NULL, NULL, NULL) == SQLITE_OK ? 0 : db_error(lb, doing, err);
+}
+
+/* ---- transactions ---- */
+
+int db_begin(struct logbook *lb, struct error *err)
+{
+    pthread_mutex_lock(&lb->transaction);
+    if (db_exec(lb, "BEGIN IMMEDIATE", "write", err) != 0) {
+        pthread_mutex_unlock(&lb->transaction);
+        return -1;
+    }
+    return 0;
+}
+
+void db_rollback(struct logbook *lb)
+{
+    /* A full disk may have rolled back already; then this fails, harmlessly. */
+    if (!sqlite3_get_autocommit(lb->db)) {
+        sqlite3_exec(lb->db, "ROLLBACK", NULL, NULL, NULL);
+    }
+    pthread_mutex_unlock(&lb->transaction);
+}
+
+int db_commit(struct logbook *lb, struct error *err)
+{
+    if (db_exec(lb, "COMMIT", "write", err) != 0) {
+        db_rollback(lb);
+        return -1;
+    }
+    pthread_mutex_unlock(&lb->transaction);
+    return 0;
+}
+
+int db_end(struct logbook *lb, int result, struct error *err)
+{
+    if (result == 0) {
+        return db_commit(lb, err);
+    }
+    db_rollback(lb);
+    return -1;
+}
+
+/* ---- statements ---- */
+
+int statement_open_text(struct statement *s, struct logbook *lb, const char *name, const char *sql,
+                        struct error *err)
+{
+    memset(s, 0, sizeof *s);
+    s->lb = lb;
+    s->name = name;
+    if (sqlite3_prepare_v3(lb->db, sql, -1, SQLITE_PREPARE_PERSISTENT, &s->handle, NULL) != SQLITE_OK) {
+        db_error(lb, "query", err);
+        return error_prefix(err, "%s", name);
+    }
+    return 0;
+}
+
+int statement_open(struct statement *s, struct logbook *lb, const char *name, struct error *err)
+{
+    const char *sql = sql_text(name);
+    memset(s, 0, sizeof *s);
+    if (sql == NULL) {
+        return error_set(err, STATUS_USAGE, "no query is named '%s'", name);
+    }
+    return statement_open_text(s, lb, name, sql, err);
+}
+
+static int parameter_index(struct statement *s, const char *parameter)
+{
+    return sqlite3_bind_parameter_index(s->handle, parameter);
+}
+
+static void note(struct statement *s, int result)
+{
+    if (s->bind_result == SQLITE_OK) {
+        s->bind_result = result;
+    }
+}
+
+void statement_int(struct statement *s, const char *parameter, int64_t value)
+{
+    int i = parameter_index(s, parameter);
+    if (i > 0) {
+        note(s, sqlite3_bind_int64(s->handle, i, value));
+    }
+}
+
+void statement_real(struct statement *s, const char *parameter, double value)
+{
+    int i = parameter_index(s, parameter);
+    if (i > 0) {
+        note(s, sqlite3_bind_double(s->handle, i, value)); /* NaN becomes NULL */
+    }
+}
+
+void statement_text(struct statement *s, const char *parameter, const char *value)
+{
+    int i = parameter_index(s, parameter);
+    if (i > 0) {
+        note(s, sqlite3_bind_text(s->handle, i, value, -1, SQLITE_STATIC)); /* a NULL pointer becomes NULL */
+    }
+}
+
+void statement_text_copy(struct statement *s, const char *parameter, const char *value)
+{
+    int i = parameter_index(s, parameter);
+    if (i > 0) {
+        note(s, sqlite3_bind_text(s->handle, i, value, -1, SQLITE_TRANSIENT));
+    }
+}
+
+void statement_blob(struct statement *s, const char *parameter, struct piece value)
+{
+    int i = parameter_index(s, parameter);
+    if (i > 0) {
+        note(s, sqlite3_bind_blob64(s->handle, i, value.bytes, value.n, SQLITE_STATIC));
+    }
+}
+
+void statement_null(struct statement *s, const char *parameter)
+{
+    int i = parameter_index(s, parameter);
+    if (i > 0) {
+        note(s, sqlite3_bind_null(s->handle, i));
+    }
+}
+
+int statement_step(struct statement *s, struct error *err)
+{
+    int result = s->bind_result;
+    if (result == SQLITE_OK) {
+        result = sqlite3_step(s->handle);
+    }
+    if (result == SQLITE_ROW) {
+        return 1;
+    }
+    if (result != SQLITE_DONE) {
+        db_error(s->lb, s->lb->writable ? "write" : "read", err);
+        error_prefix(err, "%s", s->name);
+    }
+    statement_reset(s);
+    return result == SQLITE_DONE ? 0 : -1;
+}
+
+int statement_run(struct statement *s, struct error *err)
+{
+    int result;
+    while ((result = statement_step(s, err)) == 1) {
+    }
+    return result;
+}
+
+int statement_scalar(struct statement *s, int64_t *value, bool *found, struct error *err)
+{
+    int result = statement_step(s, err);
+    if (result == 1) {
+        *value = sqlite3_column_int64(s->handle, 0);
+        statement_reset(s);
+    } else if (result == 0 && found == NULL) {
+        return error_set(err, STATUS_INPUT, "%s: no row in '%s'", s->name, s->lb->path);
+    }
+    if (found != NULL) {
+        *found = result == 1;
+    }
+    return result < 0 ? -1 : 0;
+}
+
+void statement_reset(struct statement *s)
+{
+    sqlite3_reset(s->handle);
+    s->bind_result = SQLITE_OK;
+}
+
+void statement_close(struct statement *s)
+{
+    sqlite3_finalize(s->handle);
+    s->handle = NULL;
+}
+
+struct piece statement_column_blob(struct statement *s, int column)
+{
+    struct piece piece = {sqlite3_column_blob(s->handle, column), 0};
+    piece.n = (size_t)sqlite3_column_bytes(s->handle, column);
+    if (piece.bytes == NULL && sqlite3_column_type(s->handle, column) != SQLITE_NULL) {
+        piece.bytes = (const uint8_t *)""; /* a blob of no bytes is not a NULL */
+    }
+    return piece;
+}
+
+int db_run(struct logbook *lb, const char *name, struct error *err)
+{
+    struct statement s;
+    int result = statement_open(&s, lb, name, err);
+    if (result == 0) {
+        result = statement_run(&s, err);
+    }
+    statement_close(&s);
+    return result;
+}
+
+int db_scalar(struct logbook *lb, const char *name, int64_t *value, struct error *err)
+{
+    struct statement s;
+    int result = statement_open(&s, lb, name, err);
+    if (result == 0) {
+        result = statement_scalar(&s, value, NULL, err);
+    }
+    statement_close(&s);
+    return result;
+}

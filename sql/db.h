@@ -1,0 +1,69 @@
+/* The one gate to SQLite: a connection, statements that are known by name, transactions. Private to sql/. */
+#ifndef SQL_DB_H
+#define SQL_DB_H
+#include <pthread.h>
+#include <sqlite3.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/error.h"
+#include "sql/codec.h"
+#include "sql/logbook.h"
+
+struct logbook {
+    sqlite3 *db;
+    char *path;
+    bool writable;
+    pthread_mutex_t
+        transaction; /* the writer's thread and its owner share the connection: one transaction at a time */
+};
+
+/* Turns the connection's last failure into an error: "cannot DOING 'PATH': REASON". Returns -1. */
+int db_error(struct logbook *lb, const char *doing, struct error *err);
+/* The same for a result code that did not come from this connection's last call. */
+int db_error_code(struct logbook *lb, int code, const char *doing, struct error *err);
+int db_exec(struct logbook *lb, const char *sql, const char *doing, struct error *err);
+
+/* BEGIN IMMEDIATE: waits for other writers, so that what is read inside may be relied on. */
+int db_begin(struct logbook *lb, struct error *err);
+int db_commit(struct logbook *lb, struct error *err); /* rolls back when it fails */
+void db_rollback(struct logbook *lb);
+/* Ends a transaction as `result` says: 0 commits, anything else rolls back. Returns -1 when either failed. */
+int db_end(struct logbook *lb, int result, struct error *err);
+
+/* ---- statements ---- */
+
+struct statement {
+    struct logbook *lb;
+    sqlite3_stmt *handle;
+    const char *name;
+    int bind_result; /* the first bind that failed, told by the next step */
+};
+
+/* `name` is that of an embedded .sql file. */
+int statement_open(struct statement *s, struct logbook *lb, const char *name, struct error *err);
+int statement_open_text(struct statement *s, struct logbook *lb, const char *name, const char *sql,
+                        struct error *err);
+/* Parameters are named with their colon. One that is not in the statement is ignored. Text and blobs are not
+ * copied, but by statement_text_copy: they must live until the statement is reset. */
+void statement_int(struct statement *s, const char *parameter, int64_t value);
+void statement_real(struct statement *s, const char *parameter, double value);
+void statement_text(struct statement *s, const char *parameter, const char *value);
+void statement_text_copy(struct statement *s, const char *parameter, const char *value);
+void statement_blob(struct statement *s, const char *parameter, struct piece value);
+void statement_null(struct statement *s, const char *parameter);
+/* 1: a row, 0: done (and reset, ready for the next binds), -1: error (and reset). */
+int statement_step(struct statement *s, struct error *err);
+/* Steps to the end, for statements without rows. */
+int statement_run(struct statement *s, struct error *err);
+/* First column of the first row; found may be NULL, then no row is an error. Resets. */
+int statement_scalar(struct statement *s, int64_t *value, bool *found, struct error *err);
+void statement_reset(struct statement *s);
+void statement_close(struct statement *s); /* safe on a zeroed one */
+struct piece statement_column_blob(struct statement *s, int column);
+
+/* Opens, binds nothing, steps once, closes: scalars and commands of a line. */
+int db_run(struct logbook *lb, const char *name, struct error *err);
+int db_scalar(struct logbook *lb, const char *name, int64_t *value, struct error *err);
+
+#endif

@@ -1,0 +1,451 @@
+/* Opening, creating and closing a logbook; the life of a run. */
+#include "sql/logbook.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/vfs.h>
+#include <unistd.h>
+
+#include "base/text.h"
+#include "sql/db.h"
+#include "sql/read.h"
+
+enum { BUSY_MILLISECONDS = 60000, CLOSE_BUSY_MILLISECONDS = 500 };
+
+/* ---- open ---- */
+
+/* WAL needs shared memory, which network file systems do not have (and some pretend to). */
+static bool on_network(const char *path)
+{
+    static const uint32_t kinds[] = {
+        0x6969,     /* NFS */
+        0x517B,     /* SMB */
+        0xFE534D42, /* SMB2 */
+        0xFF534D42, /* CIFS */
+        0x0BD00BD0, /* Lustre */
+        0x65735546, /* FUSE: sshfs, virtiofs and others */
+        0x01021997, /* 9P */
+        0x5346414F, /* AFS */
+        0x00C36400, /* Ceph */
+        0x47504653, /* GPFS */
+        0x19830326, /* BeeGFS */
+        0x7461636F, /* OCFS2 */
+        0x786F4256, /* VirtualBox shared folder */
+    };
+    struct statfs fs;
+    if (statfs(path, &fs) != 0) {
+        return false;
+    }
+    for (size_t i = 0; i < sizeof kinds / sizeof kinds[0]; i++) {
+        if ((uint32_t)fs.f_type == kinds[i]) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* Whether the file's header says WAL: byte 18, the write version, is 2. */
+static bool marked_wal(const char *path)
+{
+    unsigned char header[20] = {0};
+    FILE *f = fopen(path, "rb");
+    if (f == NULL) {
+        return false;
+    }
+    bool marked = fread(header, 1, sizeof header, f) == sizeof header && header[18] == 2;
+    fclose(f);
+    return marked;
+}
+
+static int read_failed(struct logbook *lb, struct error *err)
+{
+    int code = sqlite3_errcode(lb->db);
+    if (code == SQLITE_NOTADB) {
+        return error_set(err, STATUS_INPUT, "'%s' is not a logbook: not an SQLite file", lb->path);
+    }
+    if (code == SQLITE_CANTOPEN && marked_wal(lb->path)) {
+        return error_set(err, STATUS_INPUT,
+                         "cannot open '%s': a run that is running or was killed left it in WAL mode, which "
+                         "cannot be read from a folder that is not writable; copy it together with '%s-wal' "
+                         "to one that is",
+                         lb->path, lb->path);
+    }
+    return db_error(lb, "open", err);
+}
+
+/* Reads what the file says of itself. fresh: it is empty and may become a logbook. */
+static int identify(struct logbook *lb, bool *fresh, struct error *err)
+{
+    struct statement s;
+    if (statement_open(&s, lb, "store/identify", NULL) != 0 || sqlite3_step(s.handle) != SQLITE_ROW) {
+        statement_close(&s);
+        return read_failed(lb, err);
+    }
+    int application = sqlite3_column_int(s.handle, 0);
+    int version = sqlite3_column_int(s.handle, 1);
+    int relations = sqlite3_column_int(s.handle, 2);
+    statement_close(&s);
+    *fresh = application == 0 && relations == 0;
+    if (application != LOGBOOK_APPLICATION_ID && !*fresh) {
+        return error_set(err, STATUS_INPUT, "'%s' is not a logbook: an SQLite file of another program",
+                         lb->path);
+    }
+    if (version > LOGBOOK_SCHEMA_VERSION) {
+        return error_set(err, STATUS_INPUT,
+                         "cannot open '%s': its schema is version %d, this program knows up to %d; use the "
+                         "moescope that wrote it, or a newer one",
+                         lb->path, version, LOGBOOK_SCHEMA_VERSION);
+    }
+    return 0;
+}
+
+static int connect_file(struct logbook **out, const char *path, bool writable, struct error *err)
+{
+    struct logbook *lb = calloc(1, sizeof *lb);
+    *out = lb;
+    if (lb == NULL) {
+        return error_no_memory(err, "a logbook");
+    }
+    pthread_mutex_init(&lb->transaction, NULL);
+    lb->path = strdup(path);
+    if (lb->path == NULL) {
+        return error_no_memory(err, "a logbook's path");
+    }
+    int flags = writable ? SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE : SQLITE_OPEN_READONLY;
+    int code = sqlite3_open_v2(path, &lb->db, flags | SQLITE_OPEN_FULLMUTEX, NULL);
+    if (code != SQLITE_OK) {
+        int cause = lb->db == NULL ? 0 : sqlite3_system_errno(lb->db);
+        if (cause != 0) {
+            errno = cause;
+            return error_errno(err, "open", path);
+        }
+        return db_error_code(lb, code, "open", err);
+    }
+    sqlite3_extended_result_codes(lb->db, 1);
+    sqlite3_busy_timeout(lb->db, BUSY_MILLISECONDS);
+    return 0;
+}
+
+/* Without touching anything: an SQLite file that is not ours must not even be switched to WAL. */
+static void abandon(struct logbook **lb)
+{
+    if (*lb != NULL) {
+        (*lb)->writable = false;
+        logbook_close(*lb);
+        *lb = NULL;
+    }
+}
+
+int logbook_open(struct logbook **out, const char *path, struct error *err)
+{
+    *out = NULL;
+    if (access(path, F_OK) != 0) {
+        return error_set(err, STATUS_INPUT, "cannot open '%s': %s; `moescope train --log %s` makes a logbook",
+                         path, strerror(errno), path);
+    }
+    bool fresh;
+    int result = connect_file(out, path, false, err);
+    if (result == 0) {
+        result = identify(*out, &fresh, err);
+    }
+    if (result == 0 && fresh) {
+        result = error_set(err, STATUS_INPUT, "'%s' is not a logbook: it is empty", path);
+    }
+    if (result == 0) {
+        result = db_exec(*out, sql_text("store/open_read"), "open", err);
+    }
+    if (result != 0) {
+        abandon(out);
+    }
+    return result;
+}
+
+static int create_relations(struct logbook *lb, struct error *err)
+{
+    if (db_exec(lb, sql_text("schema"), "create", err) != 0) {
+        return -1;
+    }
+    const char *view;
+    for (int i = 0; (view = sql_name("views/", i)) != NULL; i++) {
+        if (db_exec(lb, sql_text(view), "create", err) != 0) {
+            return error_prefix(err, "%s", view);
+        }
+    }
+    return db_exec(lb, sql_text("store/create"), "create", err);
+}
+
+/* Two programs may open a new file at once: who comes second finds the schema there. */
+static int create_schema(struct logbook *lb, struct error *err)
+{
+    bool fresh;
+    if (db_begin(lb, err) != 0) {
+        return -1;
+    }
+    int result = identify(lb, &fresh, err);
+    if (result == 0 && fresh) {
+        result = create_relations(lb, err);
+    }
+    return db_end(lb, result, err);
+}
+
+int logbook_open_writable(struct logbook **out, const char *path, struct error *err)
+{
+    bool fresh = false;
+    int result = connect_file(out, path, true, err);
+    if (result == 0) {
+        result = identify(*out, &fresh, err);
+    }
+    if (result == 0) {
+        result = db_exec(*out, sql_text("store/open_write"), "open", err);
+    }
+    if (result == 0 && fresh) {
+        result = create_schema(*out, err);
+    }
+    if (result == 0 && !on_network(path)) {
+        result = db_exec(*out, sql_text("store/journal_wal"), "open", err);
+    }
+    if (result != 0) {
+        abandon(out);
+        return -1;
+    }
+    (*out)->writable = true;
+    return 0;
+}
+
+void logbook_close(struct logbook *lb)
+{
+    if (lb == NULL) {
+        return;
+    }
+    if (lb->writable) {
+        /* Fails while others have the file open; then the last of them to close takes the WAL along, and the
+         * next writer the mark. */
+        sqlite3_busy_timeout(lb->db, CLOSE_BUSY_MILLISECONDS);
+        sqlite3_exec(lb->db, sql_text("store/journal_delete"), NULL, NULL, NULL);
+    }
+    sqlite3_close_v2(lb->db);
+    pthread_mutex_destroy(&lb->transaction);
+    free(lb->path);
+    free(lb);
+}
+
+/* ---- runs ---- */
+
+static int add_event(struct logbook *lb, int64_t run_id, int64_t step, const char *kind, const char *message,
+                     struct error *err)
+{
+    struct statement s;
+    int result = statement_open(&s, lb, "store/add_event", err);
+    if (result == 0) {
+        statement_int(&s, ":run", run_id);
+        statement_int(&s, ":step", step);
+        statement_text(&s, ":kind", kind);
+        statement_text(&s, ":message", message);
+        result = statement_run(&s, err);
+    }
+    statement_close(&s);
+    return result;
+}
+
+static int add_experts(struct statement *s, int64_t run_id, const struct logbook_layer *layer,
+                       struct error *err)
+{
+    for (int e = 0; e < layer->n_experts + layer->n_shared; e++) {
+        bool shared = e >= layer->n_experts;
+        statement_int(s, ":run", run_id);
+        statement_int(s, ":layer", layer->layer);
+        statement_int(s, ":expert", e);
+        statement_text(s, ":kind", shared ? "shared" : "routed");
+        statement_int(s, ":parameters", shared ? layer->shared_parameters : layer->expert_parameters);
+        if (statement_run(s, err) != 0) {
+            return -1;
+        }
+    }
+    return 0;
+}
+
+static int add_layers(struct logbook *lb, const struct logbook_run *run, int64_t run_id, struct error *err)
+{
+    struct statement s, experts = {0};
+    int result = statement_open(&s, lb, "store/add_layer", err);
+    if (result == 0) {
+        result = statement_open(&experts, lb, "store/add_expert", err);
+    }
+    for (int i = 0; result == 0 && i < run->n_layers; i++) {
+        const struct logbook_layer *layer = &run->layers[i];
+        if (layer->layer < 0 || layer->layer >= LOGBOOK_MAX_LAYERS) {
+            result = error_set(err, STATUS_USAGE, "layer %d: a logbook holds layers 0 to %d", layer->layer,
+                               LOGBOOK_MAX_LAYERS - 1);
+            break;
+        }
+        statement_int(&s, ":run", run_id);
+        statement_int(&s, ":layer", layer->layer);
+        statement_text(&s, ":router", layer->router);
+        statement_int(&s, ":n_experts", layer->n_experts);
+        statement_int(&s, ":k", layer->k);
+        result = statement_run(&s, err);
+        if (result == 0) {
+            result = add_experts(&experts, run_id, layer, err);
+        }
+    }
+    statement_close(&experts);
+    statement_close(&s);
+    return result;
+}
+
+static void config_json(struct text *json, const struct logbook_run *run)
+{
+    text_add(json, "{");
+    for (int i = 0; i < run->n_config; i++) {
+        text_add(json, i > 0 ? ", " : "");
+        text_add_json(json, run->config[i].key);
+        text_add(json, ": ");
+        text_add(json, run->config[i].value_json);
+    }
+    text_add(json, "}");
+}
+
+static int add_run(struct logbook *lb, const struct logbook_run *run, int64_t *run_id, struct error *err)
+{
+    struct text config;
+    struct statement s;
+    text_init(&config);
+    config_json(&config, run);
+    int result = statement_open(&s, lb, "store/add_run", err);
+    if (result == 0 && config.failed) {
+        result = error_no_memory(err, "a run's configuration");
+    }
+    if (result == 0) {
+        statement_text(&s, ":name", run->name);
+        statement_text(&s, ":task", run->task);
+        statement_text(&s, ":router", run->router);
+        statement_int(&s, ":seed", run->seed);
+        statement_int(&s, ":vocabulary", run->vocabulary_id);
+        statement_int(&s, ":corpus", run->corpus_id);
+        statement_text(&s, ":config", config.data);
+        statement_text(&s, ":program", run->program);
+        statement_text(&s, ":machine", run->machine_json);
+        result = statement_scalar(&s, run_id, NULL, err);
+    }
+    statement_close(&s);
+    text_release(&config);
+    return result;
+}
+
+static int find_run(struct logbook *lb, const char *name, int64_t *run_id, bool *found, struct error *err)
+{
+    struct statement s;
+    int result = statement_open(&s, lb, "store/find_run", err);
+    if (result == 0) {
+        statement_text(&s, ":name", name);
+        result = statement_scalar(&s, run_id, found, err);
+    }
+    statement_close(&s);
+    return result;
+}
+
+static int begin_run(struct logbook *lb, const struct logbook_run *run, int64_t *run_id, struct error *err)
+{
+    bool taken;
+    if (find_run(lb, run->name, run_id, &taken, err) != 0) {
+        return -1;
+    }
+    if (taken) {
+        return error_set(
+            err, STATUS_USAGE,
+            "'%s' has a run named '%s' already; choose another name, or go on with it by --resume", lb->path,
+            run->name);
+    }
+    if (add_run(lb, run, run_id, err) != 0 || add_layers(lb, run, *run_id, err) != 0) {
+        return -1;
+    }
+    return add_event(lb, *run_id, 0, "started", NULL, err);
+}
+
+int logbook_begin_run(struct logbook *lb, const struct logbook_run *run, int64_t *run_id, struct error *err)
+{
+    if (db_begin(lb, err) != 0) {
+        return -1;
+    }
+    return db_end(lb, begin_run(lb, run, run_id, err), err);
+}
+
+/* Runs every statement of store/resume_run. */
+static int forget_steps(struct logbook *lb, int64_t run_id, int64_t step, struct error *err)
+{
+    const char *sql = sql_text("store/resume_run");
+    while (*sql != '\0') {
+        struct statement s = {.lb = lb, .name = "store/resume_run"};
+        if (sqlite3_prepare_v2(lb->db, sql, -1, &s.handle, &sql) != SQLITE_OK) {
+            return db_error(lb, "write", err);
+        }
+        if (s.handle == NULL) { /* only a comment or white space was left */
+            continue;
+        }
+        statement_int(&s, ":run", run_id);
+        statement_int(&s, ":step", step);
+        int result = statement_run(&s, err);
+        statement_close(&s);
+        if (result != 0) {
+            return -1;
+        }
+    }
+    return 0;
+}
+
+static int resume_run(struct logbook *lb, const char *name, int64_t step, int64_t *run_id, struct error *err)
+{
+    bool found;
+    char message[64];
+    if (find_run(lb, name, run_id, &found, err) != 0) {
+        return -1;
+    }
+    if (!found) {
+        return error_set(err, STATUS_INPUT, "'%s' has no run named '%s' to resume", lb->path, name);
+    }
+    if (forget_steps(lb, *run_id, step, err) != 0) {
+        return -1;
+    }
+    snprintf(message, sizeof message, "goes on from step %lld", (long long)step);
+    return add_event(lb, *run_id, step, "resumed", message, err);
+}
+
+int logbook_resume_run(struct logbook *lb, const char *name, int64_t step, int64_t *run_id, struct error *err)
+{
+    /* Foreign keys would have every deleted sample looked for among all sequences. */
+    sqlite3_db_config(lb->db, SQLITE_DBCONFIG_ENABLE_FKEY, 0, NULL);
+    int result = db_begin(lb, err);
+    if (result == 0) {
+        result = db_end(lb, resume_run(lb, name, step, run_id, err), err);
+    }
+    sqlite3_db_config(lb->db, SQLITE_DBCONFIG_ENABLE_FKEY, 1, NULL);
+    return result;
+}
+
+static int end_run(struct logbook *lb, int64_t run_id, const char *status, struct error *err)
+{
+    struct statement s;
+    int64_t last_step;
+    bool found = false;
+    int result = statement_open(&s, lb, "store/end_run", err);
+    if (result == 0) {
+        statement_int(&s, ":run", run_id);
+        statement_text(&s, ":status", status);
+        result = statement_scalar(&s, &last_step, &found, err);
+    }
+    statement_close(&s);
+    if (result == 0 && !found) {
+        result = error_set(err, STATUS_INPUT, "'%s' has no run %lld", lb->path, (long long)run_id);
+    }
+    return result == 0 ? add_event(lb, run_id, last_step, status, NULL, err) : -1;
+}
+
+int logbook_end_run(struct logbook *lb, int64_t run_id, const char *status, struct error *err)
+{
+    if (db_begin(lb, err) != 0) {
+        return -1;
+    }
+    return db_end(lb, end_run(lb, run_id, status, err), err);
+}

@@ -1,0 +1,385 @@
+/* Putting a batch into the tables: prepared statements, and the ids that exist only now. */
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "base/file.h"
+#include "sql/batch.h"
+
+enum store_statement {
+    ADD_METRIC,
+    ADD_LAYER_METRIC,
+    ADD_LOAD,
+    ADD_DOCUMENT_LOSS,
+    ADD_EVENT,
+    ADD_CHECKPOINT,
+    FIND_SAMPLE,
+    ADD_SAMPLE,
+    ADD_SEQUENCE,
+    ADD_ROUTING,
+    ADD_PROBABILITY,
+    ADD_INTEGERS,
+    COUNT_INTEGERS,
+    HEARTBEAT,
+    N_STATEMENTS
+};
+
+static const char *const statement_names[N_STATEMENTS] = {
+    [ADD_METRIC] = "store/add_metric",
+    [ADD_LAYER_METRIC] = "store/add_layer_metric",
+    [ADD_LOAD] = "store/add_load",
+    [ADD_DOCUMENT_LOSS] = "store/add_document_loss",
+    [ADD_EVENT] = "store/add_event",
+    [ADD_CHECKPOINT] = "store/add_checkpoint",
+    [FIND_SAMPLE] = "store/find_sample",
+    [ADD_SAMPLE] = "store/add_sample",
+    [ADD_SEQUENCE] = "store/add_sequence",
+    [ADD_ROUTING] = "store/add_routing",
+    [ADD_PROBABILITY] = "store/add_probability",
+    [ADD_INTEGERS] = "store/add_integers",
+    [COUNT_INTEGERS] = "store/integers",
+    [HEARTBEAT] = "store/heartbeat",
+};
+
+struct store {
+    struct logbook *lb;
+    int64_t run_id;
+    int64_t integers; /* _integer holds 0 .. integers - 1; -1: not looked up yet */
+    time_t heartbeat; /* of the last one written */
+    struct statement statements[N_STATEMENTS];
+};
+
+int store_open(struct store **out, struct logbook *lb, int64_t run_id, struct error *err)
+{
+    struct store *s = calloc(1, sizeof *s);
+    *out = s;
+    if (s == NULL) {
+        return error_no_memory(err, "a logbook writer");
+    }
+    s->lb = lb;
+    s->run_id = run_id;
+    s->integers = -1;
+    for (int i = 0; i < N_STATEMENTS; i++) {
+        if (statement_open(&s->statements[i], lb, statement_names[i], err) != 0) {
+            store_close(s);
+            *out = NULL;
+            return -1;
+        }
+        statement_int(&s->statements[i], ":run", run_id); /* stays bound over resets */
+    }
+    return 0;
+}
+
+void store_close(struct store *s)
+{
+    if (s == NULL) {
+        return;
+    }
+    for (int i = 0; i < N_STATEMENTS; i++) {
+        statement_close(&s->statements[i]);
+    }
+    free(s);
+}
+
+/* ---- rows ---- */
+
+static const char *number_status(double value)
+{
+    return isnan(value) ? "nan" : isfinite(value) ? "ok" : value > 0 ? "+inf" : "-inf";
+}
+
+static void real_or_null(struct statement *s, const char *parameter, double value)
+{
+    if (isfinite(value)) {
+        statement_real(s, parameter, value);
+    } else {
+        statement_null(s, parameter);
+    }
+}
+
+static void int_or_null(struct statement *s, const char *parameter, int64_t value)
+{
+    if (value >= 0) {
+        statement_int(s, parameter, value);
+    } else {
+        statement_null(s, parameter);
+    }
+}
+
+static int store_metrics(struct store *store, const struct logbook_batch *b, struct error *err)
+{
+    const struct batch_metric *m = b->metrics.items;
+    for (int i = 0; i < b->metrics.n; i++, m++) {
+        struct statement *s = &store->statements[m->layer < 0 ? ADD_METRIC : ADD_LAYER_METRIC];
+        statement_int(s, ":step", m->step);
+        statement_text(s, ":split", batch_string(b, m->split));
+        statement_int(s, ":layer", m->layer);
+        statement_text(s, ":name", batch_string(b, m->name));
+        real_or_null(s, ":value", m->value);
+        statement_text(s, ":status", number_status(m->value));
+        if (statement_run(s, err) != 0) {
+            return error_prefix(err, "metric '%s' of step %lld", batch_string(b, m->name),
+                                (long long)m->step);
+        }
+    }
+    return 0;
+}
+
+static int store_loads(struct store *store, const struct logbook_batch *b, struct error *err)
+{
+    struct statement *s = &store->statements[ADD_LOAD];
+    const struct batch_load *l = b->loads.items;
+    for (int i = 0; i < b->loads.n; i++, l++) {
+        statement_int(s, ":step", l->step);
+        statement_text(s, ":split", batch_string(b, l->split));
+        statement_int(s, ":layer", l->layer);
+        statement_int(s, ":domain", l->domain_id);
+        statement_text(s, ":experts", batch_string(b, l->experts));
+        if (statement_run(s, err) != 0) {
+            return error_prefix(err, "load of step %lld, layer %d", (long long)l->step, l->layer);
+        }
+    }
+    return 0;
+}
+
+static int store_document_losses(struct store *store, const struct logbook_batch *b, struct error *err)
+{
+    struct statement *s = &store->statements[ADD_DOCUMENT_LOSS];
+    const struct batch_document_loss *d = b->document_losses.items;
+    for (int i = 0; i < b->document_losses.n; i++, d++) {
+        statement_int(s, ":step", d->step);
+        statement_text(s, ":split", batch_string(b, d->split));
+        statement_int(s, ":document", d->document_id);
+        statement_int(s, ":n_tokens", d->n_tokens);
+        real_or_null(s, ":loss_sum", d->loss_sum);
+        if (statement_run(s, err) != 0) {
+            return error_prefix(err, "loss of document %lld in step %lld", (long long)d->document_id,
+                                (long long)d->step);
+        }
+    }
+    return 0;
+}
+
+static int store_events(struct store *store, const struct logbook_batch *b, struct error *err)
+{
+    struct statement *s = &store->statements[ADD_EVENT];
+    const struct batch_event *e = b->events.items;
+    for (int i = 0; i < b->events.n; i++, e++) {
+        statement_int(s, ":step", e->step);
+        statement_text(s, ":kind", batch_string(b, e->kind));
+        statement_text(s, ":message", batch_string(b, e->message));
+        int_or_null(s, ":layer", e->layer);
+        int_or_null(s, ":expert", e->expert);
+        real_or_null(s, ":value", e->value);
+        if (statement_run(s, err) != 0) {
+            return -1;
+        }
+    }
+    return 0;
+}
+
+static int store_checkpoints(struct store *store, const struct logbook_batch *b, struct error *err)
+{
+    struct statement *s = &store->statements[ADD_CHECKPOINT];
+    const struct batch_checkpoint *c = b->checkpoints.items;
+    for (int i = 0; i < b->checkpoints.n; i++, c++) {
+        statement_int(s, ":step", c->step);
+        statement_text(s, ":path", batch_string(b, c->path));
+        statement_text(s, ":sha256", batch_string(b, c->sha256));
+        if (statement_run(s, err) != 0) {
+            return -1;
+        }
+    }
+    return 0;
+}
+
+/* ---- sequences ---- */
+
+static void sha256_binary(struct piece bytes, uint8_t out[32])
+{
+    char hex[SHA256_HEX];
+    sha256_bytes(bytes.bytes, bytes.n, hex);
+    for (int i = 0; i < 32; i++) {
+        char digits[3] = {hex[2 * i], hex[2 * i + 1], '\0'};
+        out[i] = (uint8_t)strtoul(digits, NULL, 16);
+    }
+}
+
+/* A document's piece is stored once. The same piece with other tokens would make old passes lie. */
+static int find_sample(struct store *store, const struct batch_sequence *q, const uint8_t sha256[32],
+                       int64_t *sample_id, bool *found, struct error *err)
+{
+    struct statement *s = &store->statements[FIND_SAMPLE];
+    statement_int(s, ":document", q->document_id);
+    statement_int(s, ":offset", q->offset);
+    statement_int(s, ":n_tokens", q->n_tokens);
+    int result = statement_step(s, err);
+    *found = result == 1;
+    if (result != 1) {
+        return result;
+    }
+    *sample_id = sqlite3_column_int64(s->handle, 0);
+    struct piece stored = statement_column_blob(s, 1);
+    bool same = stored.n == 32 && memcmp(stored.bytes, sha256, 32) == 0;
+    statement_reset(s);
+    if (!same) {
+        return error_set(
+            err, STATUS_INPUT,
+            "document %lld, offset %lld: '%s' has other tokens there; was the corpus prepared anew "
+            "under the same hash?",
+            (long long)q->document_id, (long long)q->offset, store->lb->path);
+    }
+    return 0;
+}
+
+static int add_sample(struct store *store, const struct logbook_batch *b, const struct batch_sequence *q,
+                      const uint8_t sha256[32], int64_t *sample_id, struct error *err)
+{
+    struct statement *s = &store->statements[ADD_SAMPLE];
+    statement_int(s, ":document", q->document_id);
+    statement_int(s, ":offset", q->offset);
+    statement_int(s, ":n_tokens", q->n_tokens);
+    statement_blob(s, ":sha256", (struct piece){sha256, 32});
+    statement_blob(s, ":tokens", batch_piece(b, q->tokens));
+    return statement_scalar(s, sample_id, NULL, err);
+}
+
+/* The checksum as SQLite stores it smallest: as a signed number of 32 bits. */
+static void bind_checksum(struct statement *s, uint32_t checksum)
+{
+    statement_int(s, ":checksum", (int32_t)checksum);
+}
+
+static int store_sequence(struct store *store, const struct logbook_batch *b, struct batch_sequence *q,
+                          struct error *err)
+{
+    uint8_t sha256[32];
+    int64_t sample_id;
+    bool found;
+    sha256_binary(batch_piece(b, q->tokens), sha256);
+    if (find_sample(store, q, sha256, &sample_id, &found, err) != 0 ||
+        (!found && add_sample(store, b, q, sha256, &sample_id, err) != 0)) {
+        return -1;
+    }
+    struct statement *s = &store->statements[ADD_SEQUENCE];
+    struct piece losses = batch_piece(b, q->losses);
+    statement_int(s, ":step", q->step);
+    statement_text(s, ":split", batch_string(b, q->split));
+    statement_int(s, ":sample", sample_id);
+    statement_blob(s, ":losses", losses);
+    if (losses.bytes != NULL) {
+        bind_checksum(s, piece_checksum(&losses, 1));
+    } else {
+        statement_null(s, ":checksum");
+    }
+    return statement_scalar(s, &q->sequence_id, NULL, err);
+}
+
+static int store_sequences(struct store *store, struct logbook_batch *b, struct error *err)
+{
+    struct batch_sequence *q = b->sequences.items;
+    for (int i = 0; i < b->sequences.n; i++, q++) {
+        if (store_sequence(store, b, q, err) != 0) {
+            return error_prefix(err, "sequence of document %lld in step %lld", (long long)q->document_id,
+                                (long long)q->step);
+        }
+    }
+    return 0;
+}
+
+static int64_t block_id(const struct logbook_batch *b, int sequence, int layer)
+{
+    const struct batch_sequence *q = (const struct batch_sequence *)b->sequences.items + sequence;
+    return q->sequence_id * LOGBOOK_MAX_LAYERS + layer;
+}
+
+static int store_blocks(struct store *store, const struct logbook_batch *b, struct error *err)
+{
+    struct statement *s = &store->statements[ADD_ROUTING];
+    const struct batch_block *k = b->blocks.items;
+    for (int i = 0; i < b->blocks.n; i++, k++) {
+        const struct packed_block packed = {k->codec,
+                                            k->k,
+                                            k->scale,
+                                            batch_piece(b, k->experts),
+                                            batch_piece(b, k->gates),
+                                            batch_piece(b, k->offsets),
+                                            batch_piece(b, k->dropped)};
+        statement_int(s, ":block", block_id(b, k->sequence, k->layer));
+        statement_text(s, ":codec", k->codec->name);
+        int_or_null(s, ":k", k->k > 0 ? k->k : -1);
+        statement_real(s, ":scale", k->scale);
+        statement_blob(s, ":experts", packed.experts);
+        statement_blob(s, ":gates", packed.gates);
+        statement_blob(s, ":offsets", packed.offsets);
+        statement_blob(s, ":dropped", packed.dropped);
+        bind_checksum(s, packed_block_checksum(&packed));
+        if (statement_run(s, err) != 0) {
+            return error_prefix(err, "routing of layer %d", k->layer);
+        }
+    }
+    return 0;
+}
+
+static int store_probabilities(struct store *store, const struct logbook_batch *b, struct error *err)
+{
+    struct statement *s = &store->statements[ADD_PROBABILITY];
+    const struct batch_probability *p = b->probabilities.items;
+    for (int i = 0; i < b->probabilities.n; i++, p++) {
+        struct piece bytes = batch_piece(b, p->p);
+        statement_int(s, ":block", block_id(b, p->sequence, p->layer));
+        statement_int(s, ":n_experts", p->n_experts);
+        statement_blob(s, ":p", bytes);
+        bind_checksum(s, piece_checksum(&bytes, 1));
+        if (statement_run(s, err) != 0) {
+            return error_prefix(err, "probabilities of layer %d", p->layer);
+        }
+    }
+    return 0;
+}
+
+/* ---- the rest ---- */
+
+/* The decoding views count by _integer: it must reach as far as the longest block. The number is looked up
+ * in every transaction that might extend it, for another program may have done so. */
+static int extend_integers(struct store *store, int needed, struct error *err)
+{
+    if (needed <= store->integers) {
+        return 0;
+    }
+    if (statement_scalar(&store->statements[COUNT_INTEGERS], &store->integers, NULL, err) != 0) {
+        return -1;
+    }
+    if (needed <= store->integers) {
+        return 0;
+    }
+    struct statement *s = &store->statements[ADD_INTEGERS];
+    statement_int(s, ":n", needed);
+    store->integers = -1; /* in case the transaction is rolled back */
+    return statement_run(s, err);
+}
+
+/* Once a second is enough to tell a living run from a dead one. */
+static int store_heartbeat(struct store *store, struct error *err)
+{
+    time_t now = time(NULL);
+    if (now == store->heartbeat) {
+        return 0;
+    }
+    store->heartbeat = now;
+    return statement_run(&store->statements[HEARTBEAT], err);
+}
+
+int store_batch(struct store *s, struct logbook_batch *b, struct error *err)
+{
+    batch_sort(b);
+    if (store_metrics(s, b, err) != 0 || store_loads(s, b, err) != 0 ||
+        store_document_losses(s, b, err) != 0 || store_events(s, b, err) != 0 ||
+        store_checkpoints(s, b, err) != 0 || store_sequences(s, b, err) != 0 ||
+        store_blocks(s, b, err) != 0 || store_probabilities(s, b, err) != 0 ||
+        extend_integers(s, b->longest, err) != 0) {
+        return -1;
+    }
+    return store_heartbeat(s, err);
+}

@@ -1,0 +1,1 @@
+INSERT INTO corpus (name, sha256) VALUES (:name, :sha256) RETURNING corpus_id;

@@ -1,0 +1,1 @@
+INSERT INTO document_label (document_id, key, value) VALUES (:document, :key, :value);

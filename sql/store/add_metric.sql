@@ -1,0 +1,2 @@
+INSERT INTO metric (run_id, step, split, name, value, status)
+VALUES (:run, :step, :split, :name, :value, :status);

@@ -1,0 +1,1 @@
+SELECT corpus_id FROM corpus WHERE sha256 = :sha256;

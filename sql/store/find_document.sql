@@ -1,0 +1,1 @@
+SELECT document_id FROM document WHERE corpus_id = :corpus AND name = :name;

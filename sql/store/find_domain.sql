@@ -1,0 +1,1 @@
+SELECT domain_id FROM domain WHERE name = :name;

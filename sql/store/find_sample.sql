@@ -1,0 +1,2 @@
+SELECT sample_id, sha256 FROM sample
+WHERE document_id = :document AND "offset" = :offset AND n_tokens = :n_tokens;

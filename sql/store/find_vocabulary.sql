@@ -1,0 +1,1 @@
+SELECT vocabulary_id FROM vocabulary WHERE sha256 = :sha256;

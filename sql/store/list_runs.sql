@@ -1,0 +1,1 @@
+SELECT run_id, name FROM run ORDER BY run_id;

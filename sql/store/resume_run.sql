@@ -1,0 +1,24 @@
+-- Forgets what the run :run logged for the steps :step and later, and marks it as running. The checkpoint
+-- taken at :step stays: it is where the run goes on from.
+DELETE FROM routing_block WHERE block_id IN (
+    SELECT s.sequence_id * 1024 + l.layer
+    FROM sequence AS s JOIN moe_layer AS l ON l.run_id = s.run_id
+    WHERE s.run_id = :run AND s.step >= :step);
+DELETE FROM probability_block WHERE block_id IN (
+    SELECT s.sequence_id * 1024 + l.layer
+    FROM sequence AS s JOIN moe_layer AS l ON l.run_id = s.run_id
+    WHERE s.run_id = :run AND s.step >= :step);
+DELETE FROM outcome WHERE run_id = :run AND step >= :step;
+DELETE FROM sequence WHERE run_id = :run AND step >= :step;
+-- Samples that no pass refers to any more, so that the file ends up as that of an unbroken run.
+DELETE FROM sample
+WHERE sample_id NOT IN (SELECT sample_id FROM sequence)
+  AND sample_id NOT IN (SELECT sample_id FROM outcome);
+DELETE FROM load_block WHERE run_id = :run AND step >= :step;
+DELETE FROM metric WHERE run_id = :run AND step >= :step;
+DELETE FROM layer_metric WHERE run_id = :run AND step >= :step;
+DELETE FROM document_loss WHERE run_id = :run AND step >= :step;
+DELETE FROM checkpoint WHERE run_id = :run AND step > :step;
+UPDATE run
+SET status = 'running', finished_at = NULL, heartbeat_at = strftime('%Y-%m-%dT%H:%M:%fZ', 'now')
+WHERE run_id = :run;

@@ -1,0 +1,16 @@
+-- How much every expert was used in every logged step, exact, experts that were never chosen included.
+CREATE VIEW expert_load (
+    run_id,
+    step,
+    split,
+    domain_id,      -- NULL: all domains together
+    layer,
+    expert,
+    assignments,    -- accepted decisions
+    dropped,        -- decisions refused by capacity
+    gate_sum,       -- of the accepted decisions' gates
+    probability_sum -- of the router's probability over all tokens, chosen or not
+) AS
+SELECT b.run_id, b.step, b.split, nullif(b.domain_id, 0), b.layer, e.key,
+       e.value ->> 0, e.value ->> 1, e.value ->> 2, e.value ->> 3
+FROM load_block AS b, json_each(b.experts) AS e;

@@ -1,0 +1,8 @@
+-- A run's settings, one row each. (`config ->> 'a.b'` would look for b inside a: the keys have dots.)
+CREATE VIEW run_config (
+    run_id,
+    key,  -- section.key
+    value -- text, number, 1 or 0 for true and false; a list stays JSON
+) AS
+SELECT run.run_id, setting.key, setting.value
+FROM run, json_each(run.config) AS setting;
