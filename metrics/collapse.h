@@ -33,7 +33,7 @@ enum breach {
     BREACH_ENTROPY = 1 << 0,
     BREACH_TOP_SHARE = 1 << 1,
     BREACH_DEAD = 1 << 2,
-    BREACH_UNKNOWN = -1 /* too few tokens: skip it */
+    BREACH_UNKNOWN = -1 /* too few tokens, or no load at all: skip it */
 };
 /* An or of the above; 0: none. A figure that is not defined (one expert, k = N) breaches nothing. */
 int collapse_breach(const struct collapse_rule *rule, const struct load_summary *load);
