@@ -1,13 +1,18 @@
 # moescope: `make help` lists what can be made.
-# VARIANT=debug|sanitize builds beside the default under build/, so that variants never mix.
+# Each VARIANT and compiler builds in a folder of its own under build/, so that they never mix; what changes
+# with a flag is made anew. Programs of the release variant are in bin/, others beside their objects.
 
 VARIANT ?= release
 PREFIX ?= /usr/local
-out := build/$(VARIANT)
-
+ifeq ($(filter release debug sanitize,$(VARIANT)),)
+$(error VARIANT is release, debug or sanitize, not '$(VARIANT)')
+endif
 ifeq ($(origin CC),default)
 CC := gcc
 endif
+compiler := $(notdir $(firstword $(CC)))
+out := build/$(VARIANT)$(if $(filter-out gcc,$(compiler)),-$(compiler))
+
 packages := openblas sqlite3 gsl inih zlib libmd libcjson
 warnings := -Wall -Wextra -Wpedantic -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wpointer-arith \
             -Wwrite-strings -Wundef -Wvla -Wformat=2
@@ -29,16 +34,21 @@ program_name = moescope$(if $(filter base/%,$(1)),,-$(basename $(notdir $(1))))
 binaries := $(foreach p,$(wildcard $(programs)),bin/$(call program_name,$(p)))
 library := $(filter-out $(programs),$(wildcard base/*.c metrics/*.c sql/*.c engine/*.c analysis/shared/*.c))
 library_objects := $(library:%.c=$(out)/%.o) $(out)/sql/embedded.o
+sql_files := $(shell find sql -name '*.sql' | LC_ALL=C sort)
 tests := $(patsubst tests/%.c,$(out)/tests/%,$(wildcard tests/*/test_*.c))
 test_support := $(patsubst %.c,$(out)/%.o,$(wildcard tests/*.c)) # an archive: a test links what it uses
 
 ifeq ($(VARIANT),release)
 bindir := bin
+linked := build/linked
 else
 bindir := $(out)/bin
+linked := $(out)/flags
 endif
+# Every core, unless make was already told how many jobs.
+jobs = $(if $(filter -j% --jobserver%,$(MAKEFLAGS)),,-j$(shell nproc))
 
-.PHONY: all programs demo test check-tests sanitize lint bench docs clean help
+.PHONY: all programs demo test check-tests sanitize lint bench docs clean help print-cflags print-programs FORCE
 all: programs ## build every program into bin/
 programs: $(foreach p,$(wildcard $(programs)),$(bindir)/$(call program_name,$(p)))
 
@@ -47,21 +57,21 @@ help: ## this list
 
 demo: ## from nothing to a report: build, prepare text, train, analyse (build/demo)
 	sh scripts/packages.sh build
-	$(MAKE) --no-print-directory -j2 all
+	$(MAKE) --no-print-directory $(jobs) all
 	sh scripts/demo.sh build/demo
 
 test: ## build and run every test
 	sh scripts/packages.sh test
-	$(MAKE) --no-print-directory -j2 all check-tests
+	$(MAKE) --no-print-directory $(jobs) all check-tests
 
 check-tests: $(tests) programs
 	MOESCOPE_BIN=$(bindir) sh scripts/run-tests.sh $(tests)
 
 sanitize: ## the tests again under AddressSanitizer and UndefinedBehaviorSanitizer
 	sh scripts/packages.sh test
-	$(MAKE) --no-print-directory -j2 VARIANT=sanitize programs check-tests
+	$(MAKE) --no-print-directory $(jobs) VARIANT=sanitize programs check-tests
 
-lint: ## format, tidy, cppcheck, the layering laws
+lint: ## clang-format, cppcheck, clang-tidy, shellcheck, the laws of the house
 	sh scripts/packages.sh lint
 	sh scripts/lint.sh
 
@@ -74,33 +84,55 @@ docs: all ## write what is generated under docs/ anew
 clean: ## remove everything that was built
 	rm -rf build bin
 
+print-cflags: # for tools that parse C
+	@echo '$(cflags)'
+print-programs: # the sources that become programs; every other one is in the library
+	@echo $(wildcard $(programs))
+
 # ---- rules ----
 
-$(out)/%.o: %.c
+# What targets are made of besides files; rewritten only when it changes, and then all that was made of it is
+# made anew. -Werror changes no object.
+$(out)/flags: content = $(CC) $(filter-out -Werror,$(cflags)) $(ldflags) $(ldlibs)
+$(out)/sources: content = $(library) $(sql_files)
+build/linked: content = $(out)
+$(out)/flags $(out)/sources build/linked: FORCE
+	@mkdir -p $(@D)
+	@printf '%s\n' '$(content)' | cmp -s - $@ || printf '%s\n' '$(content)' > $@
+
+# Without pkg-config no library is found, and the compiler's complaint would be about a header.
+ifeq ($(shell pkg-config --exists $(packages) 2>/dev/null && echo found),)
+$(out)/flags: need-libraries
+.PHONY: need-libraries
+need-libraries:
+	@echo "libraries are missing ($(packages)); this installs them: sh scripts/packages.sh build" >&2; exit 1
+endif
+
+$(out)/%.o: %.c $(out)/flags
 	@mkdir -p $(@D)
 	$(call say,CC,$<)
 	$(quiet)$(CC) $(cflags) -MMD -MP -c $< -o $@
 
 # Every .sql file, as a string by its path.
-sql_files := $(shell find sql -name '*.sql' | LC_ALL=C sort)
-$(out)/sql/embedded.c: sql/embed.sh $(sql_files)
+$(out)/sql/embedded.c: sql/embed.sh $(sql_files) $(out)/sources
 	@mkdir -p $(@D)
-	sh sql/embed.sh $(sql_files) > $@.tmp && mv $@.tmp $@
-$(out)/sql/embedded.o: $(out)/sql/embedded.c
+	$(call say,SQL,$@)
+	$(quiet)sh sql/embed.sh $(sql_files) > $@.tmp && mv $@.tmp $@
+$(out)/sql/embedded.o: $(out)/sql/embedded.c $(out)/flags
 	$(quiet)$(CC) $(cflags) -Wno-overlength-strings -MMD -MP -c $< -o $@
 
-$(out)/libmoescope.a: $(library_objects)
-	$(quiet)rm -f $@ && ar rcs $@ $^
+$(out)/libmoescope.a: $(library_objects) $(out)/sources
+	$(quiet)rm -f $@ && ar rcs $@ $(filter %.o,$^)
 
 $(out)/bench/%: $(out)/bench/%.o $(out)/libmoescope.a
 	$(call say,LINK,$@)
 	$(quiet)$(CC) $(ldflags) $^ $(ldlibs) -o $@
 
 define program_rule
-$(bindir)/$(call program_name,$(1)): $(out)/$(1:.c=.o) $(out)/libmoescope.a
+$(bindir)/$(call program_name,$(1)): $(out)/$(1:.c=.o) $(out)/libmoescope.a $(linked)
 	@mkdir -p $$(@D)
 	$$(call say,LINK,$$@)
-	$$(quiet)$$(CC) $$(ldflags) $$^ $$(ldlibs) -o $$@
+	$$(quiet)$$(CC) $$(ldflags) $$(filter %.o %.a,$$^) $$(ldlibs) -o $$@
 endef
 $(foreach p,$(wildcard $(programs)),$(eval $(call program_rule,$(p))))
 
