@@ -173,12 +173,24 @@ static int print_table(struct analysis *a, const struct analysis_table *e, const
     return result;
 }
 
+static int rows_in(const char *text)
+{
+    int lines = 0;
+    for (; *text; text++)
+        lines += *text == '\n';
+    return lines - 4;
+}
+
 /* The start of a table, `rows` rows of it (0: all), and how to see the rest. Four lines go before the rows:
- * title, empty line, names, rule. */
+ * title, empty line, names, rule; without any rows the title alone is said. */
 static void print_start(const struct analysis_table *e, const char *text, int64_t rows, FILE *out)
 {
     const char *end = text;
     int64_t left = rows + 4, more = 0;
+    if (rows_in(text) == 0) {
+        fprintf(out, "%.*s: none\n", (int)strcspn(text, "\n"), text);
+        return;
+    }
     for (; *end && (rows == 0 || left > 0); left--) {
         end += strcspn(end, "\n");
         end += *end == '\n';

@@ -1,0 +1,277 @@
+#include "analysis/shared/losses.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+const char *const loss_unit_names[2] = {"nats/token", "bits/byte"};
+
+/* ---- reading ---- */
+
+void domain_names_release(struct domain_names *d)
+{
+    for (int i = 0; i < d->n; i++)
+        free(d->names[i]);
+    free(d->names);
+    *d = (struct domain_names){0};
+}
+
+/* Index of the name, added when it is new; -1 without memory. */
+static int domain_index(struct domain_names *d, const char *name)
+{
+    for (int i = 0; i < d->n; i++)
+        if (strcmp(d->names[i], name) == 0)
+            return i;
+    char **names = realloc(d->names, ((size_t)d->n + 1) * sizeof *names);
+    if (!names)
+        return -1;
+    d->names = names;
+    if (!(names[d->n] = strdup(name)))
+        return -1;
+    return d->n++;
+}
+
+static int append(struct evaluation *e, const struct scored_document *document, struct error *err)
+{
+    /* Grows by doubling: at every power of two there is no room left. */
+    if ((e->n & (e->n - 1)) == 0) {
+        struct scored_document *grown = realloc(e->documents, (e->n ? 2 * (size_t)e->n : 1) * sizeof *grown);
+        if (!grown)
+            return error_no_memory(err, "the losses");
+        e->documents = grown;
+    }
+    e->documents[e->n++] = *document;
+    e->n_not_finite += !isfinite(document->loss_sum);
+    return 0;
+}
+
+static int add_row(struct evaluation *e, struct domain_names *domains, struct query *q, struct error *err)
+{
+    double whole = query_real(q, "document_tokens"), read = query_real(q, "n_tokens");
+    double part = whole > 0 ? fmin(read / whole, 1) : 0;
+    struct scored_document d = {.document_id = query_int(q, "document_id"),
+                                .domain = domain_index(domains, query_text(q, "domain")),
+                                .n_tokens = read,
+                                .loss_sum = query_real(q, "loss_sum"),
+                                .bits = query_real(q, "n_bytes") * part * log(2)};
+    if (d.domain < 0)
+        return error_no_memory(err, "the losses");
+    snprintf(d.sha256, sizeof d.sha256, "%s", query_text(q, "sha256"));
+    e->step = query_int(q, "step");
+    e->n_partial += part < 1;
+    return append(e, &d, err);
+}
+
+static int read_rows(struct evaluation *evaluations, int n_runs, struct domain_names *domains,
+                     struct query *q, struct error *err)
+{
+    int more;
+    while ((more = query_step(q, err)) == 1) {
+        int64_t run = query_int(q, "position");
+        if (run >= 0 && run < n_runs && add_row(&evaluations[run], domains, q, err) != 0)
+            return -1;
+    }
+    return more;
+}
+
+int evaluations_read(struct evaluation *evaluations, int n_runs, struct domain_names *domains,
+                     struct logbook *lb, const char *runs, const char *split, int64_t step, struct error *err)
+{
+    struct query *q;
+    for (int i = 0; i < n_runs; i++)
+        evaluations[i] = (struct evaluation){.step = -1};
+    if (query_open(&q, lb, "analysis/compare_losses", err) != 0)
+        return -1;
+    query_bind_text(q, ":runs", runs);
+    query_bind_text(q, ":split", split);
+    if (step >= 0)
+        query_bind_int(q, ":step", step);
+    int result = read_rows(evaluations, n_runs, domains, q, err);
+    query_close(q);
+    return result;
+}
+
+void evaluation_release(struct evaluation *e)
+{
+    free(e->documents);
+    *e = (struct evaluation){.step = -1};
+}
+
+/* ---- one run ---- */
+
+static bool is_in(const struct scored_document *d, int domain)
+{
+    return domain < 0 || d->domain == domain;
+}
+
+int evaluation_count(const struct evaluation *e, int domain)
+{
+    int n = 0;
+    for (int i = 0; i < e->n; i++)
+        n += is_in(&e->documents[i], domain);
+    return n;
+}
+
+double evaluation_mean(const struct evaluation *e, enum loss_unit unit, int domain)
+{
+    double loss = 0, size = 0;
+    for (int i = 0; i < e->n; i++)
+        if (is_in(&e->documents[i], domain)) {
+            loss += e->documents[i].loss_sum;
+            size += unit == NATS_PER_TOKEN ? e->documents[i].n_tokens : e->documents[i].bits;
+        }
+    return size > 0 && isfinite(loss) ? loss / size : NAN;
+}
+
+/* Losses, sizes and strata of the documents of a domain, as the bootstrap takes them. */
+struct columns {
+    double *loss, *size;
+    int *stratum;
+    int n;
+};
+
+static void columns_release(struct columns *c)
+{
+    free(c->loss);
+    free(c->size);
+    free(c->stratum);
+}
+
+static int columns_init(struct columns *c, const struct evaluation *e, enum loss_unit unit, int domain,
+                        struct error *err)
+{
+    size_t n = (size_t)e->n + 1;
+    *c = (struct columns){malloc(n * sizeof *c->loss), malloc(n * sizeof *c->size),
+                          malloc(n * sizeof *c->stratum), 0};
+    if (!c->loss || !c->size || !c->stratum) {
+        columns_release(c);
+        return error_no_memory(err, "the losses");
+    }
+    for (int i = 0; i < e->n; i++) {
+        const struct scored_document *d = &e->documents[i];
+        if (!is_in(d, domain))
+            continue;
+        c->loss[c->n] = d->loss_sum;
+        c->size[c->n] = unit == NATS_PER_TOKEN ? d->n_tokens : d->bits;
+        c->stratum[c->n++] = d->domain;
+    }
+    return 0;
+}
+
+static bool all_finite(const struct columns *c)
+{
+    for (int i = 0; i < c->n; i++)
+        if (!isfinite(c->loss[i]))
+            return false;
+    return c->n > 0;
+}
+
+static const struct interval no_interval = {NAN, NAN, NAN, NAN, 0, 0};
+
+int evaluation_interval(const struct evaluation *e, enum loss_unit unit, int domain, uint64_t seed,
+                        struct interval *i, struct error *err)
+{
+    struct bootstrap_options options = bootstrap_defaults();
+    struct columns c;
+    struct random r;
+    *i = no_interval;
+    if (columns_init(&c, e, unit, domain, err) != 0)
+        return -1;
+    random_seed(&r, seed, 0);
+    int result = all_finite(&c) ? bootstrap_ratio(c.loss, c.size, c.stratum, c.n, &options, &r, i, err) : 0;
+    columns_release(&c);
+    return result;
+}
+
+/* ---- two runs ---- */
+
+static int by_id(const void *left, const void *right)
+{
+    const struct scored_document *a = left, *b = right;
+    return (a->document_id > b->document_id) - (a->document_id < b->document_id);
+}
+
+/* Equal texts in one corpus are told apart by their order. */
+static int by_text(const void *left, const void *right)
+{
+    const struct scored_document *a = left, *b = right;
+    int order = strcmp(a->sha256, b->sha256);
+    return order ? order : by_id(left, right);
+}
+
+static int sorted_copy(struct evaluation *to, const struct evaluation *from, bool by_content,
+                       struct error *err)
+{
+    *to = *from;
+    to->documents = malloc(((size_t)from->n + 1) * sizeof *to->documents);
+    if (!to->documents)
+        return error_no_memory(err, "the losses");
+    if (from->n > 0) {
+        memcpy(to->documents, from->documents, (size_t)from->n * sizeof *to->documents);
+        qsort(to->documents, (size_t)to->n, sizeof *to->documents, by_content ? by_text : by_id);
+    }
+    return 0;
+}
+
+/* Keeps what both have, in place; the left's domain counts for both. */
+static void intersect(struct evaluation *left, struct evaluation *right, bool by_content)
+{
+    int i = 0, j = 0, kept = 0;
+    left->n_not_finite = right->n_not_finite = 0;
+    while (i < left->n && j < right->n) {
+        struct scored_document *a = &left->documents[i], *b = &right->documents[j];
+        int order = by_content ? strcmp(a->sha256, b->sha256) : by_id(a, b);
+        i += order <= 0;
+        j += order >= 0;
+        if (order != 0)
+            continue;
+        left->n_not_finite += !isfinite(a->loss_sum);
+        right->n_not_finite += !isfinite(b->loss_sum);
+        b->domain = a->domain;
+        left->documents[kept] = *a;
+        right->documents[kept++] = *b;
+    }
+    left->n = right->n = kept;
+}
+
+int paired_documents_init(struct paired_documents *p, const struct evaluation *left,
+                          const struct evaluation *right, bool by_content, struct error *err)
+{
+    *p = (struct paired_documents){0};
+    if (sorted_copy(&p->left, left, by_content, err) != 0 ||
+        sorted_copy(&p->right, right, by_content, err) != 0) {
+        paired_documents_release(p);
+        return -1;
+    }
+    intersect(&p->left, &p->right, by_content);
+    return 0;
+}
+
+void paired_documents_release(struct paired_documents *p)
+{
+    evaluation_release(&p->left);
+    evaluation_release(&p->right);
+}
+
+int paired_interval(const struct paired_documents *p, enum loss_unit unit, int domain, uint64_t seed,
+                    struct interval *i, struct error *err)
+{
+    struct bootstrap_options options = bootstrap_defaults();
+    struct columns left, right;
+    struct random r;
+    *i = no_interval;
+    if (columns_init(&left, &p->left, unit, domain, err) != 0)
+        return -1;
+    if (columns_init(&right, &p->right, unit, domain, err) != 0) {
+        columns_release(&left);
+        return -1;
+    }
+    random_seed(&r, seed, 0);
+    int result = 0;
+    if (all_finite(&left) && all_finite(&right))
+        result = bootstrap_difference(left.loss, left.size, right.loss, right.size, left.stratum, left.n,
+                                      &options, &r, i, err);
+    columns_release(&left);
+    columns_release(&right);
+    return result;
+}

@@ -1,0 +1,66 @@
+/* Losses of documents at one evaluation of a run, alone and paired with another run's, with intervals whose
+ * unit is the document: what can be said about these trained models, not about the methods that trained them.
+ */
+#ifndef ANALYSIS_SHARED_LOSSES_H
+#define ANALYSIS_SHARED_LOSSES_H
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/file.h"
+#include "metrics/resample.h"
+#include "sql/read.h"
+
+struct scored_document {
+    int64_t document_id;
+    char sha256[SHA256_HEX];
+    int domain;      /* index into domain_names */
+    double n_tokens; /* predicted in this evaluation */
+    double loss_sum; /* nats; NaN: not finite */
+    double bits; /* bytes of what was predicted, times ln 2: loss_sum / bits is in bits per byte. A document
+                    of which only a part was read is taken to have the bytes per token of the whole */
+};
+
+struct evaluation {
+    int64_t step; /* -1: the run has none */
+    struct scored_document *documents;
+    int n;
+    int n_partial;    /* read in part */
+    int n_not_finite; /* with a loss that is NaN or infinite */
+};
+
+struct domain_names {
+    char **names; /* in order of appearance */
+    int n;
+};
+void domain_names_release(struct domain_names *d);
+
+/* evaluations: (n_runs), those of the run ids in the JSON array `runs`, in its order; domains are added to.
+ * `step` -1: each run's last; otherwise the last one that is not after it. */
+int evaluations_read(struct evaluation *evaluations, int n_runs, struct domain_names *domains,
+                     struct logbook *lb, const char *runs, const char *split, int64_t step,
+                     struct error *err);
+void evaluation_release(struct evaluation *e);
+
+enum loss_unit { NATS_PER_TOKEN, BITS_PER_BYTE };
+extern const char *const loss_unit_names[2]; /* nats/token, bits/byte */
+
+/* `domain` -1: all, resampled within domains. NaN when a document's loss is not finite. Every call seeds its
+ * own random numbers, so that a figure does not depend on which others were asked for. */
+int evaluation_interval(const struct evaluation *e, enum loss_unit unit, int domain, uint64_t seed,
+                        struct interval *i, struct error *err);
+double evaluation_mean(const struct evaluation *e, enum loss_unit unit, int domain);
+int evaluation_count(const struct evaluation *e, int domain);
+
+/* Documents that both evaluations have: by id within one corpus, otherwise by the hash of their text. left
+ * and right: (n), the same document at the same index. */
+struct paired_documents {
+    struct evaluation left, right;
+};
+int paired_documents_init(struct paired_documents *p, const struct evaluation *left,
+                          const struct evaluation *right, bool by_content, struct error *err);
+void paired_documents_release(struct paired_documents *p);
+/* Left minus right: below 0, left is better. */
+int paired_interval(const struct paired_documents *p, enum loss_unit unit, int domain, uint64_t seed,
+                    struct interval *i, struct error *err);
+
+#endif
