@@ -6,7 +6,8 @@
 
 const double concentration_levels[CONCENTRATION_LEVELS] = {0.5, 0.8, 0.9, 0.95};
 
-static const double rounding = 1e-9;
+/* Probabilities are floats: 0.7f is less than 0.7. */
+static const double rounding = 1e-6;
 
 static double probability_sum(const float *p, int n_experts)
 {

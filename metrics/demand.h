@@ -19,8 +19,8 @@ double router_entropy(const float *p, int n_experts);
 double router_effective_experts(const float *p, int n_experts);
 /* mass[r] = the sum of the r + 1 largest p; rises to exactly 1. mass: (n_experts). */
 void rank_mass(const float *p, int n_experts, double *mass);
-/* Smallest k whose mass is at least m (up to rounding of 1e-9); 1 .. N, 0 when mass is NaN. mass: from
- * rank_mass. Huang et al. select the smallest k whose mass *exceeds* p: the same but for ties. */
+/* Smallest k whose mass is at least m (to within 1e-6, a float's rounding); 1 .. N, 0 when mass is NaN. mass:
+ * from rank_mass. Huang et al. select the smallest k whose mass *exceeds* p: the same but for ties. */
 int experts_for_mass(const double *mass, int n_experts, double m);
 
 /* ---- means over tokens ---- */

@@ -61,18 +61,31 @@ static void test_ends(void **state)
     assert_int_equal(experts_for_mass(mass, 3, 1), 1);
 }
 
-static void test_even_probabilities_in_float(void **state)
+static void test_rounding_costs_no_expert(void **state)
 {
     (void)state;
-    /* 0.1f ten times: five of them are half, whatever their last bits */
-    float even[10];
-    double mass[10];
-    for (int e = 0; e < 10; e++)
+    /* N times 0.1f: k of them are k/N of all, whatever the last bits */
+    float even[64];
+    double mass[64];
+    for (int e = 0; e < 64; e++)
         even[e] = 0.1f;
-    rank_mass(even, 10, mass);
-    assert_int_equal(experts_for_mass(mass, 10, 0.5), 5);
-    assert_int_equal(experts_for_mass(mass, 10, 0.9), 9);
-    assert_close(router_entropy(even, 10), log(10), exact);
+    for (int n = 1; n <= 64; n++) {
+        rank_mass(even, n, mass);
+        for (int k = 1; k <= n; k++)
+            assert_int_equal(experts_for_mass(mass, n, (double)k / n), k);
+        assert_close(router_entropy(even, n), log(n), exact);
+    }
+    const float odd[] = {0.3f, 0.7f}; /* 0.7f is 0.69999999 */
+    rank_mass(odd, 2, mass);
+    assert_int_equal(experts_for_mass(mass, 2, 0.7), 1);
+    /* Of so different sizes that the order of summing shows. */
+    float steep[64];
+    for (int e = 0; e < 64; e++)
+        steep[e] = (float)pow(1.7, e);
+    for (int n = 1; n <= 64; n++) {
+        rank_mass(steep, n, mass);
+        assert_close(mass[n - 1], 1, 0);
+    }
 }
 
 static void test_means_over_tokens(void **state)
@@ -104,7 +117,7 @@ int main(void)
         cmocka_unit_test(test_one_token),
         cmocka_unit_test(test_scale_does_not_matter),
         cmocka_unit_test(test_ends),
-        cmocka_unit_test(test_even_probabilities_in_float),
+        cmocka_unit_test(test_rounding_costs_no_expert),
         cmocka_unit_test(test_means_over_tokens),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

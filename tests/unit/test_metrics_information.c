@@ -229,6 +229,20 @@ static void test_null_finds_what_is_there(void **state)
     }
 }
 
+static void test_labels_that_cannot_move_have_p_1(void **state)
+{
+    (void)state;
+    double count[DOCUMENTS * EXPERTS];
+    int label[DOCUMENTS];
+    clumped(count, label, 0, 2);
+    /* every label is its own stratum; the folds are dealt anew, the estimate would vary, and must not */
+    const struct labelling l = {DOCUMENTS, LABELS, label, label};
+    struct permutation_null null = null_of(&l, count, EXPERTS, INFORMATION_CROSS_FITTED, 50);
+    assert_close(null.p, 1, 0);
+    assert_close(null.high, null.low, 0);
+    assert_close(null.mean, null.observed, exact);
+}
+
 static void test_null_of_nothing(void **state)
 {
     (void)state;
@@ -360,6 +374,7 @@ int main(void)
         cmocka_unit_test(test_null_within_strata),
         cmocka_unit_test(test_documents_alike_inside_fool_the_plug_in),
         cmocka_unit_test(test_null_finds_what_is_there),
+        cmocka_unit_test(test_labels_that_cannot_move_have_p_1),
         cmocka_unit_test(test_null_of_nothing),
         cmocka_unit_test(test_merge),
         cmocka_unit_test(test_topic_given_the_word),

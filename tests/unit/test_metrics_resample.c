@@ -123,6 +123,9 @@ static void test_paired_difference(void **state)
     assert_close(i.estimate, 0.1, exact);
     assert_int_equal(i.n, 11);
     assert_nan(i.low); /* five left in stratum 1 */
+    assert_int_equal(bootstrap_difference(a, fewer, b, tokens, stratum, 12, &o, &r, &i, NULL), 0);
+    assert_close(i.estimate, 0.1, exact);
+    assert_int_equal(i.n, 11);
 }
 
 static void test_bootstrap_usage(void **state)

@@ -264,10 +264,11 @@ static void test_repetition_of_two(void **state)
 static void test_agreement(void **state)
 {
     (void)state;
-    /* A {0 1} {0 2} {1 2} {0}, B {1 0} {0 3} {3 0} {}: the last is left out. Shared 2 + 1 + 0 of 6 and 6. */
-    const int32_t offset_a[] = {0, 2, 4, 6, 7}, a[] = {0, 1, 0, 2, 1, 2, 0};
-    const int32_t offset_b[] = {0, 2, 4, 6, 6}, b[] = {1, 0, 0, 3, 3, 0};
-    const struct slots left = {4, offset_a, a}, right = {4, offset_b, b}, shorter = {3, offset_b, b};
+    /* A {0 1} {0 2} {1 2} {0} {}, B {1 0} {0 3} {3 0} {} {2}: the last two are left out. Shared 2 + 1 + 0 of
+     * 6 and 6. */
+    const int32_t offset_a[] = {0, 2, 4, 6, 7, 7}, a[] = {0, 1, 0, 2, 1, 2, 0};
+    const int32_t offset_b[] = {0, 2, 4, 6, 6, 7}, b[] = {1, 0, 0, 3, 3, 0, 2};
+    const struct slots left = {5, offset_a, a}, right = {5, offset_b, b}, shorter = {3, offset_b, b};
     struct agreement g;
     struct agreement_rates rates;
     struct error err = {0};
