@@ -401,7 +401,7 @@ static void add_layers(struct text *t, const struct analysis *a, const bool *cho
         }
 }
 
-/* "entropy, dead experts" */
+/* "load entropy + dead experts": no comma, so that the table can be cut at them. */
 static void add_reasons(struct text *t, int breach)
 {
     static const struct {
@@ -413,7 +413,7 @@ static void add_reasons(struct text *t, int breach)
     for (int i = 0; i < 3; i++)
         if (breach & reasons[i].bit) {
             text_printf(t, "%s%s", separator, reasons[i].name);
-            separator = ", ";
+            separator = " + ";
         }
 }
 
@@ -476,10 +476,10 @@ static void add_detail(struct text *t, const struct collapse *c, int layer)
         text_printf(t, "never in breach in %d windows", v->n_evaluations);
         break;
     case COLLAPSE_TRANSIENT:
-        text_printf(t, "in breach in %d of %d windows, steps %lld to %lld (", v->n_breached, v->n_evaluations,
-                    (long long)v->first_breach_step, (long long)s->last_breach);
+        text_printf(t, "in breach in %d of %d windows from step %lld to %lld (", v->n_breached,
+                    v->n_evaluations, (long long)v->first_breach_step, (long long)s->last_breach);
         add_reasons(t, v->reasons);
-        text_add(t, "), and recovered");
+        text_add(t, ") and recovered");
         break;
     case COLLAPSE_CENSORED:
         text_printf(t, "in breach in the last %d windows (", breached_at_end(c, layer));
@@ -749,7 +749,8 @@ static void judge_rule(const struct collapse *c, struct verdicts *v, struct text
     collapse_rule_describe(&c->rule, t);
     if (c->rule_changed)
         text_add(t, " (thresholds changed by options)");
-    text_printf(t, "; %d windows of %lld steps", c->n_windows, (long long)c->window_span);
+    text_printf(t, "; %d window%s of %lld step%s", c->n_windows, c->n_windows == 1 ? "" : "s",
+                (long long)c->window_span, c->window_span == 1 ? "" : "s");
     if (!isnan(tokens))
         text_printf(t, " (%.0f tokens)", tokens);
     verdict_add(v, "rule", "rule", "%s", t->data);

@@ -1,0 +1,416 @@
+/* moescope collapse on loads written by hand: four experts, one choice a token, 400 tokens a step, 60 steps,
+ * so that every step is a window (50 tokens an expert are asked for).
+ *
+ *   layer 0  100 tokens an expert, always; the probe's choices at step 100 are those of step 0
+ *   layer 1  from step 30 on everything goes to expert 2
+ *   layer 2  everything to expert 0 in steps 0 to 4, then even; the router has no opinion: entropy 0.99 ln 4
+ *   layer 3  everything to expert 1 in steps 58 and 59
+ *   layer 4  expert 0 gets nothing, the others 120, 120 and 160
+ *   layer 5  50 of expert 0's 100 tokens are refused */
+#include <math.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "tests/close.h"
+#include "tests/fixture.h"
+#include "tests/rows.h"
+#include "tests/support.h"
+
+enum { N_EXPERTS = 4, STEPS = 60 };
+
+static struct fixture fixture;
+
+static void must(int result, const struct error *err)
+{
+    if (result != 0)
+        fail_msg("%s", err->text);
+}
+
+static void known_load(int64_t step, int layer, int64_t load[N_EXPERTS], int64_t dropped[N_EXPERTS])
+{
+    int all_to = layer == 1 && step >= 30   ? 2
+                 : layer == 2 && step < 5   ? 0
+                 : layer == 3 && step >= 58 ? 1
+                                            : -1;
+    for (int e = 0; e < N_EXPERTS; e++) {
+        load[e] = all_to < 0 ? 100 : e == all_to ? 400 : 0;
+        dropped[e] = 0;
+    }
+    if (layer == 4)
+        memcpy(load, (int64_t[]){0, 120, 120, 160}, 4 * sizeof *load);
+    if (layer == 5)
+        load[0] = dropped[0] = 50;
+}
+
+static void pairs_load(int64_t step, int layer, int64_t load[N_EXPERTS], int64_t dropped[N_EXPERTS])
+{
+    static const int64_t loads[2][N_EXPERTS] = {{200, 200, 0, 0}, {160, 80, 80, 80}};
+    (void)step;
+    memcpy(load, loads[layer], sizeof loads[layer]);
+    memset(dropped, 0, N_EXPERTS * sizeof *dropped);
+}
+
+/* 50 tokens a step. */
+static void small_load(int64_t step, int layer, int64_t load[N_EXPERTS], int64_t dropped[N_EXPERTS])
+{
+    static const int64_t loads[N_EXPERTS] = {20, 10, 10, 10};
+    (void)step;
+    (void)layer;
+    memcpy(load, loads, sizeof loads);
+    memset(dropped, 0, N_EXPERTS * sizeof *dropped);
+}
+
+/* One expert for every token and another for half of them, in steps of 100 tokens. */
+static void varying_load(int64_t step, int layer, int64_t load[N_EXPERTS], int64_t dropped[N_EXPERTS])
+{
+    static const int64_t loads[N_EXPERTS] = {100, 50, 0, 0};
+    (void)step;
+    (void)layer;
+    memcpy(load, loads, sizeof loads);
+    memset(dropped, 0, N_EXPERTS * sizeof *dropped);
+}
+
+static void add_loads(int64_t run_id, int n_layers, int64_t n_steps,
+                      void (*load_of)(int64_t, int, int64_t *, int64_t *))
+{
+    static const double gates[N_EXPERTS] = {0};
+    struct logbook_writer_options options = {0, 8};
+    struct logbook_writer *w;
+    struct error err = {0};
+    must(logbook_writer_open(&w, fixture.logbook, run_id, &options, &err), &err);
+    for (int64_t step = 0; step < n_steps; step++) {
+        struct logbook_batch *b = logbook_batch_new(w, &err);
+        assert_non_null(b);
+        for (int layer = 0; layer < n_layers; layer++) {
+            int64_t assigned[N_EXPERTS], dropped[N_EXPERTS];
+            load_of(step, layer, assigned, dropped);
+            struct logbook_load load = {0, layer, N_EXPERTS, assigned, dropped, gates, gates};
+            logbook_batch_load(b, step, "train", &load);
+            double entropy = layer == 2 ? 0.99 : 0.5;
+            logbook_batch_layer_metric(b, step, "train", layer, "router_entropy", entropy * log(N_EXPERTS));
+        }
+        logbook_batch_metric(b, step, "train", "tokens", 100.0 * (double)(step + 1));
+        must(logbook_batch_commit(b, &err), &err);
+    }
+    must(logbook_writer_close(w, &err), &err);
+}
+
+/* Expert by token id at first; later by position, but in layer 0. */
+static void route(const struct fixture_token *at, float *probability, int n_experts, void *context)
+{
+    (void)context;
+    int chosen = at->step == 0 || at->layer == 0 ? at->id % n_experts : at->position % n_experts;
+    for (int e = 0; e < n_experts; e++)
+        probability[e] = e == chosen ? 0.85f : 0.05f;
+}
+
+static void add_run(const char *name, int n_layers, int k, int64_t n_steps,
+                    void (*load_of)(int64_t, int, int64_t *, int64_t *))
+{
+    static const int64_t steps[] = {0, 100};
+    struct fixture_run run = {.name = name,
+                              .n_layers = n_layers,
+                              .n_experts = N_EXPERTS,
+                              .k = k,
+                              .steps = steps,
+                              .n_steps = strcmp(name, "known") == 0 ? 2 : 0,
+                              .route = route};
+    add_loads(fixture_run(&fixture, &run), n_layers, n_steps, load_of);
+}
+
+static void add_varying_run(void)
+{
+    struct logbook_layer layer = {
+        .layer = 0, .router = "topp", .n_experts = N_EXPERTS, .expert_parameters = 1};
+    struct logbook_run run = {.name = "varying",
+                              .task = "language_model",
+                              .router = "topp",
+                              .program = "test",
+                              .machine_json = "{}",
+                              .layers = &layer,
+                              .n_layers = 1};
+    struct error err = {0};
+    int64_t run_id;
+    must(logbook_begin_run(fixture.logbook, &run, &run_id, &err), &err);
+    add_loads(run_id, 1, 20, varying_load);
+}
+
+static int open_all(void **state)
+{
+    (void)state;
+    fixture_open(&fixture, 2, 5);
+    add_run("known", 6, 1, STEPS, known_load);
+    add_run("pairs", 2, 2, 10, pairs_load);
+    add_run("small", 1, 1, 62, small_load);
+    add_run("short", 1, 1, 3, small_load);
+    add_varying_run();
+    fixture_finish(&fixture);
+    return 0;
+}
+
+static int close_all(void **state)
+{
+    (void)state;
+    fixture_release(&fixture);
+    return 0;
+}
+
+static struct test_run collapse(const char *run, const char *arguments)
+{
+    char *bin = test_bin();
+    struct test_run r = test_run("%s/moescope-collapse %s --run %s %s", bin, fixture.path, run, arguments);
+    free(bin);
+    return r;
+}
+
+/* Its standard output as CSV; it must succeed. */
+static char *table_of(const char *run, const char *arguments)
+{
+    char all[128];
+    snprintf(all, sizeof all, "--format csv --table %s", arguments);
+    struct test_run r = collapse(run, all);
+    if (r.status != 0)
+        fail_msg("%s: %s", all, r.err);
+    char *out = strdup(r.out);
+    test_run_release(&r);
+    return out;
+}
+
+static void expect_text(const char *csv, const char *start, const char *column, const char *expected)
+{
+    char *text = rows_text(csv, start, column);
+    assert_string_equal(text, expected);
+    free(text);
+}
+
+static void test_states_and_onsets(void **state)
+{
+    char *csv = table_of("known", "onset");
+    (void)state;
+    assert_int_equal(rows_count(csv), 6);
+    expect_text(csv, "0,", "state", "healthy");
+    expect_text(csv, "1,", "state", "collapsed");
+    assert_close(rows_real(csv, "1,", "onset_step"), 30, 0);
+    assert_close(rows_real(csv, "1,", "effective_experts"), 1, 1e-12);
+    assert_close(rows_real(csv, "1,", "dead"), 3, 0);
+    assert_close(rows_real(csv, "1,", "top_share"), 1, 1e-12);
+    expect_text(csv, "1,", "detail",
+                "in breach in the last 30 of 60 windows (load entropy + top share + dead experts)");
+    expect_text(csv, "2,", "state", "transient");
+    assert_nan(rows_real(csv, "2,", "onset_step"));
+    assert_close(rows_real(csv, "2,", "effective_experts"), 4, 1e-9);
+    assert_close(rows_real(csv, "2,", "lowest_effective"), 1, 1e-12);
+    assert_close(rows_real(csv, "2,", "lowest_step"), 0, 0);
+    expect_text(csv, "3,", "state", "censored");
+    assert_close(rows_real(csv, "3,", "onset_step"), 58, 0);
+    expect_text(csv, "4,", "state", "healthy"); /* one dead of four is below the rule's half */
+    assert_close(rows_real(csv, "4,", "dead"), 1, 0);
+    expect_text(csv, "5,", "state", "healthy");
+    free(csv);
+}
+
+static void test_loads_are_exact(void **state)
+{
+    char *csv = table_of("known", "load");
+    (void)state;
+    assert_int_equal(rows_count(csv), STEPS * 6);
+    /* Shares 0.3, 0.3, 0.4: H = 0.6 ln (1 / 0.3) + 0.4 ln (1 / 0.4). */
+    double h = -0.6 * log(0.3) - 0.4 * log(0.4);
+    assert_close(rows_real(csv, "7,4,", "entropy"), h, 1e-12);
+    assert_close(rows_real(csv, "7,4,", "normalized_entropy"), h / log(4), 1e-12); /* k = 1 */
+    assert_close(rows_real(csv, "7,4,", "effective_experts"), exp(h), 1e-12);
+    assert_close(rows_real(csv, "7,4,", "max_violation"), 0.6, 1e-12); /* 160 / 100 - 1 */
+    /* Deviations -100, 20, 20, 60: squares 10000 + 400 + 400 + 3600 = 14400, over 4: 3600. */
+    assert_close(rows_real(csv, "7,4,", "cv"), 0.6, 1e-12);
+    /* Sorted 0, 120, 120, 160 with weights 2r - N - 1 = -3, -1, 1, 3: 480 / (4 x 400). */
+    assert_close(rows_real(csv, "7,4,", "gini"), 0.3, 1e-12);
+    assert_close(rows_real(csv, "7,4,", "top_share"), 0.4, 1e-12);
+    assert_close(rows_real(csv, "7,4,", "tokens"), 400, 0);
+    /* Refused tokens are tokens: 400 of them, of which the busiest expert got 100. */
+    assert_close(rows_real(csv, "7,5,", "tokens"), 400, 0);
+    assert_close(rows_real(csv, "7,5,", "top_share"), 0.25, 1e-12);
+    free(csv);
+    csv = table_of("known", "experts");
+    assert_int_equal(rows_count(csv), STEPS * 6 * N_EXPERTS);
+    assert_close(rows_real(csv, "7,4,0,", "share"), 0, 0);
+    assert_close(rows_real(csv, "7,4,3,", "share"), 0.4, 1e-12);
+    assert_close(rows_real(csv, "7,5,0,", "share"), 0.125, 1e-12);
+    free(csv);
+}
+
+static void test_two_choices_are_judged_knowing_k(void **state)
+{
+    char *csv = table_of("pairs", "load");
+    (void)state;
+    /* All tokens take experts 0 and 1: H = ln 2, which is 1/2 of ln 4, and nothing of what k = 2 allows. */
+    assert_close(rows_real(csv, "0,0,", "entropy"), log(2), 1e-12);
+    assert_close(rows_real(csv, "0,0,", "normalized_entropy"), 0, 1e-12);
+    assert_close(rows_real(csv, "0,0,", "tokens"), 200, 0);
+    assert_close(rows_real(csv, "0,0,", "top_share"), 1, 1e-12);
+    /* Shares 0.4, 0.2, 0.2, 0.2 of 400 choices. */
+    double h = -0.4 * log(0.4) - 0.6 * log(0.2);
+    assert_close(rows_real(csv, "0,1,", "normalized_entropy"), (h - log(2)) / log(2), 1e-12);
+    assert_close(rows_real(csv, "0,1,", "top_share"), 0.8, 1e-12); /* 160 of 200 tokens */
+    free(csv);
+    csv = table_of("pairs", "onset");
+    expect_text(csv, "0,", "state", "collapsed");
+    assert_close(rows_real(csv, "0,", "onset_step"), 0, 0);
+    expect_text(csv, "1,", "state", "healthy");
+    free(csv);
+}
+
+static void test_windows_hold_enough_tokens(void **state)
+{
+    /* 50 tokens a step, 200 needed: 4 steps. 62 steps make 15 windows, the last with the 2 left over. */
+    char *csv = table_of("small", "load");
+    (void)state;
+    assert_int_equal(rows_count(csv), 15);
+    assert_close(rows_real(csv, "4,0,", "tokens"), 200, 0);
+    assert_close(rows_real(csv, "4,0,", "last_step"), 7, 0);
+    assert_close(rows_real(csv, "56,0,", "tokens"), 300, 0);
+    assert_close(rows_real(csv, "56,0,", "last_step"), 61, 0);
+    free(csv);
+    /* Windows that are asked for are given, and those that are too short are not judged. */
+    csv = table_of("small", "onset --window 1");
+    expect_text(csv, "0,", "state", "no_data");
+    free(csv);
+    csv = table_of("small", "load --window 31");
+    assert_int_equal(rows_count(csv), 2);
+    assert_close(rows_real(csv, "31,0,", "tokens"), 1550, 0);
+    free(csv);
+}
+
+static void test_too_short_a_run_is_not_judged(void **state)
+{
+    char *csv = table_of("short", "verdict"); /* 150 tokens in all */
+    (void)state;
+    expect_text(csv, "run,", "verdict", "no_data");
+    assert_non_null(strstr(csv, "too few tokens to judge"));
+    free(csv);
+}
+
+static void test_tokens_where_k_varies(void **state)
+{
+    char *csv = table_of("varying", "load");
+    (void)state;
+    /* 100 tokens a step by the metric `tokens`; 1.5 choices a token, and no other router with 1.5 could be
+     * less even. */
+    assert_int_equal(rows_count(csv), 10);
+    assert_close(rows_real(csv, "2,0,", "tokens"), 200, 0);
+    assert_close(rows_real(csv, "2,0,", "top_share"), 1, 1e-12);
+    assert_close(rows_real(csv, "2,0,", "normalized_entropy"), 0, 1e-9);
+    free(csv);
+}
+
+static void test_routers_that_do_nothing(void **state)
+{
+    char *csv = table_of("known", "router");
+    (void)state;
+    expect_text(csv, "0,", "alarm", "unchanged");
+    assert_close(rows_real(csv, "0,", "agreement_with_start"), 1, 1e-12);
+    expect_text(csv, "2,", "alarm", "indifferent");
+    assert_close(rows_real(csv, "2,", "router_entropy"), 0.99, 1e-9);
+    assert_true(rows_real(csv, "2,", "agreement_with_start") < 0.5);
+    expect_text(csv, "1,", "alarm", "none"); /* collapsed is not balanced */
+    expect_text(csv, "5,", "alarm", "none"); /* changed since step 0, entropy 0.5 */
+    free(csv);
+}
+
+static void test_verdict_names_layers_and_steps(void **state)
+{
+    char *csv = table_of("known", "verdict");
+    (void)state;
+    expect_text(csv, "run,", "verdict", "collapsed");
+    assert_non_null(strstr(csv, "1 of 6 MoE layers collapsed (layer 1 since step 30)"));
+    assert_non_null(strstr(csv, "1.0 of 4 effective experts"));
+    assert_non_null(strstr(csv, "3 dead (0, 1, 3)"));
+    assert_non_null(strstr(csv, "layer 2: dipped and recovered"));
+    assert_non_null(strstr(csv, "layer 3: in breach since step 58"));
+    assert_non_null(strstr(csv, "layer 4: not collapsed by the rule, but it has lost experts"));
+    assert_non_null(strstr(csv, "layers 0 and 5: healthy"));
+    assert_non_null(strstr(csv, "layer 0: balanced but unchanged"));
+    assert_non_null(strstr(csv, "layer 2: balanced but indifferent"));
+    assert_non_null(strstr(csv, "rule 1:"));
+    assert_non_null(strstr(csv, "60 windows of 1 step (400 tokens)"));
+    assert_non_null(strstr(csv, "moescope compare")); /* what it cost is not said here */
+    assert_null(strstr(csv, "thresholds changed"));
+    free(csv);
+}
+
+static void test_thresholds_can_be_changed(void **state)
+{
+    (void)state;
+    char *csv = table_of("known", "onset --dead-share 0.25");
+    expect_text(csv, "4,", "state", "collapsed"); /* one dead of four is now enough */
+    free(csv);
+    csv = table_of("known", "onset --lasting 2");
+    expect_text(csv, "3,", "state", "collapsed");
+    free(csv);
+    csv = table_of("known", "verdict --lasting 2");
+    assert_non_null(strstr(csv, "thresholds changed by options"));
+    free(csv);
+}
+
+static void expect_status(const char *run, const char *arguments, int status, const char *complaint)
+{
+    struct test_run r = collapse(run, arguments);
+    assert_int_equal(r.status, status);
+    if (complaint && !strstr(r.err, complaint))
+        fail_msg("'%s' does not say '%s'", r.err, complaint);
+    test_run_release(&r);
+}
+
+static void test_exit_statuses(void **state)
+{
+    (void)state;
+    expect_status("known", "", 0, NULL);
+    expect_status("known", "--exit-code", 1, NULL);
+    expect_status("known", "--exit-code --table load", 1, NULL);
+    expect_status("small", "--exit-code", 0, NULL);
+    expect_status("known", "--split valid", 3, "no loads of split 'valid'");
+    expect_status("known", "--lasting 0", 2, "at least 1");
+    expect_status("known", "--table loads", 2, "did you mean 'load'");
+    expect_status("nobody", "", 3, "nobody");
+}
+
+/* What --print-sql shows runs in the stock shell and gives the same loads. */
+static void test_sql_in_the_shell(void **state)
+{
+    (void)state;
+    char *bin = test_bin();
+    struct test_run r =
+        test_run("%s/moescope-collapse %s --run known --table load --print-sql | sqlite3 -readonly -csv %s",
+                 bin, fixture.path, fixture.path);
+    assert_int_equal(r.status, 0);
+    assert_string_equal(r.err, "");
+    /* window, first and last step, steps, layer, expert, assignments, dropped, probability */
+    assert_non_null(strstr(r.out, "\n7,7,7,1,4,3,160,0,0\n"));
+    assert_non_null(strstr(r.out, "\n7,7,7,1,5,0,50,50,0\n"));
+    test_run_release(&r);
+    free(bin);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_states_and_onsets),
+        cmocka_unit_test(test_loads_are_exact),
+        cmocka_unit_test(test_two_choices_are_judged_knowing_k),
+        cmocka_unit_test(test_windows_hold_enough_tokens),
+        cmocka_unit_test(test_too_short_a_run_is_not_judged),
+        cmocka_unit_test(test_tokens_where_k_varies),
+        cmocka_unit_test(test_routers_that_do_nothing),
+        cmocka_unit_test(test_verdict_names_layers_and_steps),
+        cmocka_unit_test(test_thresholds_can_be_changed),
+        cmocka_unit_test(test_exit_statuses),
+        cmocka_unit_test(test_sql_in_the_shell),
+    };
+    return cmocka_run_group_tests(tests, open_all, close_all);
+}
