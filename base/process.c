@@ -66,38 +66,40 @@ static int use_file(posix_spawn_file_actions_t *actions, int fd, int as, int fla
 extern char **environ;
 
 /* Returns an errno. posix_spawnp reports a program that is not there, unlike a fork. */
-static int spawn(struct process *p, const char *const *argv, int in, int out)
+static int spawn(struct process *p, const char *const *argv, const struct process_setting *s)
 {
     posix_spawn_file_actions_t actions;
     int reason = posix_spawn_file_actions_init(&actions);
     if (reason)
         return reason;
-    reason = use_file(&actions, in, STDIN_FILENO, O_RDONLY);
+    reason = use_file(&actions, s->in, STDIN_FILENO, O_RDONLY);
     if (!reason)
-        reason = use_file(&actions, out, STDOUT_FILENO, O_WRONLY);
+        reason = use_file(&actions, s->out, STDOUT_FILENO, O_WRONLY);
     if (!reason)
         reason = posix_spawn_file_actions_adddup2(&actions, p->complaints, STDERR_FILENO);
+    if (!reason && s->folder)
+        reason = posix_spawn_file_actions_addchdir_np(&actions, s->folder);
     if (!reason) /* argv's strings are not written to; the interface is older than const */
         reason = posix_spawnp(&p->pid, argv[0], &actions, NULL, (char *const *)argv, environ);
     posix_spawn_file_actions_destroy(&actions);
     return reason;
 }
 
-int process_start(struct process *p, const char *const *argv, int in, int out, const char *package,
+int process_start(struct process *p, const char *const *argv, const struct process_setting *setting,
                   struct error *err)
 {
     *p = (struct process){.program = argv[0]};
     if (scratch_open(&p->complaints, err) != 0)
         return -1;
-    int reason = spawn(p, argv, in, out);
+    int reason = spawn(p, argv, setting);
     if (!reason)
         return 0;
     p->pid = 0;
     close(p->complaints);
-    if (reason == ENOENT)
+    if (reason == ENOENT && (!setting->folder || access(setting->folder, X_OK) == 0))
         return error_set(err, STATUS_MACHINE,
                          "the program '%s' is not installed; install the Debian package '%s'", p->program,
-                         package);
+                         setting->package);
     return error_set(err, STATUS_MACHINE, "cannot run '%s': %s", p->program, strerror(reason));
 }
 

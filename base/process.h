@@ -6,16 +6,21 @@
 #include "base/error.h"
 #include "base/text.h"
 
+struct process_setting {
+    int in, out;         /* open files; -1: nothing to read, output dropped */
+    const char *folder;  /* where it runs; NULL: here */
+    const char *package; /* the Debian package that has the program */
+};
+
 struct process {
     const char *program;
     pid_t pid; /* 0: none is running */
     int complaints;
 };
 
-/* Starts argv[0], looked up in PATH, with the given files as its input and output (-1: nothing to read,
- * output dropped). `argv` ends in NULL and outlives the process. A missing program is STATUS_MACHINE and
- * says which Debian `package` has it. */
-int process_start(struct process *p, const char *const *argv, int in, int out, const char *package,
+/* Starts argv[0], looked up in PATH. `argv` ends in NULL and outlives the process. A missing program is
+ * STATUS_MACHINE and says which Debian package has it. */
+int process_start(struct process *p, const char *const *argv, const struct process_setting *setting,
                   struct error *err);
 
 /* Waits for its end. Fails unless it ended with status 0; `complaints` (may be NULL) receives what it wrote

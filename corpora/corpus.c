@@ -1,7 +1,7 @@
 /* moescope corpus FOLDER -o OUT: reads a folder of text, splits it by document, learns a vocabulary on the
  * train split, encodes, balances the domains and writes it all as a folder that training reads
  * (engine/corpus.h). */
-#include <errno.h>
+#include <dirent.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -21,6 +21,7 @@ struct job {
     struct prepare_options options;
     bool no_balance;
     char *name; /* options.name where it was made from the folder's */
+    char *out_trimmed;
     struct text settings;
     char input_sha256[SHA256_HEX];
     struct source source;
@@ -61,12 +62,23 @@ static int choose_name(struct job *j, struct error *err)
     return 0;
 }
 
+/* "out/" and "out" are one folder; its neighbours are named after it. */
+static int trim_slashes(struct job *j, struct error *err)
+{
+    size_t n = strlen(j->out);
+    while (n > 1 && j->out[n - 1] == '/')
+        n--;
+    j->out = j->out_trimmed = strndup(j->out, n);
+    return j->out ? 0 : error_no_memory(err, "a path");
+}
+
 static int check_options(struct job *j, struct error *err)
 {
     const struct prepare_options *o = &j->options;
     j->options.balance = !j->no_balance;
-    if (!j->out)
-        return error_set(err, STATUS_USAGE, "option '-o OUT' is missing; see 'moescope corpus --help'");
+    if (!j->out || !*j->out)
+        return error_set(err, STATUS_USAGE,
+                         "option '-o OUT' is missing or empty; see 'moescope corpus --help'");
     if (in_range("vocabulary", o->n_vocabulary, TOKENIZER_LEAST_VOCABULARY, 1000000, err) != 0 ||
         in_range("max-document-bytes", o->max_document_bytes, 0, INT64_MAX / 4, err) != 0 ||
         in_range("valid", o->n_valid, 1, 1000000, err) != 0 ||
@@ -76,7 +88,9 @@ static int check_options(struct job *j, struct error *err)
     if (j->no_balance && o->tokens_per_domain)
         return error_set(err, STATUS_USAGE,
                          "options '--no-balance' and '--tokens-per-domain' exclude each other");
-    return table_format_parse(j->format_name, &j->format, err);
+    if (table_format_parse(j->format_name, &j->format, err) != 0)
+        return -1;
+    return trim_slashes(j, err);
 }
 
 /* ---- what was read ---- */
@@ -107,11 +121,17 @@ static int split(struct job *j, struct error *err)
     if (!n_short)
         return error_no_memory(err, "the domains");
     source_split(s, j->options.seed, (int)j->options.n_valid, (int)j->options.n_probe, n_short);
+    struct text small;
+    int64_t asked = j->options.n_valid + j->options.n_probe;
+    text_init(&small);
     for (int i = 0; i < s->n_domains; i++)
         if (n_short[i])
-            fprintf(stderr, "warning: domain '%s' is small: %lld documents held out instead of %lld\n",
-                    s->domains[i], (long long)(j->options.n_valid + j->options.n_probe - n_short[i]),
-                    (long long)(j->options.n_valid + j->options.n_probe));
+            text_printf(&small, "%s %s %lld", small.length ? "," : "", s->domains[i],
+                        (long long)(asked - n_short[i]));
+    if (small.length)
+        fprintf(stderr, "warning: small domains hold out fewer than %lld documents:%s\n", (long long)asked,
+                small.data);
+    text_release(&small);
     free(n_short);
     return 0;
 }
@@ -125,7 +145,7 @@ static int make_vocabulary(struct job *j, const char *model_path, struct error *
     if (!o->model)
         fprintf(stderr, "learning a vocabulary of %lld from the train documents\n",
                 (long long)o->n_vocabulary);
-    if (prepare_model(&j->source, o, model_path, &coverage, err) != 0 ||
+    if (prepare_model(&j->source, o, j->partial.data, &coverage, err) != 0 ||
         tokenizer_load(&j->tokenizer, model_path, err) != 0)
         return -1;
     if (!o->model)
@@ -297,10 +317,9 @@ static void print_domain(struct table *t, const struct corpus *c, int domain)
 
 static int print_corpus(const struct job *j, const struct corpus *c, struct error *err)
 {
-    static const char *const columns[] = {"domain",          "documents",       "bytes",
-                                          "tokens",          "bytes_per_token", "train_documents",
-                                          "train_tokens",    "valid_documents", "valid_tokens",
-                                          "probe_documents", "probe_tokens"};
+    static const char *const columns[] = {"domain",          "documents", "bytes",        "tokens",
+                                          "bytes_per_token", "train",     "train_tokens", "valid",
+                                          "valid_tokens",    "probe",     "probe_tokens"};
     struct table *t = table_open(stdout, j->format, c->name, columns, sizeof columns / sizeof columns[0]);
     if (!t)
         return error_no_memory(err, "the table");
@@ -322,23 +341,38 @@ static int show(const struct job *j, struct error *err)
 
 /* ---- the whole ---- */
 
+static bool is_empty_folder(const char *path)
+{
+    DIR *folder = opendir(path);
+    int n = 0;
+    if (!folder)
+        return false;
+    while (readdir(folder))
+        n++;
+    closedir(folder);
+    return n <= 2; /* itself and what is above it */
+}
+
 /* What is at OUT already: 1 the same corpus, 0 nothing or one to replace, -1 something else. */
 static int look_at_out(const struct job *j, struct error *err)
 {
     char there[SHA256_HEX];
     struct corpus c;
-    struct error ignored;
+    struct error why;
     if (!file_exists(j->out))
+        return 0;
+    if (is_empty_folder(j->out))
         return 0;
     if (!corpus_input_hash(j->out, there))
         return error_set(err, STATUS_INPUT, "'%s' is there and is not a prepared corpus; choose another -o",
                          j->out);
-    if (strcmp(there, j->input_sha256) == 0 && corpus_load(&c, j->out, &ignored) == 0) {
+    bool same = strcmp(there, j->input_sha256) == 0;
+    if (same && corpus_load(&c, j->out, &why) == 0) {
         corpus_release(&c);
         fprintf(stderr, "kept '%s': made from the same text with the same options\n", j->out);
         return 1;
     }
-    fprintf(stderr, "replacing '%s': its text or its options were others\n", j->out);
+    fprintf(stderr, "replacing '%s': %s\n", j->out, same ? why.text : "its text or its options were others");
     return 0;
 }
 
@@ -405,11 +439,9 @@ int main(int argc, char **argv)
             "FOLDER holds DOMAIN/*.txt in UTF-8. A file is a document; a form feed in a file starts "
             "another.\n"
             "FOLDER/labels.tsv may say more: 'DOMAIN key=value...' or 'DOMAIN/FILE key=value...' a line.\n"
-            "Documents are held out whole, a domain of fewer than 4 times as many as asked gives fewer. An "
-            "OUT\n"
-            "that was made from the same text with the same options is kept. Needs the programs of the "
-            "Debian\n"
-            "package sentencepiece.",
+            "Documents are held out whole, at most a third of a small domain. An OUT that was made from the\n"
+            "same text with the same options is kept. Needs the programs of the Debian package "
+            "sentencepiece.",
         .examples = "moescope corpus text -o corpus\n"
                     "moescope corpus text -o corpus --vocabulary 8192 --max-document-bytes 0",
         .options = options,
@@ -433,5 +465,6 @@ int main(int argc, char **argv)
     text_release(&j.settings);
     text_release(&j.partial);
     free(j.name);
+    free(j.out_trimmed);
     return program_finish(&program, result, &err);
 }

@@ -20,6 +20,7 @@ fail() {
 
 [ $# -eq 1 ] || { echo "usage: sh corpora/default.sh OUT" >&2; exit 2; }
 out=$1
+rmdir "$out" 2> /dev/null || : # an empty folder is as good as none
 if [ -e "$out" ]; then
     [ -f "$out/labels.tsv" ] || status=3 fail "'$out' is there but is not this recipe's text; choose another folder"
     echo "'$out' is complete" >&2
@@ -60,9 +61,9 @@ fetch() { # PACKAGE: into OUT.packages, then unpacked
         fail "cannot unpack '$1'; delete '$out.packages' and try again"
 }
 
-packages="bible-kjv bible-kjv-text linux-libc-dev $python $postgresql manpages manpages-de manpages-ru
-    manpages-ja fortunes fortunes-min fortunes-de fortunes-ru fortunes-es"
-echo "fetching $(echo $packages | wc -w) packages" >&2
+packages="bible-kjv bible-kjv-text linux-libc-dev $python $postgresql manpages manpages-de manpages-ru manpages-ja
+    fortunes fortunes-min fortunes-de fortunes-ru fortunes-es"
+echo "fetching $(echo "$packages" | wc -w) packages" >&2
 for package in $packages; do
     fetch "$package"
 done

@@ -116,7 +116,8 @@ static int encoder_start(struct encoder *e, const char *model_option, struct err
         return -1;
     if (write_lines(e, err) != 0)
         return -1;
-    return process_start(&e->process, argv, e->in, e->out, TOKENIZER_PACKAGE, err);
+    const struct process_setting setting = {.in = e->in, .out = e->out, .package = TOKENIZER_PACKAGE};
+    return process_start(&e->process, argv, &setting, err);
 }
 
 static void encoder_stop(struct encoder *e)

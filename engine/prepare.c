@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "base/process.h"
+#include "engine/corpus_format.h"
 
 /* ---- what decides the result ---- */
 
@@ -98,45 +99,48 @@ static int open_sample(const struct source *s, int *fd, struct error *err)
     return result;
 }
 
-static int train_model(const struct source *s, const struct prepare_options *o, const char *model_path,
+static int train_model(const struct source *s, const struct prepare_options *o, const char *folder,
                        double *coverage, struct error *err)
 {
-    struct text prefix;
+    struct text rest;
     int lines = -1;
-    text_init(&prefix);
-    text_add_bytes(&prefix, model_path, strlen(model_path) - strlen(".model"));
-    int result = prefix.failed ? error_no_memory(err, "a path") : open_sample(s, &lines, err);
+    text_init(&rest);
+    text_printf(&rest, "%s/tokens.vocab", folder);
+    int result = rest.failed ? error_no_memory(err, "a path") : open_sample(s, &lines, err);
     if (result == 0)
-        result = tokenizer_train(lines, prefix.data, (int)o->n_vocabulary, coverage, err);
+        result = tokenizer_train(lines, folder, (int)o->n_vocabulary, coverage, err);
     if (lines >= 0)
         close(lines);
-    text_add(&prefix, ".vocab"); /* the model has it all */
-    unlink(prefix.data);
-    text_release(&prefix);
+    unlink(rest.data); /* the model has it all */
+    text_release(&rest);
     return result;
 }
 
-static int copy_model(const char *from, const char *to, struct error *err)
+static int copy_model(const char *from, const char *folder, struct error *err)
 {
     struct output out;
+    struct text to;
     char *bytes;
     size_t n;
     if (file_read(from, &bytes, &n, err) != 0)
         return -1;
-    int result = output_open(&out, to, err);
+    text_init(&to);
+    text_printf(&to, "%s/" CORPUS_FILE_MODEL, folder);
+    int result = to.failed ? error_no_memory(err, "a path") : output_open(&out, to.data, err);
     if (result == 0) {
         fwrite(bytes, 1, n, out.stream);
         result = output_commit(&out, err);
         output_discard(&out);
     }
     free(bytes);
+    text_release(&to);
     return result;
 }
 
-int prepare_model(const struct source *s, const struct prepare_options *o, const char *model_path,
+int prepare_model(const struct source *s, const struct prepare_options *o, const char *folder,
                   double *coverage, struct error *err)
 {
-    return o->model ? copy_model(o->model, model_path, err) : train_model(s, o, model_path, coverage, err);
+    return o->model ? copy_model(o->model, folder, err) : train_model(s, o, folder, coverage, err);
 }
 
 /* ---- encoding ---- */

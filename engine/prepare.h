@@ -21,7 +21,7 @@ int prepare_settings(const struct prepare_options *o, struct text *settings, str
 /* The hash of all that decides the result: settings, names, splits, labels and bytes of the documents. */
 void prepare_hash(const struct source *s, const struct text *settings, char hex[SHA256_HEX]);
 
-/* Puts a model into model_path, which ends in ".model": a copy, or one trained on the train documents.
+/* Puts tokens.model into the folder: a copy, or one trained on the train documents.
  * Training sees the same number of bytes of each domain, PREPARE_SAMPLE_BYTES in all. */
 enum { PREPARE_SAMPLE_BYTES = 8 << 20 };
 int prepare_model(const struct source *s, const struct prepare_options *o, const char *model_path,

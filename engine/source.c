@@ -253,9 +253,10 @@ struct label_line {
 static int parse_label_line(struct source *s, char *line, struct label_line *l)
 {
     char *save = NULL;
-    l->name = strtok_r(line, " \t", &save);
+    const char *between = strchr(line, '\t') ? "\t" : " "; /* with tabs, names may hold spaces */
+    l->name = strtok_r(line, between, &save);
     l->first = s->n_labels;
-    for (char *word; (word = strtok_r(NULL, " \t", &save));) {
+    for (char *word; (word = strtok_r(NULL, between, &save));) {
         char *sign = strchr(word, '=');
         if (!sign || sign == word)
             return -1;
@@ -309,10 +310,10 @@ static int apply_labels(struct source *s, const char *path, struct error *err)
             *next++ = '\0';
         number++;
         line[strcspn(line, "\r")] = '\0';
+        if (line[0] == '#' || !line[strspn(line, " \t")])
+            continue;
         if (parse_label_line(s, line, &l) != 0)
             return error_set(err, STATUS_INPUT, "line %d of '%s' is not 'DOMAIN key=value...'", number, path);
-        if (!l.name || l.name[0] == '#')
-            continue;
         bool used = false;
         if (give_labels(s, &l, &used, err) != 0)
             return -1;
@@ -418,9 +419,9 @@ void source_split(struct source *s, int64_t seed, int n_valid, int n_probe, int 
         int n = end - first, held = n_valid + n_probe, valid = n_valid, probe = n_probe;
         int domain = s->documents[first].d.domain;
         struct random r;
-        if (held > n / 2) {
-            valid = (int)((int64_t)n_valid * (n / 2) / held);
-            probe = (int)((int64_t)n_probe * (n / 2) / held);
+        if (held > n / 3) {
+            valid = (int)((int64_t)n_valid * (n / 3) / held);
+            probe = (int)((int64_t)n_probe * (n / 3) / held);
             valid = valid > 1 ? valid : 1;
             probe = probe > 1 ? probe : 1;
         }

@@ -37,7 +37,7 @@ int source_read(struct source *s, const char *folder, int64_t max_bytes, struct 
 void source_release(struct source *s); /* safe on zeroed */
 
 /* Assigns splits within each domain by a shuffle that depends on seed and domain alone: n_valid and n_probe
- * documents, the rest train. Where both together would be more than half of a domain they shrink in
+ * documents, the rest train. Where both together would be more than a third of a domain they shrink in
  * proportion, to one each at least. n_short (n_domains, may be NULL) receives what is missing. */
 void source_split(struct source *s, int64_t seed, int n_valid, int n_probe, int *n_short);
 

@@ -100,10 +100,11 @@ static int list_pieces(const char *model_path, char **list, struct error *err)
     text_init(&option);
     text_init(&complaints);
     text_printf(&option, "--model=%s", model_path);
+    const struct process_setting setting = {.in = -1, .out = out, .package = TOKENIZER_PACKAGE};
     const char *const argv[] = {"spm_export_vocab", option.data, "--output_format=vocab", NULL};
     if (option.failed)
         error_no_memory(err, "a command line");
-    else if (process_start(&p, argv, -1, out, TOKENIZER_PACKAGE, err) == 0) {
+    else if (process_start(&p, argv, &setting, err) == 0) {
         result = process_wait(&p, &complaints, err);
         if (result != 0)
             error_set(err, STATUS_INPUT, "'%s' is not a sentencepiece model", model_path);
@@ -148,8 +149,9 @@ static int has_option(const char *option, bool *has, struct error *err)
     int out, result = -1;
     if (scratch_open(&out, err) != 0)
         return -1;
+    const struct process_setting setting = {.in = -1, .out = out, .package = TOKENIZER_PACKAGE};
     text_init(&help);
-    if (process_start(&p, argv, -1, out, TOKENIZER_PACKAGE, err) == 0) {
+    if (process_start(&p, argv, &setting, err) == 0) {
         struct error ignored; /* whatever status help ends with */
         process_wait(&p, &help, &ignored);
         result = scratch_read(out, &shown, &n, err);
@@ -174,22 +176,23 @@ static int training_failed(const struct text *complaints, struct error *err)
                      (int)strcspn(reason, "\n"), reason);
 }
 
-static int train_once(int lines, const char *prefix, int n_vocabulary, double coverage, bool white,
+static int train_once(int lines, const char *folder, int n_vocabulary, double coverage, bool white,
                       struct text *complaints, struct error *err)
 {
-    struct text options[3];
+    const struct process_setting setting = {
+        .in = lines, .out = -1, .folder = folder, .package = TOKENIZER_PACKAGE};
+    struct text options[2];
     struct process p;
     int result = -1;
-    for (int i = 0; i < 3; i++)
+    for (int i = 0; i < 2; i++)
         text_init(&options[i]);
-    text_printf(&options[0], "--model_prefix=%s", prefix);
-    text_printf(&options[1], "--vocab_size=%d", n_vocabulary);
-    text_printf(&options[2], "--character_coverage=%g", coverage);
+    text_printf(&options[0], "--vocab_size=%d", n_vocabulary);
+    text_printf(&options[1], "--character_coverage=%g", coverage);
     const char *const argv[] = {"spm_train",
                                 "--input=/dev/stdin",
                                 options[0].data,
                                 options[1].data,
-                                options[2].data,
+                                "--model_prefix=tokens", /* kept in the model: a path would change its hash */
                                 "--model_type=bpe",
                                 "--byte_fallback=true",
                                 "--normalization_rule_name=identity",
@@ -204,18 +207,18 @@ static int train_once(int lines, const char *prefix, int n_vocabulary, double co
                                 "--minloglevel=1",
                                 white ? "--allow_whitespace_only_pieces=true" : NULL,
                                 NULL};
-    if (options[0].failed || options[1].failed || options[2].failed)
+    if (options[0].failed || options[1].failed)
         error_no_memory(err, "a command line");
     else if (lseek(lines, 0, SEEK_SET) != 0)
         error_errno(err, "read", "a temporary file");
-    else if (process_start(&p, argv, lines, -1, TOKENIZER_PACKAGE, err) == 0)
+    else if (process_start(&p, argv, &setting, err) == 0)
         result = process_wait(&p, complaints, err);
-    for (int i = 0; i < 3; i++)
+    for (int i = 0; i < 2; i++)
         text_release(&options[i]);
     return result;
 }
 
-int tokenizer_train(int lines, const char *prefix, int n_vocabulary, double *coverage, struct error *err)
+int tokenizer_train(int lines, const char *folder, int n_vocabulary, double *coverage, struct error *err)
 {
     /* With many characters and few pieces, the rare ones must do with bytes. */
     static const double coverages[] = {0.9995, 0.998, 0.995, 0.98, 0.95, 0.9};
@@ -229,7 +232,7 @@ int tokenizer_train(int lines, const char *prefix, int n_vocabulary, double *cov
     for (int i = 0; i < N && result != 0; i++) {
         *coverage = coverages[i];
         text_clear(&complaints);
-        result = train_once(lines, prefix, n_vocabulary, coverages[i], white, &complaints, err);
+        result = train_once(lines, folder, n_vocabulary, coverages[i], white, &complaints, err);
         if (!strstr(complaints.data, "required_chars"))
             break;
     }

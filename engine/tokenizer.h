@@ -22,10 +22,11 @@ struct tokenizer {
 int tokenizer_load(struct tokenizer *t, const char *model_path, struct error *err);
 void tokenizer_release(struct tokenizer *t);
 
-/* Learns byte-pair pieces from lines of text and writes PREFIX.model (and PREFIX.vocab). `lines`: an open
- * file. Characters too rare for the vocabulary are left to byte pieces; *coverage says what share of the
- * characters got pieces. A vocabulary that the text cannot fill ends up smaller. Same lines, same model. */
-int tokenizer_train(int lines, const char *prefix, int n_vocabulary, double *coverage, struct error *err);
+/* Learns byte-pair pieces from lines of text and writes tokens.model (and tokens.vocab) into `folder`.
+ * `lines`: an open file. Characters too rare for the vocabulary are left to byte pieces; *coverage says what
+ * share of the characters got pieces. A vocabulary that the text cannot fill ends up smaller. Same lines,
+ * same model. */
+int tokenizer_train(int lines, const char *folder, int n_vocabulary, double *coverage, struct error *err);
 
 enum { TOKENIZER_LEAST_VOCABULARY = 272 }; /* 3 specials, 256 bytes, and a little more */
 enum { TOKENIZER_LINE_BYTES = 16384 };     /* longer lines are not learnt from */

