@@ -795,7 +795,8 @@ static void judge_config(const struct compare *c, struct verdicts *v, struct tex
 {
     int said = 0;
     text_clear(t);
-    text_printf(t, "config: %d settings differ", c->runs.n_differing);
+    text_printf(t, "config: %d setting%s", c->runs.n_differing,
+                c->runs.n_differing == 1 ? " differs" : "s differ");
     for (int i = 0; i < c->runs.n_settings; i++)
         if (c->runs.settings[i].differs && said++ < 8)
             text_printf(t, "%s%s", said == 1 ? " (" : ", ", c->runs.settings[i].key);

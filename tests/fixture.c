@@ -64,7 +64,7 @@ static void add_corpus(struct fixture *f)
     for (int d = 0; d < f->n_documents; d++) {
         int domain = d % f->n_domains, within = d / f->n_domains;
         snprintf(names[d][0], sizeof names[d][0], "%s/%d", domains[domain], within);
-        snprintf(names[d][1], sizeof names[d][1], "%032d", d);
+        snprintf(names[d][1], sizeof names[d][1], "%016d", d);
         labels[d][0] = domain % 2 ? odd[0] : even[0];
         labels[d][1] = within % 2 ? odd[1] : even[1];
         documents[d] = (struct logbook_document){names[d][0], domains[domain], names[d][1], "probe",

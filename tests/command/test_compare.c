@@ -1,0 +1,556 @@
+/* moescope compare on losses written by hand: 40 documents of two domains (c, english), 100 bytes and 32
+ * tokens each. The run `base` has 2 nats a token and a bit more that depends on the document; the others are
+ * said as differences from it, in nats a token:
+ *
+ *   better      -0.05 everywhere
+ *   same        +0.002 or -0.002, by document
+ *   noisy       +0.5 or -0.5, by document within its domain
+ *   divided     -0.2 in domain c, +0.2 in english
+ *   counted     +1; nothing but losses at step 0, as a count-based baseline
+ *   unfinished  -0.05, still running
+ *   broken      one document's loss is NaN
+ *   foreign     half a nat a document better, in another corpus with the same texts and another vocabulary
+ *   a-s1 ... a-s3, b-s1 ... b-s3   alike but for the seed; b - a: -0.19, -0.20, -0.21 */
+#include <math.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "tests/close.h"
+#include "tests/fixture.h"
+#include "tests/rows.h"
+#include "tests/support.h"
+
+enum { N_DOMAINS = 2, PER_DOMAIN = 20, N_DOCUMENTS = 40 };
+
+static struct fixture fixture;
+static int64_t foreign_documents[N_DOCUMENTS];
+static int64_t foreign_corpus, foreign_vocabulary;
+
+static void must(int result, const struct error *err)
+{
+    if (result != 0)
+        fail_msg("%s", err->text);
+}
+
+struct run_plan {
+    const char *name, *status; /* status NULL: finished */
+    int64_t seed;
+    const char *rate; /* of the setting train.learning_rate */
+    double shift;
+    double (*extra)(int document); /* nats a token, beside the shift; may be NULL */
+    int counted, foreign, broken;
+    int documents; /* with losses; 0: all */
+};
+
+/* ---- what differs by document ---- */
+
+static double base_loss(int document)
+{
+    return 2 + (double)(fixture_hash((uint64_t)document) % 1000) / 1000;
+}
+
+static double tiny(int document)
+{
+    return document / N_DOMAINS % 2 ? 0.002 : -0.002;
+}
+
+static double large(int document)
+{
+    return document / N_DOMAINS % 2 ? 0.5 : -0.5;
+}
+
+static double by_domain(int document)
+{
+    return document % N_DOMAINS ? 0.2 : -0.2;
+}
+
+/* ---- writing ---- */
+
+static void add_losses(struct logbook_batch *b, const struct run_plan *plan, int64_t step)
+{
+    int n = plan->documents ? plan->documents : N_DOCUMENTS;
+    for (int d = 0; d < n; d++) {
+        double loss = base_loss(d) + plan->shift + (plan->extra ? plan->extra(d) : 0);
+        double sum = FIXTURE_TOKENS * loss;
+        if (step == 0 && !plan->counted)
+            sum = FIXTURE_TOKENS * 8; /* untrained */
+        if (plan->broken && d == 7)
+            sum = NAN;
+        if (plan->foreign) /* twice as many tokens for the same text */
+            logbook_batch_document_loss(b, step, "valid", foreign_documents[d], 2 * FIXTURE_TOKENS,
+                                        sum - 0.5);
+        else
+            logbook_batch_document_loss(b, step, "valid", fixture.document_ids[d], FIXTURE_TOKENS, sum);
+    }
+}
+
+static void add_training(struct logbook_batch *b)
+{
+    static const double speeds[] = {10, 40, 20};
+    for (int64_t step = 0; step < 3; step++) {
+        logbook_batch_metric(b, step, "train", "tokens", 1000.0 * (double)(step + 1));
+        logbook_batch_metric(b, step, "train", "seconds", 5.0 * (double)(step + 1));
+        logbook_batch_metric(b, step, "train", "tokens_per_second", speeds[step]);
+    }
+}
+
+static void fill_run(int64_t run_id, const struct run_plan *plan)
+{
+    struct logbook_writer_options options = {0, 8};
+    struct logbook_writer *w;
+    struct error err = {0};
+    must(logbook_writer_open(&w, fixture.logbook, run_id, &options, &err), &err);
+    struct logbook_batch *b = logbook_batch_new(w, &err);
+    assert_non_null(b);
+    add_losses(b, plan, 0);
+    if (!plan->counted) {
+        add_losses(b, plan, 100);
+        add_training(b);
+    }
+    must(logbook_batch_commit(b, &err), &err);
+    must(logbook_writer_close(w, &err), &err);
+}
+
+static void add_run(struct run_plan plan)
+{
+    const struct logbook_setting settings[] = {{"model.width", "64"},
+                                               {"train.learning_rate", plan.rate ? plan.rate : "0.5"},
+                                               {"model.parameters", "1000"},
+                                               {"model.active_parameters", "400"},
+                                               {"model.flops_per_token", "3e6"}};
+    struct logbook_run run = {.name = plan.name,
+                              .task = "language_model",
+                              .router = plan.counted ? "unigram" : "dense",
+                              .program = "test",
+                              .machine_json = "{}",
+                              .seed = plan.seed,
+                              .corpus_id = plan.foreign ? foreign_corpus : fixture.corpus_id,
+                              .vocabulary_id = plan.foreign ? foreign_vocabulary : fixture.vocabulary_id,
+                              .config = settings,
+                              .n_config = plan.counted ? 1 : 5};
+    struct error err = {0};
+    int64_t run_id;
+    must(logbook_begin_run(fixture.logbook, &run, &run_id, &err), &err);
+    fill_run(run_id, &plan);
+    if (!plan.status)
+        must(logbook_end_run(fixture.logbook, run_id, "finished", &err), &err);
+}
+
+/* The same texts as the fixture's (their hashes say so), cut into other words. */
+static void add_foreign_corpus(void)
+{
+    static struct logbook_document documents[N_DOCUMENTS];
+    static char names[N_DOCUMENTS][2][40];
+    static int64_t domains[N_DOCUMENTS];
+    const struct logbook_token token = {"w", "piece", 1};
+    struct error err = {0};
+    for (int d = 0; d < N_DOCUMENTS; d++) {
+        snprintf(names[d][0], sizeof names[d][0], "other/%d", d);
+        snprintf(names[d][1], sizeof names[d][1], "%016d", d); /* as in the fixture */
+        documents[d] = (struct logbook_document){.name = names[d][0],
+                                                 .domain = d % 2 ? "english" : "c",
+                                                 .sha256 = names[d][1],
+                                                 .split = "valid",
+                                                 .n_bytes = 100,
+                                                 .n_tokens = 2 * FIXTURE_TOKENS};
+    }
+    const struct logbook_corpus corpus = {.name = "other",
+                                          .sha256 = "c2",
+                                          .vocabulary_name = "other",
+                                          .vocabulary_sha256 = "v2",
+                                          .tokens = &token,
+                                          .n_tokens = 1,
+                                          .documents = documents,
+                                          .n_documents = N_DOCUMENTS};
+    must(logbook_add_corpus(fixture.logbook, &corpus, &foreign_corpus, &foreign_vocabulary, foreign_documents,
+                            domains, &err),
+         &err);
+}
+
+/* Experts by token id; by token id under other numbers; by something else. */
+static void route(const struct fixture_token *at, float *probability, int n_experts, void *context)
+{
+    const char *how = context;
+    uint64_t key = (uint64_t)at->document * 64 + (uint64_t)at->position;
+    int chosen = strcmp(how, "id") == 0        ? at->id % n_experts
+                 : strcmp(how, "renamed") == 0 ? (at->id + 1) % n_experts
+                                               : (int)(fixture_hash(key) % (uint64_t)n_experts);
+    for (int e = 0; e < n_experts; e++)
+        probability[e] = e == chosen ? 0.85f : 0.05f;
+}
+
+static void add_moe_run(const char *name, const char *how, int n_experts, const struct run_plan *plan)
+{
+    static const int64_t steps[] = {100};
+    struct fixture_run run = {.name = name,
+                              .n_layers = 1,
+                              .n_experts = n_experts,
+                              .k = 1,
+                              .steps = steps,
+                              .n_steps = 1,
+                              .route = route,
+                              .context = (void *)how};
+    fill_run(fixture_run(&fixture, &run), plan);
+}
+
+static void add_seeds(void)
+{
+    static const char *const names[2][3] = {{"a-s1", "a-s2", "a-s3"}, {"b-s1", "b-s2", "b-s3"}};
+    static const double shifts[2][3] = {{0.3, 0.1, 0.2}, {0.11, -0.1, -0.01}};
+    for (int method = 0; method < 2; method++)
+        for (int seed = 0; seed < 3; seed++)
+            add_run((struct run_plan){.name = names[method][seed],
+                                      .seed = seed + 1,
+                                      .rate = method ? "0.25" : "0.5",
+                                      .shift = shifts[method][seed]});
+}
+
+static int open_all(void **state)
+{
+    const struct run_plan plain = {.name = ""};
+    (void)state;
+    fixture_open(&fixture, N_DOMAINS, PER_DOMAIN);
+    add_foreign_corpus();
+    add_run((struct run_plan){.name = "base"});
+    add_run((struct run_plan){.name = "better", .shift = -0.05, .rate = "0.25"});
+    add_run((struct run_plan){.name = "same", .extra = tiny});
+    add_run((struct run_plan){.name = "noisy", .extra = large});
+    add_run((struct run_plan){.name = "divided", .extra = by_domain});
+    add_run((struct run_plan){.name = "counted", .shift = 1, .counted = 1});
+    add_run((struct run_plan){.name = "unfinished", .shift = -0.05, .status = "running"});
+    add_run((struct run_plan){.name = "broken", .broken = 1});
+    add_run((struct run_plan){.name = "foreign", .foreign = 1});
+    add_run((struct run_plan){.name = "few", .shift = -0.05, .documents = 15});
+    add_seeds();
+    add_moe_run("one", "id", 4, &plain);
+    add_moe_run("renamed", "renamed", 4, &plain);
+    add_moe_run("unlike", "hash", 4, &plain);
+    add_moe_run("wider", "id", 8, &plain);
+    fixture_finish(&fixture);
+    return 0;
+}
+
+static int close_all(void **state)
+{
+    (void)state;
+    fixture_release(&fixture);
+    return 0;
+}
+
+/* ---- reading ---- */
+
+static struct test_run compare(const char *arguments)
+{
+    char *bin = test_bin();
+    struct test_run r = test_run("%s/moescope-compare %s %s", bin, fixture.path, arguments);
+    free(bin);
+    return r;
+}
+
+static char *table_of(const char *table, const char *runs)
+{
+    char arguments[256];
+    snprintf(arguments, sizeof arguments, "%s --format csv --table %s", runs, table);
+    struct test_run r = compare(arguments);
+    if (r.status != 0)
+        fail_msg("%s: %s", arguments, r.err);
+    char *out = strdup(r.out);
+    test_run_release(&r);
+    return out;
+}
+
+static void expect_text(const char *csv, const char *start, const char *column, const char *expected)
+{
+    char *text = rows_text(csv, start, column);
+    assert_string_equal(text, expected);
+    free(text);
+}
+
+static void expect_said(const char *table, const char *runs, const char *what)
+{
+    char *csv = table_of(table, runs);
+    if (!strstr(csv, what))
+        fail_msg("%s of %s does not say '%s':\n%s", table, runs, what, csv);
+    free(csv);
+}
+
+static void expect_not_said(const char *table, const char *runs, const char *what)
+{
+    char *csv = table_of(table, runs);
+    if (strstr(csv, what))
+        fail_msg("%s of %s says '%s':\n%s", table, runs, what, csv);
+    free(csv);
+}
+
+/* ---- tests ---- */
+
+static void test_losses_are_weighted_by_tokens(void **state)
+{
+    char *csv = table_of("losses", "base counted");
+    double sum = 0;
+    (void)state;
+    for (int d = 0; d < N_DOCUMENTS; d++)
+        sum += base_loss(d);
+    assert_close(rows_real(csv, "base,", "loss"), sum / N_DOCUMENTS, 1e-9);
+    /* 32 tokens, 100 bytes: nats a token x 0.32 / ln 2. */
+    assert_close(rows_real(csv, "base,", "bits_per_byte"), sum / N_DOCUMENTS * 0.32 / log(2), 1e-9);
+    assert_close(rows_real(csv, "base,", "step"), 100, 0);
+    assert_close(rows_real(csv, "base,", "documents"), 40, 0);
+    assert_close(rows_real(csv, "counted,", "loss"), sum / N_DOCUMENTS + 1, 1e-9);
+    assert_close(rows_real(csv, "counted,", "step"), 0, 0);
+    assert_true(rows_real(csv, "base,", "low") < sum / N_DOCUMENTS);
+    assert_true(rows_real(csv, "base,", "high") > sum / N_DOCUMENTS);
+    free(csv);
+}
+
+static void test_paired_differences(void **state)
+{
+    char *csv = table_of("difference", "base better same noisy divided");
+    (void)state;
+    /* The same in every document: however they are drawn, -0.05. */
+    assert_close(rows_real(csv, "better,base,all,", "difference"), -0.05, 1e-9);
+    assert_close(rows_real(csv, "better,base,all,", "low"), -0.05, 1e-9);
+    assert_close(rows_real(csv, "better,base,all,", "high"), -0.05, 1e-9);
+    expect_text(csv, "better,base,all,", "verdict", "better");
+    expect_text(csv, "better,base,all,", "unit", "nats/token");
+    expect_text(csv, "better,base,c,", "unit", "bits/byte");
+    assert_close(rows_real(csv, "better,base,c,", "difference"), -0.05 * 0.32 / log(2), 1e-9);
+    /* Ten documents each way in either domain: 0, and within the margin. */
+    assert_close(rows_real(csv, "same,base,all,", "difference"), 0, 1e-9);
+    expect_text(csv, "same,base,all,", "verdict", "equivalent");
+    assert_close(rows_real(csv, "noisy,base,all,", "difference"), 0, 1e-9);
+    expect_text(csv, "noisy,base,all,", "verdict", "undetermined");
+    /* A mean of 40 values +-0.5 has a standard error of 0.5 / sqrt(40) = 0.079. */
+    assert_close(rows_real(csv, "noisy,base,all,", "high"), 1.96 * 0.079, 0.03);
+    /* Against each other, and resampled within domains the sum stays 0: stratified. */
+    assert_close(rows_real(csv, "divided,base,all,", "low"), 0, 1e-9);
+    expect_text(csv, "divided,base,all,", "verdict", "equivalent");
+    expect_text(csv, "divided,base,c,", "verdict", "better");
+    expect_text(csv, "divided,base,english,", "verdict", "worse");
+    assert_close(rows_real(csv, "divided,base,english,", "difference"), 0.2 * 0.32 / log(2), 1e-9);
+    assert_close(rows_real(csv, "divided,base,english,", "documents"), 20, 0);
+    assert_int_equal(rows_count(csv), 12); /* four runs x all and two domains */
+    free(csv);
+    expect_said("verdict", "base divided", "of 2 domains better in 1 (c), worse in 1 (english)");
+    expect_said("verdict", "base better", "better: better than base by 0.050 nats per token");
+}
+
+static void test_margin_and_baseline(void **state)
+{
+    (void)state;
+    char *csv = table_of("difference", "base better --margin 0.1");
+    expect_text(csv, "better,base,all,", "verdict", "equivalent");
+    free(csv);
+    csv = table_of("difference", "base better --baseline better");
+    expect_text(csv, "base,better,all,", "verdict", "worse");
+    free(csv);
+    csv = table_of("difference", "base --baseline better"); /* not among the operands */
+    assert_close(rows_real(csv, "base,better,all,", "difference"), 0.05, 1e-9);
+    free(csv);
+}
+
+static void test_same_seed_same_output(void **state)
+{
+    char *first = table_of("difference", "base noisy"), *again = table_of("difference", "base noisy");
+    char *other = table_of("difference", "base noisy --seed 2");
+    (void)state;
+    assert_string_equal(first, again);
+    assert_string_not_equal(first, other);
+    free(first);
+    free(again);
+    free(other);
+}
+
+static void test_losses_of_an_earlier_step(void **state)
+{
+    char *csv = table_of("losses", "base better --step 99");
+    (void)state;
+    assert_close(rows_real(csv, "base,", "step"), 0, 0);
+    assert_close(rows_real(csv, "base,", "loss"), 8, 1e-9);
+    free(csv);
+}
+
+static void test_what_is_not_comparable(void **state)
+{
+    (void)state;
+    expect_not_said("incomparable", "base better", "'");
+    expect_said("incomparable", "base unfinished", "run 'unfinished' is running");
+    expect_said("incomparable", "base counted", "'counted' logged no training");
+    expect_said("incomparable", "base broken", "the loss of 1 of 40 documents is not finite");
+    expect_said("incomparable", "base foreign", "different corpora (other, fixture)");
+    expect_said("incomparable", "base foreign", "different vocabularies: only bits per byte");
+    expect_said("incomparable", "base few", "losses of 15 documents, 'base' of 40: the 15 that both have");
+    expect_said("incomparable", "base few", "a domain has only 7 documents in common (10 are needed)");
+    expect_said("incomparable", "base one", "no MoE layers: no routing to compare with");
+    expect_said("incomparable", "one wider", "8 experts in 'wider' and 4 in 'one'");
+}
+
+static void test_nothing_is_said_beyond_the_data(void **state)
+{
+    (void)state;
+    char *csv = table_of("difference", "base few");
+    assert_close(rows_real(csv, "few,base,all,", "difference"), -0.05, 1e-9);
+    assert_nan(rows_real(csv, "few,base,all,", "low")); /* 7 and 8 documents: no interval, no verdict */
+    expect_text(csv, "few,base,all,", "verdict", "undetermined");
+    free(csv);
+    csv = table_of("difference", "base broken");
+    assert_nan(rows_real(csv, "broken,base,all,", "difference"));
+    expect_text(csv, "broken,base,all,", "verdict", "undetermined");
+    free(csv);
+}
+
+static void test_other_words_are_compared_in_bits_per_byte(void **state)
+{
+    char *csv = table_of("difference", "base foreign");
+    (void)state;
+    expect_text(csv, "foreign,base,all,", "unit", "bits/byte");
+    /* Half a nat a document of 100 bytes. */
+    assert_close(rows_real(csv, "foreign,base,all,", "difference"), -0.005 / log(2), 1e-9);
+    assert_close(rows_real(csv, "foreign,base,all,", "documents"), 40, 0);
+    free(csv);
+}
+
+static void test_costs_and_config(void **state)
+{
+    char *csv = table_of("cost", "base counted");
+    (void)state;
+    assert_close(rows_real(csv, "base,", "parameters"), 1000, 0);
+    assert_close(rows_real(csv, "base,", "active_parameters"), 400, 0);
+    assert_close(rows_real(csv, "base,", "tokens"), 3000, 0);
+    assert_close(rows_real(csv, "base,", "seconds"), 15, 0);
+    assert_close(rows_real(csv, "base,", "tokens_per_second"), 20, 0); /* the median of 10, 40, 20 */
+    assert_close(rows_real(csv, "base,", "gigaflop"), 9, 1e-12);       /* 3e6 x 3000 */
+    assert_nan(rows_real(csv, "counted,", "tokens"));
+    free(csv);
+    csv = table_of("config", "base better");
+    assert_string_equal(csv, "key,base,better\ntrain.learning_rate,0.5,0.25\n");
+    free(csv);
+    expect_said("verdict", "base better", "config: 1 setting differs (train.learning_rate), 4 are equal");
+}
+
+static void test_agreement_of_routers(void **state)
+{
+    char *csv = table_of("agreement", "one renamed unlike");
+    (void)state;
+    assert_int_equal(rows_count(csv), 3); /* three pairs, one layer */
+    assert_close(rows_real(csv, "one,renamed,0,", "agreement"), 1, 1e-12);
+    assert_close(rows_real(csv, "one,renamed,0,", "above_chance"), 1, 1e-12);
+    assert_close(rows_real(csv, "one,renamed,0,", "tokens"), N_DOCUMENTS * FIXTURE_TOKENS, 0);
+    assert_close(rows_real(csv, "one,renamed,0,", "low"), 1, 1e-12);
+    /* 1280 tokens: a share of 1/4 has a standard error of 0.012. */
+    assert_close(rows_real(csv, "one,unlike,0,", "agreement"), 0.25, 0.04);
+    assert_close(rows_real(csv, "one,unlike,0,", "chance"), 0.25, 0.01);
+    free(csv);
+    csv = table_of("agreement", "one wider"); /* different numbers of experts */
+    assert_int_equal(rows_count(csv), 0);
+    free(csv);
+    expect_said("verdict", "one renamed", "with experts matched, 100 %");
+}
+
+static void test_seeds_as_the_unit(void **state)
+{
+    static const char runs[] = "a-s1 a-s2 a-s3 b-s1 b-s2 b-s3 --group-by seed";
+    char *csv = table_of("seeds", runs);
+    (void)state;
+    assert_int_equal(rows_count(csv), 1);
+    /* -0.19, -0.20, -0.21: standard deviation 0.01; t(2, 0.975) = 4.302653. */
+    double half = 4.302653 * 0.01 / sqrt(3);
+    assert_close(rows_real(csv, "b,a,3,", "difference"), -0.2, 1e-9);
+    assert_close(rows_real(csv, "b,a,3,", "low"), -0.2 - half, 1e-6);
+    assert_close(rows_real(csv, "b,a,3,", "high"), -0.2 + half, 1e-6);
+    expect_text(csv, "b,a,3,", "verdict", "better");
+    free(csv);
+    csv = table_of("groups", runs);
+    double mean = 0;
+    for (int d = 0; d < N_DOCUMENTS; d++)
+        mean += base_loss(d) / N_DOCUMENTS;
+    assert_close(rows_real(csv, "a,3,", "loss"), mean + 0.2, 1e-9); /* shifts 0.3, 0.1, 0.2 */
+    assert_close(rows_real(csv, "a,3,", "low"), mean + 0.2 - 4.302653 * 0.1 / sqrt(3), 1e-6);
+    free(csv);
+    csv = table_of("difference", runs); /* each with the run of its seed */
+    assert_close(rows_real(csv, "b-s1,a-s1,all,", "difference"), -0.19, 1e-9);
+    assert_close(rows_real(csv, "b-s3,a-s3,all,", "difference"), -0.21, 1e-9);
+    free(csv);
+    expect_said("verdict", runs, "paired over 3 seeds; five are usual for a headline");
+    expect_said("verdict", runs, "statements about methods");
+}
+
+static void test_few_seeds_are_warned_of(void **state)
+{
+    (void)state;
+    expect_said("verdict", "a-s1 a-s2 b-s1 b-s2 --group-by seed", "fewer than 3 seeds tell next to nothing");
+    expect_said("verdict", "a-s1 b-s2 --group-by seed", "has no seed in common");
+    expect_said("incomparable", "a-s1 b-s2 --group-by seed", "'b-s2' has seed 2");
+    expect_said("verdict", "a-s1 a-s2", "some of these runs differ only in it");
+    expect_said("verdict", "base better", "not about methods");
+}
+
+static void expect_status(const char *arguments, int status, const char *complaint)
+{
+    struct test_run r = compare(arguments);
+    assert_int_equal(r.status, status);
+    if (complaint && !strstr(r.err, complaint))
+        fail_msg("'%s' does not say '%s'", r.err, complaint);
+    test_run_release(&r);
+}
+
+static void test_exit_statuses(void **state)
+{
+    (void)state;
+    expect_status("base better", 0, NULL);
+    expect_status("base better --exit-code", 0, NULL);
+    expect_status("better base --exit-code", 1, NULL);
+    expect_status("base", 2, "at least two");
+    expect_status("base base", 2, "twice");
+    expect_status("base bettre", 3, "bettre");
+    expect_status("base better --group-by router", 2, "by seed");
+    expect_status("base better --margin -1", 2, "margin");
+}
+
+/* What --print-sql shows runs in the stock shell. */
+static void test_sql_in_the_shell(void **state)
+{
+    char *bin = test_bin();
+    (void)state;
+    struct test_run r = test_run("%s/moescope-compare %s one renamed --print-sql | sqlite3 -readonly -csv %s",
+                                 bin, fixture.path, fixture.path);
+    assert_int_equal(r.status, 0);
+    assert_string_equal(r.err, "");
+    test_run_release(&r);
+    r = test_run(
+        "%s/moescope-compare %s one renamed --print-sql --table agreement | sqlite3 -readonly -csv %s", bin,
+        fixture.path, fixture.path);
+    assert_int_equal(rows_count(r.out), 3); /* four pairs of experts, expert e with e + 1 */
+    assert_non_null(strstr(r.out, "0,0,1,"));
+    assert_non_null(strstr(r.out, "0,3,0,"));
+    test_run_release(&r);
+    free(bin);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_losses_are_weighted_by_tokens),
+        cmocka_unit_test(test_paired_differences),
+        cmocka_unit_test(test_margin_and_baseline),
+        cmocka_unit_test(test_same_seed_same_output),
+        cmocka_unit_test(test_losses_of_an_earlier_step),
+        cmocka_unit_test(test_what_is_not_comparable),
+        cmocka_unit_test(test_nothing_is_said_beyond_the_data),
+        cmocka_unit_test(test_other_words_are_compared_in_bits_per_byte),
+        cmocka_unit_test(test_costs_and_config),
+        cmocka_unit_test(test_agreement_of_routers),
+        cmocka_unit_test(test_seeds_as_the_unit),
+        cmocka_unit_test(test_few_seeds_are_warned_of),
+        cmocka_unit_test(test_exit_statuses),
+        cmocka_unit_test(test_sql_in_the_shell),
+    };
+    return cmocka_run_group_tests(tests, open_all, close_all);
+}
