@@ -14,19 +14,21 @@
 enum { ROWS = 64 }; /* rows a task: small enough to share, large enough to be worth handing out */
 
 /* exp within 2 units in the last place, in plain arithmetic that the compiler can vectorise (libm's cannot
- * be). Arguments below -87 give the smallest normal number rather than 0. */
+ * be). Arguments below -87 give e^-87, about the smallest normal number, rather than 0. */
 static inline __attribute__((always_inline)) float fast_exp(float x)
 {
     const float round_to_integer = 12582912.0F; /* 1.5 * 2^23 */
     float c = x < -87.0F ? -87.0F : (x > 88.0F ? 88.0F : x);
-    float n = (c * 1.44269504F + round_to_integer) - round_to_integer;
+    float shifted = c * 1.44269504F + round_to_integer, n = shifted - round_to_integer;
     float r = (c - n * 0.693359375F) + n * 2.12194440e-4F;
     float p = 1.9875691500e-4F;
     union {
-        int32_t i;
         float f;
-    } power = {.i = ((int32_t)n + 127) << 23};
+        uint32_t bits;
+    } power = {.f = shifted};
 
+    /* The integer stands in the low bits of `shifted`; converting n would be undefined for a NaN. */
+    power.bits = (power.bits + 127U) << 23;
     p = p * r + 1.3981999507e-3F;
     p = p * r + 8.3334519073e-3F;
     p = p * r + 4.1665795894e-2F;
