@@ -356,7 +356,7 @@ float cross_entropy_row(float *logits, int target, int V, float scale)
 
     scale_row(logits, V, scale / sum);
     logits[target] -= scale;
-    return maximum + logf(sum) - target_logit;
+    return logf(sum) + (maximum - target_logit); /* in this order: two large logits first, exactly */
 }
 
 static EACH_CPU float exp_sum(const float *x, int n, float maximum)
@@ -373,7 +373,7 @@ float cross_entropy_row_loss(const float *logits, int target, int V)
 {
     float maximum = row_maximum(logits, V);
 
-    return maximum + logf(exp_sum(logits, V, maximum)) - logits[target];
+    return logf(exp_sum(logits, V, maximum)) + (maximum - logits[target]);
 }
 
 void causal_softmax_row(float *row, int last, int n, float scale)
