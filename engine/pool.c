@@ -1,6 +1,7 @@
 #include "engine/pool.h"
 
 #include <pthread.h>
+#include <sched.h>
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stdlib.h>
@@ -96,8 +97,12 @@ void pool_run(struct pool *pool, pool_task *task, void *context, int n_tasks)
     atomic_store(&pool->running, pool->n_threads - 1);
     announce(pool);
     take_tasks(pool, 0);
-    while (atomic_load(&pool->running) > 0)
-        pause_briefly();
+    for (int i = 0; atomic_load(&pool->running) > 0; i++) {
+        if (i < SPINS)
+            pause_briefly();
+        else
+            sched_yield(); /* somebody else has the core that the last worker waits for */
+    }
 }
 
 struct ranges {
