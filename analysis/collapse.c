@@ -798,6 +798,15 @@ static bool collapse_found(const struct analysis *a)
 
 /* ---- tables ---- */
 
+/* What is not known is left empty, in every format. */
+static void put_real(struct table *t, double x)
+{
+    if (isnan(x))
+        table_null(t);
+    else
+        table_real(t, x);
+}
+
 static int onset_rows(struct analysis *a, struct table *t, struct error *err)
 {
     const struct collapse *c = a->state;
@@ -815,13 +824,13 @@ static int onset_rows(struct analysis *a, struct table *t, struct error *err)
         else
             table_null(t);
         table_text(t, detail.data);
-        table_real(t, now->effective_experts);
+        put_real(t, now->effective_experts);
         table_int(t, now->n_experts);
         table_int(t, now->dead_experts);
         table_int(t, now->starved_experts);
-        table_real(t, now->entropy_k_aware);
-        table_real(t, now->top_share_of_tokens);
-        table_real(t, c->series[i].window[c->series[i].lowest].effective_experts);
+        put_real(t, now->entropy_k_aware);
+        put_real(t, now->top_share_of_tokens);
+        put_real(t, c->series[i].window[c->series[i].lowest].effective_experts);
         table_int(t, c->windows[c->series[i].lowest].first_step);
     }
     int result = detail.failed ? error_no_memory(err, "the table") : 0;
@@ -838,17 +847,17 @@ static int load_rows(struct analysis *a, struct table *t, struct error *err)
             const struct load_summary *s = &c->series[i].window[w];
             table_int(t, c->windows[w].first_step);
             table_int(t, a->layers[i].layer);
-            table_real(t, s->entropy);
-            table_real(t, s->entropy_k_aware);
-            table_real(t, s->effective_experts);
-            table_real(t, s->max_violation);
-            table_real(t, s->cv);
-            table_real(t, s->gini);
-            table_real(t, s->top_share_of_tokens);
+            put_real(t, s->entropy);
+            put_real(t, s->entropy_k_aware);
+            put_real(t, s->effective_experts);
+            put_real(t, s->max_violation);
+            put_real(t, s->cv);
+            put_real(t, s->gini);
+            put_real(t, s->top_share_of_tokens);
             table_int(t, s->dead_experts);
             table_int(t, s->starved_experts);
             table_int(t, c->windows[w].last_step);
-            table_real(t, s->n_tokens);
+            put_real(t, s->n_tokens);
             table_int(t, c->series[i].breach[w] > 0);
         }
     return 0;
@@ -865,8 +874,8 @@ static int expert_rows(struct analysis *a, struct table *t, struct error *err)
                 table_int(t, c->windows[w].first_step);
                 table_int(t, a->layers[i].layer);
                 table_int(t, e);
-                table_real(t, c->series[i].load[(size_t)w * (size_t)n + (size_t)e] /
-                                  c->series[i].window[w].n_tokens);
+                put_real(t, c->series[i].load[(size_t)w * (size_t)n + (size_t)e] /
+                                c->series[i].window[w].n_tokens);
             }
         }
     return 0;
@@ -880,10 +889,10 @@ static int router_rows(struct analysis *a, struct table *t, struct error *err)
         const struct series *s = &c->series[i];
         table_int(t, a->layers[i].layer);
         table_text(t, alarm_word(s->untrained));
-        table_real(t, last_window(c, i)->entropy_k_aware);
-        table_real(t, s->router_entropy / log(a->layers[i].n_experts));
-        table_real(t, s->since_start.first);
-        table_real(t, s->since_start.first_chance);
+        put_real(t, last_window(c, i)->entropy_k_aware);
+        put_real(t, s->router_entropy / log(a->layers[i].n_experts));
+        put_real(t, s->since_start.first);
+        put_real(t, s->since_start.first_chance);
         if (isnan(s->since_start.first))
             table_null(t);
         else

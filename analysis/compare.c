@@ -17,7 +17,7 @@ static const double level = 0.95; /* of every interval here */
 
 struct difference {            /* of a run from its baseline, over all documents or one domain's */
     int run, baseline, domain; /* domain -1: all */
-    int documents;
+    int documents, unlike; /* unlike: of which the two read different pieces, which leaves it undetermined */
     enum loss_unit unit;
     struct interval i;
     double adjusted; /* p by Benjamini-Hochberg over all runs, or over all runs and domains */
@@ -185,7 +185,8 @@ static int add_difference(struct compare *c, const struct paired_documents *p, s
         return 0;
     if (paired_interval(p, d.unit, d.domain, (uint64_t)c->seed, &d.i, err) != 0)
         return -1;
-    d.verdict = interval_verdict(&d.i, margin_in(c, &p->right, d.unit, d.domain));
+    d.verdict =
+        d.unlike ? VERDICT_UNDETERMINED : interval_verdict(&d.i, margin_in(c, &p->right, d.unit, d.domain));
     struct difference *items = grown(c->differences, c->n_differences, sizeof *items);
     if (!items)
         return error_no_memory(err, "the differences");
@@ -203,6 +204,7 @@ static int compare_pair(struct compare *c, int run, int baseline, struct error *
     if (paired_documents_init(&p, &c->evaluations[run], &c->evaluations[baseline],
                               x->corpus_id != y->corpus_id, err) != 0)
         return -1;
+    d.unlike = paired_documents_unlike(&p, same_words);
     d.unit = same_words ? NATS_PER_TOKEN : BITS_PER_BYTE;
     int result = add_difference(c, &p, d, err);
     d.unit = BITS_PER_BYTE;
@@ -283,7 +285,8 @@ static int compare_group(struct compare *c, int group, struct error *err)
     }
     for (int i = 0; i < c->runs.n; i++) {
         const struct difference *d = difference_of(c, i, -1);
-        if (c->runs.runs[i].group != group || !d || !isfinite(d->i.estimate) || is_repeated(c, i))
+        if (c->runs.runs[i].group != group || !d || d->unlike || !isfinite(d->i.estimate) ||
+            is_repeated(c, i))
             continue;
         row.unit = d->unit;
         differences[row.seeds++] = d->i.estimate;
@@ -493,6 +496,8 @@ static void doubt_run(struct compare *c, int i)
     if (e->step < 0)
         add_reason(&c->reasons, "run '%s' has no losses of split '%s'%s: it cannot be compared", run->name,
                    c->split, c->step >= 0 ? " up to that step" : "");
+    if (run->n_layers > 0 && c->n_probes && c->probes[i].n == 0)
+        add_reason(&c->reasons, "run '%s' logged no routing of a probe: no routing agreement", run->name);
     if (e->n_not_finite)
         add_reason(&c->reasons,
                    "run '%s': the loss of %d of %d documents is not finite: no figure is given for it",
@@ -511,14 +516,15 @@ static void doubt_documents(struct compare *c, int run, int baseline)
                    "'%s' and '%s' have different corpora (%s, %s): documents are matched by their text",
                    x->name, y->name, x->corpus, y->corpus);
     if (x->vocabulary_id != y->vocabulary_id)
+        add_reason(
+            &c->reasons,
+            "'%s' and '%s' have different vocabularies: only bits per byte are compared, not nats per token",
+            x->name, y->name);
+    if (d && d->unlike)
         add_reason(&c->reasons,
-                   "'%s' and '%s' have different vocabularies: only bits per byte are compared, not nats per "
-                   "token%s",
-                   x->name, y->name,
-                   e->n_partial || f->n_partial
-                       ? ", and documents were read in part, which ends elsewhere in the text "
-                         "for each"
-                       : "");
+                   "'%s' and '%s' read different pieces of %d of %d documents: their difference is "
+                   "shown, but not judged",
+                   x->name, y->name, d->unlike, d->documents);
     if (e->step >= 0 && f->step >= 0 && (common < e->n || common < f->n))
         add_reason(&c->reasons,
                    "'%s' has losses of %d documents, '%s' of %d: the %d that both have are compared", x->name,
@@ -541,12 +547,12 @@ static void doubt_training(struct compare *c, int run, int baseline)
                    counted);
         return;
     }
-    if (a >= 0 && b >= 0 && a != b)
-        add_reason(&c->reasons, "'%s' is measured at step %lld, '%s' at step %lld: see --step", x->name,
-                   (long long)a, y->name, (long long)b);
-    else if (fabs(x->tokens - y->tokens) > 0.01 * fmax(x->tokens, y->tokens))
+    if (fabs(x->tokens - y->tokens) > 0.01 * fmax(x->tokens, y->tokens))
         add_reason(&c->reasons, "'%s' saw %.0f tokens of training, '%s' %.0f", x->name, x->tokens, y->name,
                    y->tokens);
+    if (c->step >= 0 && a >= 0 && b >= 0 && a != b)
+        add_reason(&c->reasons, "'%s' is measured at step %lld, '%s' at step %lld", x->name, (long long)a,
+                   y->name, (long long)b);
 }
 
 static void doubt_routing(struct compare *c, int run, int baseline)
@@ -564,11 +570,8 @@ static void doubt_routing(struct compare *c, int run, int baseline)
             add_reason(&c->reasons, "block %d has %d experts in '%s' and %d in '%s': no routing agreement",
                        x->layers[i].layer, x->layers[i].n_experts, x->name, other->n_experts, y->name);
     }
-    if (x->n_layers && y->n_layers && c->n_probes && (c->probes[run].n == 0) != (c->probes[baseline].n == 0))
-        add_reason(&c->reasons, "'%s' logged no routing of a probe: no routing agreement with '%s'",
-                   c->probes[run].n == 0 ? x->name : y->name, c->probes[run].n == 0 ? y->name : x->name);
-    else if (c->n_probes && c->probes[run].n && c->probes[run].step != c->probes[baseline].step &&
-             c->probes[baseline].n)
+    if (c->n_probes && c->probes[run].n && c->probes[run].step != c->probes[baseline].step &&
+        c->probes[baseline].n)
         add_reason(&c->reasons, "the last probe of '%s' is at step %lld, that of '%s' at step %lld", x->name,
                    (long long)c->probes[run].step, y->name, (long long)c->probes[baseline].step);
 }
@@ -672,6 +675,10 @@ static void add_domain_verdicts(struct text *t, const struct compare *c, int run
         }
     if (n < 2)
         return;
+    if (counts[of] == n) {
+        text_printf(t, "; %s in all %d domains", verdict_names[of], n);
+        return;
+    }
     static const enum verdict order[] = {VERDICT_BETTER, VERDICT_WORSE, VERDICT_EQUIVALENT,
                                          VERDICT_UNDETERMINED};
     const char *separator = "";
@@ -700,7 +707,9 @@ static void add_cost(struct text *t, const struct compare *c, int run, int basel
 {
     const struct compared_run *x = &c->runs.runs[run], *y = &c->runs.runs[baseline];
     double work = x->gigaflop / y->gigaflop, time = x->seconds / y->seconds;
-    if (isfinite(work))
+    if (fabs(work - 1) < 0.005)
+        text_add(t, "; the same arithmetic");
+    else if (isfinite(work))
         text_printf(t, "; %.2f times the arithmetic", work);
     if (isfinite(time))
         text_printf(t, "%s %.2f times the seconds", isfinite(work) ? " and" : ";", time);
@@ -746,9 +755,12 @@ static void judge_run(const struct compare *c, int run, struct verdicts *v, stru
     text_printf(t, " on the same %d documents, %.3f against %.3f", d->documents,
                 evaluation_mean(&c->evaluations[run], d->unit, -1),
                 evaluation_mean(&c->evaluations[baseline], d->unit, -1));
+    if (d->unlike)
+        text_printf(t, "; not judged, since they read different pieces of %d documents", d->unlike);
     if (is_unfinished(of))
         text_printf(t, "; it is %s, at step %lld", of->status, (long long)c->evaluations[run].step);
-    add_domain_verdicts(t, c, run, d->verdict);
+    if (!d->unlike)
+        add_domain_verdicts(t, c, run, d->verdict);
     add_cost(t, c, run, baseline);
     verdict_add(v, of->name, verdict_names[d->verdict], "%s: %s", of->name, t->data);
 }
@@ -891,6 +903,15 @@ static void compare_bind(const struct analysis *a, struct query *q)
 
 /* ---- tables ---- */
 
+/* What is not known is left empty, in every format. */
+static void put_real(struct table *t, double x)
+{
+    if (isnan(x))
+        table_null(t);
+    else
+        table_real(t, x);
+}
+
 static const char *config_column(const struct analysis *a, int i)
 {
     const struct compare *c = a->state;
@@ -928,12 +949,12 @@ static int loss_rows(struct analysis *a, struct table *t, struct error *err)
         else
             table_null(t);
         table_int(t, e->n);
-        table_real(t, nats.estimate);
-        table_real(t, nats.low);
-        table_real(t, nats.high);
-        table_real(t, bits.estimate);
-        table_real(t, bits.low);
-        table_real(t, bits.high);
+        put_real(t, nats.estimate);
+        put_real(t, nats.low);
+        put_real(t, nats.high);
+        put_real(t, bits.estimate);
+        put_real(t, bits.low);
+        put_real(t, bits.high);
     }
     return 0;
 }
@@ -948,12 +969,12 @@ static int difference_rows(struct analysis *a, struct table *t, struct error *er
         table_text(t, run_name(c, d->baseline));
         table_text(t, d->domain < 0 ? "all" : c->domains.names[d->domain]);
         table_int(t, d->documents);
-        table_real(t, d->i.estimate);
-        table_real(t, d->i.low);
-        table_real(t, d->i.high);
+        put_real(t, d->i.estimate);
+        put_real(t, d->i.low);
+        put_real(t, d->i.high);
         table_text(t, verdict_names[d->verdict]);
         table_text(t, loss_unit_names[d->unit]);
-        table_real(t, d->adjusted);
+        put_real(t, d->adjusted);
     }
     return 0;
 }
@@ -972,9 +993,9 @@ static int domain_rows(struct analysis *a, struct table *t, struct error *err)
             table_text(t, run_name(c, i));
             table_text(t, c->domains.names[d]);
             table_int(t, n);
-            table_real(t, bits.estimate);
-            table_real(t, bits.low);
-            table_real(t, bits.high);
+            put_real(t, bits.estimate);
+            put_real(t, bits.low);
+            put_real(t, bits.high);
         }
     return 0;
 }
@@ -988,13 +1009,13 @@ static int agreement_rows(struct analysis *a, struct table *t, struct error *err
         table_text(t, run_name(c, r->a));
         table_text(t, run_name(c, r->b));
         table_int(t, r->layer);
-        table_real(t, r->m.agreement);
-        table_real(t, r->m.chance);
-        table_real(t, r->i.low);
-        table_real(t, r->i.high);
-        table_real(t, r->m.above);
+        put_real(t, r->m.agreement);
+        put_real(t, r->m.chance);
+        put_real(t, r->i.low);
+        put_real(t, r->i.high);
+        put_real(t, r->m.above);
         table_int(t, r->documents);
-        table_real(t, r->m.n_tokens);
+        put_real(t, r->m.n_tokens);
     }
     return 0;
 }
@@ -1009,12 +1030,12 @@ static int seed_rows(struct analysis *a, struct table *t, struct error *err)
         table_text(t, runs_group_name(&c->runs, r->group, name));
         table_text(t, runs_group_name(&c->runs, c->runs.runs[c->baseline].group, baseline));
         table_int(t, r->seeds);
-        table_real(t, r->i.estimate);
-        table_real(t, r->i.low);
-        table_real(t, r->i.high);
+        put_real(t, r->i.estimate);
+        put_real(t, r->i.low);
+        put_real(t, r->i.high);
         table_text(t, r->seeds ? verdict_names[r->verdict] : NULL);
         table_text(t, loss_unit_names[r->unit]);
-        table_real(t, r->i.p);
+        put_real(t, r->i.p);
     }
     return 0;
 }
@@ -1034,9 +1055,9 @@ static int group_row(const struct compare *c, int group, struct table *t, struct
     student_interval(losses, n, level, &i);
     table_text(t, runs_group_name(&c->runs, group, name));
     table_int(t, n);
-    table_real(t, i.estimate);
-    table_real(t, i.low);
-    table_real(t, i.high);
+    put_real(t, i.estimate);
+    put_real(t, i.low);
+    put_real(t, i.high);
     free(losses);
     return 0;
 }

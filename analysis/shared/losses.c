@@ -51,6 +51,7 @@ static int add_row(struct evaluation *e, struct domain_names *domains, struct qu
     double part = whole > 0 ? fmin(read / whole, 1) : 0;
     struct scored_document d = {.document_id = query_int(q, "document_id"),
                                 .domain = domain_index(domains, query_text(q, "domain")),
+                                .partial = part < 1,
                                 .n_tokens = read,
                                 .loss_sum = query_real(q, "loss_sum"),
                                 .bits = query_real(q, "n_bytes") * part * log(2)};
@@ -251,6 +252,16 @@ void paired_documents_release(struct paired_documents *p)
 {
     evaluation_release(&p->left);
     evaluation_release(&p->right);
+}
+
+int paired_documents_unlike(const struct paired_documents *p, bool one_vocabulary)
+{
+    int n = 0;
+    for (int i = 0; i < p->left.n; i++) {
+        const struct scored_document *a = &p->left.documents[i], *b = &p->right.documents[i];
+        n += one_vocabulary ? fabs(a->n_tokens - b->n_tokens) > 0.5 : a->partial || b->partial;
+    }
+    return n;
 }
 
 int paired_interval(const struct paired_documents *p, enum loss_unit unit, int domain, uint64_t seed,

@@ -14,6 +14,7 @@ struct scored_document {
     int64_t document_id;
     char sha256[SHA256_HEX];
     int domain;      /* index into domain_names */
+    bool partial;    /* not read to its end */
     double n_tokens; /* predicted in this evaluation */
     double loss_sum; /* nats; NaN: not finite */
     double bits; /* bytes of what was predicted, times ln 2: loss_sum / bits is in bits per byte. A document
@@ -59,6 +60,9 @@ struct paired_documents {
 int paired_documents_init(struct paired_documents *p, const struct evaluation *left,
                           const struct evaluation *right, bool by_content, struct error *err);
 void paired_documents_release(struct paired_documents *p);
+/* Documents of which the two read different pieces: other numbers of tokens in one vocabulary or, between
+ * two, any that was not read to its end. */
+int paired_documents_unlike(const struct paired_documents *p, bool one_vocabulary);
 /* Left minus right: below 0, left is better. */
 int paired_interval(const struct paired_documents *p, enum loss_unit unit, int domain, uint64_t seed,
                     struct interval *i, struct error *err);

@@ -9,7 +9,8 @@
  *   counted     +1; nothing but losses at step 0, as a count-based baseline
  *   unfinished  -0.05, still running
  *   broken      one document's loss is NaN
- *   foreign     half a nat a document better, in another corpus with the same texts and another vocabulary
+ *   uneven      0; half of the documents were read to their 16th token only
+ *   foreign      half a nat a document better, in another corpus with the same texts and another vocabulary
  *   a-s1 ... a-s3, b-s1 ... b-s3   alike but for the seed; b - a: -0.19, -0.20, -0.21 */
 #include <math.h>
 #include <setjmp.h>
@@ -45,7 +46,7 @@ struct run_plan {
     const char *rate; /* of the setting train.learning_rate */
     double shift;
     double (*extra)(int document); /* nats a token, beside the shift; may be NULL */
-    int counted, foreign, broken;
+    int counted, foreign, broken, uneven;
     int documents; /* with losses; 0: all */
 };
 
@@ -78,7 +79,8 @@ static void add_losses(struct logbook_batch *b, const struct run_plan *plan, int
     int n = plan->documents ? plan->documents : N_DOCUMENTS;
     for (int d = 0; d < n; d++) {
         double loss = base_loss(d) + plan->shift + (plan->extra ? plan->extra(d) : 0);
-        double sum = FIXTURE_TOKENS * loss;
+        int n_tokens = plan->uneven && d / N_DOMAINS % 2 ? FIXTURE_TOKENS / 2 : FIXTURE_TOKENS;
+        double sum = n_tokens * loss;
         if (step == 0 && !plan->counted)
             sum = FIXTURE_TOKENS * 8; /* untrained */
         if (plan->broken && d == 7)
@@ -87,7 +89,7 @@ static void add_losses(struct logbook_batch *b, const struct run_plan *plan, int
             logbook_batch_document_loss(b, step, "valid", foreign_documents[d], 2 * FIXTURE_TOKENS,
                                         sum - 0.5);
         else
-            logbook_batch_document_loss(b, step, "valid", fixture.document_ids[d], FIXTURE_TOKENS, sum);
+            logbook_batch_document_loss(b, step, "valid", fixture.document_ids[d], n_tokens, sum);
     }
 }
 
@@ -226,6 +228,7 @@ static int open_all(void **state)
     add_run((struct run_plan){.name = "counted", .shift = 1, .counted = 1});
     add_run((struct run_plan){.name = "unfinished", .shift = -0.05, .status = "running"});
     add_run((struct run_plan){.name = "broken", .broken = 1});
+    add_run((struct run_plan){.name = "uneven", .uneven = 1});
     add_run((struct run_plan){.name = "foreign", .foreign = 1});
     add_run((struct run_plan){.name = "few", .shift = -0.05, .documents = 15});
     add_seeds();
@@ -308,6 +311,26 @@ static void test_losses_are_weighted_by_tokens(void **state)
     assert_true(rows_real(csv, "base,", "low") < sum / N_DOCUMENTS);
     assert_true(rows_real(csv, "base,", "high") > sum / N_DOCUMENTS);
     free(csv);
+}
+
+static void test_documents_read_in_part(void **state)
+{
+    char *csv = table_of("losses", "uneven base");
+    double sum = 0;
+    (void)state;
+    for (int d = 0; d < N_DOCUMENTS; d++)
+        sum += base_loss(d) * (d / N_DOMAINS % 2 ? 16 : 32);
+    /* 20 documents of 32 tokens and 100 bytes, 20 of 16 tokens and half of the bytes. */
+    assert_close(rows_real(csv, "uneven,", "loss"), sum / (20 * 48), 1e-9);
+    assert_close(rows_real(csv, "uneven,", "bits_per_byte"), sum / (20 * 150) / log(2), 1e-9);
+    free(csv);
+    csv = table_of("difference", "uneven base"); /* on other pieces of text: shown, not judged */
+    expect_text(csv, "base,uneven,all,", "verdict", "undetermined");
+    expect_text(csv, "base,uneven,c,", "verdict", "undetermined");
+    free(csv);
+    expect_said("incomparable", "uneven base", "read different pieces of 20 of 40 documents");
+    expect_said("incomparable", "uneven base", "20 documents were read in part");
+    expect_said("verdict", "uneven base", "not judged, since they read different pieces");
 }
 
 static void test_paired_differences(void **state)
@@ -538,6 +561,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_losses_are_weighted_by_tokens),
+        cmocka_unit_test(test_documents_read_in_part),
         cmocka_unit_test(test_paired_differences),
         cmocka_unit_test(test_margin_and_baseline),
         cmocka_unit_test(test_same_seed_same_output),
