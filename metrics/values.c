@@ -14,18 +14,19 @@ struct work {
     const int32_t *value; /* as they are, or exchanged */
     float *cell;          /* (n_values, n_experts) n_ve */
     float *row;           /* (n_values) n_v */
+    double *decisions;    /* (n_documents, n_experts); whatever the values are */
     double *expert;       /* (n_experts) n_e */
     double *share;        /* (n_experts) n_e / n */
     double *prior;        /* (n_experts) s q_e */
     int *order;           /* (n_documents) shuffled: the i-th is in fold i % n_folds */
     int32_t *exchanged;   /* (n_tokens) */
-    double total;         /* n */
 };
 
 static void work_release(struct work *w)
 {
     free(w->cell);
     free(w->row);
+    free(w->decisions);
     free(w->expert);
     free(w->share);
     free(w->prior);
@@ -33,53 +34,73 @@ static void work_release(struct work *w)
     free(w->exchanged);
 }
 
-static int work_init(struct work *w, const struct value_stream *s, const struct information_options *o,
-                     struct error *err)
+static int work_allocate(struct work *w, struct error *err)
 {
-    size_t n_values = (size_t)s->n_values, n_experts = (size_t)s->n_experts;
-    size_t n_documents = (size_t)s->n_documents, n_tokens = (size_t)s->first[s->n_documents];
-    if (o->estimator != INFORMATION_CROSS_FITTED || o->n_folds < 2 || !(o->smoothing > 0))
-        return error_set(err, STATUS_USAGE,
-                         "information on values is cross-fitted: 2 folds at least, smoothing > 0");
-    *w = (struct work){.s = s, .smoothing = o->smoothing, .n_folds = o->n_folds, .value = s->value};
+    size_t n_values = (size_t)w->s->n_values, n_experts = (size_t)w->s->n_experts;
+    size_t n_documents = (size_t)w->s->n_documents, n_tokens = (size_t)w->s->first[n_documents];
     w->cell = calloc(n_values * n_experts + 1, sizeof *w->cell);
     w->row = calloc(n_values + 1, sizeof *w->row);
+    w->decisions = calloc(n_documents * n_experts + 1, sizeof *w->decisions);
     w->expert = calloc(n_experts + 1, sizeof *w->expert);
     w->share = calloc(n_experts + 1, sizeof *w->share);
     w->prior = calloc(n_experts + 1, sizeof *w->prior);
     w->order = calloc(n_documents + 1, sizeof *w->order);
     w->exchanged = calloc(n_tokens + 1, sizeof *w->exchanged);
-    if (w->cell && w->row && w->expert && w->share && w->prior && w->order && w->exchanged)
+    if (w->cell && w->row && w->decisions && w->expert && w->share && w->prior && w->order && w->exchanged)
         return 0;
     work_release(w);
     return error_no_memory(err, "information on values");
 }
 
-/* Puts a document's decisions in (sign 1) or takes them out (-1). */
+static int work_init(struct work *w, const struct value_stream *s, const struct information_options *o,
+                     struct error *err)
+{
+    if (o->estimator != INFORMATION_CROSS_FITTED || o->n_folds < 2 || !(o->smoothing > 0))
+        return error_set(err, STATUS_USAGE,
+                         "information on values is cross-fitted: 2 folds at least, smoothing > 0");
+    *w = (struct work){.s = s, .smoothing = o->smoothing, .n_folds = o->n_folds, .value = s->value};
+    if (work_allocate(w, err) != 0)
+        return -1;
+    for (int d = 0; d < s->n_documents; d++) {
+        double *decisions = w->decisions + (size_t)d * (size_t)s->n_experts;
+        for (int32_t i = s->slots.offset[s->first[d]]; i < s->slots.offset[s->first[d + 1]]; i++)
+            decisions[s->slots.expert[i]]++;
+        w->order[d] = d;
+    }
+    return 0;
+}
+
+/* Puts a document's decisions in (sign 1) or takes them out (-1). The hot loop of every null. */
 static void count_document(struct work *w, int document, float sign)
 {
     const struct value_stream *s = w->s;
+    const int32_t *offset = s->slots.offset, *expert = s->slots.expert, *value = w->value;
+    size_t n_experts = (size_t)s->n_experts;
     for (int32_t t = s->first[document]; t < s->first[document + 1]; t++) {
-        int32_t v = w->value[t];
-        if (v < 0)
-            continue;
-        float *cells = w->cell + (size_t)v * (size_t)s->n_experts;
-        for (int32_t i = s->slots.offset[t]; i < s->slots.offset[t + 1]; i++) {
-            int32_t e = s->slots.expert[i];
-            cells[e] += sign;
-            w->row[v] += sign;
-            w->expert[e] += (double)sign;
-            w->total += (double)sign;
-        }
+        float *cells = w->cell + (size_t)value[t] * n_experts;
+        w->row[value[t]] += sign * (float)(offset[t + 1] - offset[t]);
+        for (int32_t i = offset[t]; i < offset[t + 1]; i++)
+            cells[expert[i]] += sign;
     }
+    for (size_t e = 0; e < n_experts; e++)
+        w->expert[e] += (double)sign * w->decisions[(size_t)document * n_experts + e];
+}
+
+static double total_of(const struct work *w)
+{
+    double total = 0;
+    for (int e = 0; e < w->s->n_experts; e++)
+        total += w->expert[e];
+    return total;
 }
 
 static void fit(struct work *w)
 {
     int n = w->s->n_experts;
+    double total = total_of(w);
     for (int e = 0; e < n; e++) {
-        double q = (w->expert[e] + w->smoothing / n) / (w->total + w->smoothing);
-        w->share[e] = w->total > 0 ? w->expert[e] / w->total : 0;
+        double q = (w->expert[e] + w->smoothing / n) / (total + w->smoothing);
+        w->share[e] = total > 0 ? w->expert[e] / total : 0;
         w->prior[e] = w->smoothing * q;
     }
 }
@@ -92,8 +113,6 @@ static double judge_document(const struct work *w, int document)
     int n = 0;
     for (int32_t t = s->first[document]; t < s->first[document + 1]; t++) {
         int32_t v = w->value[t];
-        if (v < 0)
-            continue;
         const float *cells = w->cell + (size_t)v * (size_t)s->n_experts;
         double row = (double)w->row[v];
         for (int32_t i = s->slots.offset[t]; i < s->slots.offset[t + 1]; i++) {
@@ -127,20 +146,32 @@ static double judge_fold(struct work *w, int fold, double *by_document)
     return sum;
 }
 
+/* Empties the counts: by document, or at once where that is less work. */
+static void forget(struct work *w)
+{
+    const struct value_stream *s = w->s;
+    size_t cells = (size_t)s->n_values * (size_t)s->n_experts;
+    if (cells > 16 * (size_t)s->first[s->n_documents]) {
+        for (int d = 0; d < s->n_documents; d++)
+            count_document(w, d, -1);
+        return;
+    }
+    memset(w->cell, 0, cells * sizeof *w->cell);
+    memset(w->row, 0, (size_t)s->n_values * sizeof *w->row);
+    memset(w->expert, 0, (size_t)s->n_experts * sizeof *w->expert);
+}
+
 static double estimate(struct work *w, struct random *r, double *by_document)
 {
     double sum = 0;
     int n = w->s->n_documents;
-    for (int d = 0; d < n; d++) {
-        w->order[d] = d;
+    for (int d = 0; d < n; d++)
         count_document(w, d, 1);
-    }
     random_shuffle(r, w->order, n);
-    double total = w->total;
+    double total = total_of(w);
     for (int fold = 0; fold < w->n_folds; fold++)
         sum += judge_fold(w, fold, by_document);
-    for (int d = 0; d < n; d++)
-        count_document(w, d, -1);
+    forget(w);
     return total > 0 ? sum / total : NAN;
 }
 

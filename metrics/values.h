@@ -9,7 +9,7 @@
 struct value_stream {
     int n_documents, n_values, n_experts;
     const int32_t *first; /* (n_documents + 1): document d's tokens are first[d] .. first[d + 1] - 1 */
-    const int32_t *value; /* (first[n_documents]) 0 .. n_values - 1; negative: the token takes no part */
+    const int32_t *value; /* (first[n_documents]) 0 .. n_values - 1 */
     struct slots slots;   /* of all those tokens */
 };
 
@@ -19,7 +19,7 @@ struct value_stream {
  *
  * with counts n of the other folds' documents, as in document_information; o->estimator must be cross-fitted.
  * A value that only the held-out fold has contributes 0. by_document: (n_documents) sums of these logarithms,
- * or NULL. NaN when no token takes part. Needs n_values x n_experts floats: number the values densely. */
+ * or NULL. NaN without decisions. Needs n_values x n_experts floats: number the values densely. */
 int value_information(const struct value_stream *s, const struct information_options *o, struct random *r,
                       double *nats, double *by_document, struct error *err);
 

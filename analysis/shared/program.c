@@ -1,6 +1,7 @@
 #include "analysis/shared/program.h"
 
 #include <assert.h>
+#include <math.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -102,6 +103,14 @@ bool analysis_wants(const struct analysis *a, const char *table)
     if (a->table)
         return strcmp(a->table, table) == 0;
     return a->format == TABLE_TEXT || strcmp(table, "verdict") == 0;
+}
+
+void table_figure(struct table *t, double value)
+{
+    if (isnan(value))
+        table_null(t);
+    else
+        table_real(t, value);
 }
 
 /* The list of columns, split in place. */

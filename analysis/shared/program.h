@@ -67,6 +67,9 @@ struct verdict_line {
 void verdict_add(struct verdicts *v, const char *subject, const char *verdict, const char *format, ...)
     __attribute__((format(printf, 4, 5)));
 
+/* A cell that may be undefined (NaN): a null in every format, "-" in a table. */
+void table_figure(struct table *t, double value);
+
 /* ---- what a program consists of ---- */
 
 struct analysis_table {

@@ -1,0 +1,58 @@
+/* What each label tells about the expert that tokens are sent to: the domain and the documents' other labels,
+ * the domain once the token is known, the token, the next token, the position. In nats, cross-fitted over
+ * documents, with a permutation null and, where the figure is a sum over documents, an interval. */
+#ifndef ANALYSIS_SHARED_ASSOCIATION_H
+#define ANALYSIS_SHARED_ASSOCIATION_H
+#include "analysis/shared/routed.h"
+#include "metrics/resample.h"
+
+#define LABEL_DOMAIN             "domain"
+#define LABEL_DOMAIN_GIVEN_TOKEN "domain|token"
+#define LABEL_TOKEN              "token"
+#define LABEL_NEXT_TOKEN         "next_token"
+#define LABEL_POSITION           "position"
+
+struct association {
+    const char *label; /* one of the above, or a key of document_label: lives as long as the documents */
+    int layer, n_experts;
+    int64_t step;
+    struct permutation_null null; /* null.observed: the information */
+    double q;                     /* null.p adjusted over all layers and labels of the step */
+    struct interval interval;     /* NaN: too few documents, or no sum over documents (domain|token) */
+    int n_labels;                 /* values that the label takes */
+    int n_documents;              /* that take part */
+    double *by_document;          /* (documents.n_documents) sums of nats; NULL for domain|token */
+    double *decisions;            /* (documents.n_documents) that they are sums over */
+};
+
+struct associations {
+    struct association *items;
+    int n, capacity;
+};
+void associations_release(struct associations *a); /* safe on zeroed */
+
+/* Moves all of `from` behind what `a` has. */
+int associations_join(struct associations *a, struct associations *from, struct error *err);
+
+/* Adds all labels of one layer at one step; after the last layer of the step, adjust. */
+int associations_measure(struct associations *a, const struct documents *d, const struct routed *s,
+                         int64_t step, int n_permutations, struct error *err);
+
+int associations_adjust(struct associations *a, int64_t step, struct error *err); /* Benjamini-Hochberg */
+
+/* Whether the label certainly tells something: positive, q <= 0.05, and so is its interval where it has one.
+ */
+bool association_holds(const struct association *x);
+
+/* The most that a label of so many values could tell about so many experts. */
+double association_ceiling(const struct association *x);
+
+/* NULL when it was not measured. */
+const struct association *associations_find(const struct associations *a, int layer, const char *label,
+                                            int64_t step);
+
+/* How much more is known after than before, over the same documents, with its interval. */
+int association_growth(const struct documents *d, const struct association *before,
+                       const struct association *after, struct interval *growth, struct error *err);
+
+#endif

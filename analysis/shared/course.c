@@ -1,0 +1,115 @@
+#include "analysis/shared/course.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+void course_release(struct course *c)
+{
+    for (int i = 0; c->previous && i < c->n_layers; i++)
+        routed_release(&c->previous[i]);
+    free(c->passing);
+    free(c->choice);
+    free(c->previous);
+    *c = (struct course){0};
+}
+
+static int course_init(struct course *c, int n_layers, int n, int64_t n_tokens, struct error *err)
+{
+    size_t cells = (size_t)n_layers * (size_t)n;
+    *c = (struct course){.n = n, .n_layers = n_layers};
+    c->passing = calloc(cells + 1, sizeof *c->passing);
+    c->choice = malloc((cells * (size_t)n_tokens + 1) * sizeof *c->choice);
+    c->previous = calloc((size_t)n_layers, sizeof *c->previous);
+    if (c->passing && c->choice && c->previous)
+        return 0;
+    course_release(c);
+    return error_no_memory(err, "the probe's passes");
+}
+
+static int compare(const struct routed *x, const struct routed *y, struct agreement_rates *rates,
+                   struct error *err)
+{
+    struct agreement g;
+    if (agreement_init(&g, x->n_experts, err) != 0)
+        return -1;
+    int result = agreement_add(&g, &x->slots, &y->slots, err);
+    agreement_rates(&g, rates);
+    agreement_release(&g);
+    return result;
+}
+
+static void keep_first_choices(const struct routed *x, int32_t *choice)
+{
+    for (int t = 0; t < x->n_tokens; t++) {
+        int32_t at = x->slots.offset[t];
+        choice[t] = at < x->slots.offset[t + 1] ? x->slots.expert[at] : -1;
+    }
+}
+
+/* One layer in pass i; the pass goes into c->previous. */
+static int follow_layer(struct course *c, const struct documents *d, const struct probe_pass *pass,
+                        const struct routed *final, int layer, int i, struct error *err)
+{
+    struct passing *p = &c->passing[layer * c->n + i];
+    struct routed now;
+    if (routed_init(&now, d, pass, final->layer, final->n_experts, err) != 0)
+        return -1;
+    p->step = pass->step;
+    p->previous.first = NAN;
+    int result = compare(&now, final, &p->final, err);
+    if (result == 0 && i > 0)
+        result = compare(&now, &c->previous[layer], &p->previous, err);
+    keep_first_choices(&now, c->choice + (size_t)(layer * c->n + i) * (size_t)now.n_tokens);
+    routed_release(&c->previous[layer]);
+    c->previous[layer] = now;
+    return result;
+}
+
+static int count_unsettled(struct course *c, int64_t n_tokens, struct error *err)
+{
+    int32_t *last = malloc(((size_t)n_tokens + 1) * sizeof *last);
+    double *after = malloc(((size_t)c->n + 1) * sizeof *after);
+    for (int layer = 0; last && after && layer < c->n_layers; layer++) {
+        size_t row = (size_t)layer * (size_t)c->n;
+        fluctuation_last(c->choice + row * (size_t)n_tokens, c->n, n_tokens, last);
+        fluctuation_after(last, c->n, n_tokens, after);
+        for (int i = 0; i < c->n; i++)
+            c->passing[row + (size_t)i].unsettled = after[i];
+    }
+    int result = last && after ? 0 : error_no_memory(err, "the probe's passes");
+    free(last);
+    free(after);
+    return result;
+}
+
+int course_follow(struct course *c, struct logbook *lb, int64_t run_id, const struct documents *d,
+                  const struct routed *final, int n_layers, int64_t final_step, struct error *err)
+{
+    int n = 0, result = 0;
+    while (n < d->n_steps && d->steps[n] <= final_step)
+        n++;
+    if (course_init(c, n_layers, n, d->n_tokens, err) != 0)
+        return -1;
+    for (int i = 0; i < n && result == 0; i++) {
+        struct probe_pass pass;
+        result = probe_pass_read(&pass, lb, run_id, d->steps[i], err);
+        for (int layer = 0; layer < n_layers && result == 0; layer++)
+            result = follow_layer(c, d, &pass, &final[layer], layer, i, err);
+        probe_pass_release(&pass);
+    }
+    if (result == 0)
+        result = count_unsettled(c, d->n_tokens, err);
+    if (result != 0)
+        course_release(c);
+    return result;
+}
+
+int course_settled(const struct course *c, int layer, double level)
+{
+    const struct passing *p = &c->passing[layer * c->n];
+    int i = c->n - 1;
+    while (i > 0 && p[i - 1].final.overlap_above >= level)
+        i--;
+    return i;
+}

@@ -1,0 +1,373 @@
+/* moescope specialization on a logbook whose router was written by hand. 60 documents of four domains, 32
+ * tokens each; four experts, one choice a token; probed at steps 0 and 100.
+ *
+ *   layer 0  step 0: anything; step 100: expert d serves domain d and nothing else
+ *   layer 1  anything, at both steps
+ *   layer 2  step 0: anything; step 100: the expert is the token's id modulo 4
+ *   layer 3  expert d serves domain d, at both steps
+ *
+ * "Anything" is a hash of document, position and layer: it does not depend on the domain. */
+#include <math.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "tests/close.h"
+#include "tests/fixture.h"
+#include "tests/rows.h"
+#include "tests/support.h"
+
+enum { N_DOMAINS = 4, PER_DOMAIN = 15, N_EXPERTS = 4 };
+
+static struct fixture fixture;
+static char *information; /* the table of that name, which takes longest */
+
+static int anything(const struct fixture_token *at)
+{
+    uint64_t key = (uint64_t)(at->document * 64 + at->position) * 8 + (uint64_t)at->layer;
+    return (int)(fixture_hash(key * 1000 + (uint64_t)at->step) % N_EXPERTS);
+}
+
+static void route(const struct fixture_token *at, float *probability, int n_experts, void *context)
+{
+    (void)context;
+    int chosen = anything(at);
+    if (at->layer == 3 || (at->layer == 0 && at->step > 0))
+        chosen = at->domain;
+    if (at->layer == 2 && at->step > 0)
+        chosen = at->id % n_experts;
+    for (int e = 0; e < n_experts; e++)
+        probability[e] = e == chosen ? 0.85f : 0.05f;
+}
+
+/* Two choices: experts 0 and 1 for the even domains, 2 and 3 for the odd ones. */
+static void route_pairs(const struct fixture_token *at, float *probability, int n_experts, void *context)
+{
+    (void)context;
+    for (int e = 0; e < n_experts; e++)
+        probability[e] = e / 2 == at->domain % 2 ? 0.4f : 0.1f;
+}
+
+static struct test_run specialization(const char *run, const char *arguments)
+{
+    char *bin = test_bin();
+    struct test_run r =
+        test_run("%s/moescope-specialization %s --run %s %s", bin, fixture.path, run, arguments);
+    free(bin);
+    return r;
+}
+
+/* Its standard output; it must succeed. */
+static char *table_of(const char *run, const char *table)
+{
+    char arguments[64];
+    snprintf(arguments, sizeof arguments, "--format csv --table %s", table);
+    struct test_run r = specialization(run, arguments);
+    if (r.status != 0)
+        fail_msg("%s: %s", table, r.err);
+    char *out = strdup(r.out);
+    test_run_release(&r);
+    return out;
+}
+
+static int open_all(void **state)
+{
+    static const int64_t steps[] = {0, 100};
+    struct fixture_run run = {.name = "known",
+                              .n_layers = 4,
+                              .n_experts = N_EXPERTS,
+                              .k = 1,
+                              .steps = steps,
+                              .n_steps = 2,
+                              .route = route};
+    (void)state;
+    fixture_open(&fixture, N_DOMAINS, PER_DOMAIN);
+    fixture_run(&fixture, &run);
+    run = (struct fixture_run){.name = "pairs",
+                               .n_layers = 1,
+                               .n_experts = N_EXPERTS,
+                               .k = 2,
+                               .steps = steps,
+                               .n_steps = 1,
+                               .route = route_pairs};
+    fixture_run(&fixture, &run);
+    run = (struct fixture_run){.name = "dense"};
+    fixture_run(&fixture, &run);
+    run = (struct fixture_run){.name = "unprobed", .n_layers = 1, .n_experts = N_EXPERTS, .k = 1};
+    fixture_run(&fixture, &run);
+    fixture_finish(&fixture);
+    information = table_of("known", "information");
+    return 0;
+}
+
+static int close_all(void **state)
+{
+    (void)state;
+    free(information);
+    fixture_release(&fixture);
+    return 0;
+}
+
+/* An expert a domain: 60 documents in 5 folds leave 12 of each domain to learn from, 384 tokens of 1536. The
+ * domain's own expert has 384 + 4 x 1/4 of them smoothed, by chance it would have 384/4 + 4 x 1/4: every
+ * decision is worth ln(385 / 97), a little below ln 4. */
+static void test_information_of_domains(void **state)
+{
+    const char *csv = information;
+    (void)state;
+    assert_close(rows_real(csv, "0,domain,100,", "mutual_information"), log(385.0 / 97), 1e-12);
+    assert_close(rows_real(csv, "0,domain,100,", "normalized"), log(385.0 / 97) / log(4), 1e-12);
+    assert_close(rows_real(csv, "0,domain,100,", "low"), log(385.0 / 97), 1e-9);
+    assert_close(rows_real(csv, "0,domain,100,", "documents"), 60, 0);
+    assert_close(rows_real(csv, "0,domain,100,", "p"), 1.0 / 201, 1e-12); /* none of 200 permutations */
+    assert_true(rows_real(csv, "0,domain,100,", "null_high") < 0.2);
+    /* Not at step 0, where the third layer has it already. */
+    assert_true(rows_real(csv, "0,domain,0,", "mutual_information") < 0.01);
+    assert_close(rows_real(csv, "3,domain,0,", "mutual_information"), log(385.0 / 97), 1e-12);
+}
+
+/* With seven labels one may well be outside of its 95 % by chance. Nothing may be found all the same. */
+static void test_independent_router_stays_in_its_null(void **state)
+{
+    static const char *const labels[] = {"domain", "domain|token", "language", "parity",
+                                         "token",  "next_token",   "position"};
+    int outside = 0;
+    (void)state;
+    for (size_t i = 0; i < sizeof labels / sizeof labels[0]; i++) {
+        char start[64];
+        snprintf(start, sizeof start, "1,%s,100,", labels[i]);
+        double x = rows_real(information, start, "mutual_information");
+        outside +=
+            x < rows_real(information, start, "null_low") || x > rows_real(information, start, "null_high");
+        assert_true(x < 0.002);
+        assert_true(rows_real(information, start, "q") > 0.05);
+    }
+    assert_true(outside <= 1);
+    assert_true(rows_real(information, "1,domain,100,", "low") < 0);
+}
+
+/* Where the token decides, its id tells nearly ln 4, the domain next to nothing once it is known; where the
+ * domain decides it tells as much between equal tokens. */
+static void test_tokens_are_told_from_topics(void **state)
+{
+    const char *csv = information;
+    (void)state;
+    assert_true(rows_real(csv, "2,token,100,", "mutual_information") > 1.0);
+    assert_close(rows_real(csv, "2,token,100,", "p"), 1.0 / 201, 1e-12);
+    assert_true(fabs(rows_real(csv, "2,domain|token,100,", "mutual_information")) < 0.02);
+    assert_true(rows_real(csv, "0,domain|token,100,", "mutual_information") > 0.7);
+    assert_true(fabs(rows_real(csv, "0,token,100,", "mutual_information")) < 0.05);
+}
+
+static void test_lift(void **state)
+{
+    char *csv = table_of("known", "lift");
+    (void)state;
+    assert_int_equal(rows_count(csv), 4 * N_DOMAINS * N_EXPERTS);
+    /* Domain 1 is called english: all of it goes to expert 1, which has a quarter of all text. */
+    assert_close(rows_real(csv, "0,english,1,", "share"), 1, 0);
+    assert_close(rows_real(csv, "0,english,1,", "lift"), 4, 1e-9);
+    assert_close(rows_real(csv, "0,english,1,", "low"), 4, 1e-5);
+    assert_close(rows_real(csv, "0,english,1,", "high"), 4, 1e-5);
+    assert_true(rows_real(csv, "0,english,1,", "q") < 0.01);
+    assert_close(rows_real(csv, "0,english,2,", "lift"), 0, 0);
+    for (int domain = 0; domain < N_DOMAINS; domain++) { /* and none in the layer that ignores domains */
+        static const char *const names[] = {"c", "english", "german", "japanese"};
+        char start[32];
+        snprintf(start, sizeof start, "1,%s,3,", names[domain]);
+        assert_close(rows_real(csv, start, "lift"), 1, 0.2);
+        assert_true(rows_real(csv, start, "low") < 1 && rows_real(csv, start, "high") > 1);
+    }
+    free(csv);
+}
+
+/* Expert 1 of layer 2 has the ids 5, 9, 13, ...: each token is wholly its own. */
+static void test_tokens(void **state)
+{
+    char *csv = table_of("known", "tokens");
+    (void)state;
+    for (int rank = 1; rank <= 10; rank++) {
+        char start[32];
+        snprintf(start, sizeof start, "2,1,%d,", rank);
+        char *token = rows_text(csv, start, "token");
+        assert_int_equal(token[0], 'w');
+        assert_int_equal(atoi(token + 1) % 4, 1);
+        free(token);
+        assert_close(rows_real(csv, start, "lift"), rows_real(csv, "2,1,1,", "lift"), 1e-12);
+        assert_true(rows_real(csv, start, "documents") >= 3);
+    }
+    free(csv);
+}
+
+static void test_vocabulary(void **state)
+{
+    char *csv = table_of("known", "vocabulary");
+    (void)state;
+    assert_close(rows_real(csv, "2,input,", "specialization"), 1, 0);
+    assert_true(rows_real(csv, "2,next,", "specialization") < 0.4);
+    assert_true(rows_real(csv, "1,input,", "specialization") < 0.4);
+    assert_true(rows_real(csv, "2,input,", "ids") > 50); /* of 61 */
+    free(csv);
+}
+
+/* 0 and 1 are always together, never with 2 and 3; experts that ignored each other would share a token's
+ * other choice evenly, a third each. */
+static void test_coactivation(void **state)
+{
+    char *csv = table_of("pairs", "coactivation");
+    (void)state;
+    assert_int_equal(rows_count(csv), 12);
+    assert_close(rows_real(csv, "0,0,1,", "probability"), 1, 0);
+    assert_close(rows_real(csv, "0,0,1,", "lift"), 3, 1e-6);
+    assert_close(rows_real(csv, "0,2,1,", "probability"), 0, 0);
+    assert_close(rows_real(csv, "0,2,1,", "lift"), 0, 0);
+    free(csv);
+    csv = table_of("known", "coactivation"); /* one choice a token: no pairs */
+    assert_int_equal(rows_count(csv), 0);
+    free(csv);
+}
+
+static void test_saturation(void **state)
+{
+    char *csv = table_of("known", "saturation");
+    (void)state;
+    assert_close(rows_real(csv, "3,0,", "overlap"), 1, 0);
+    assert_close(rows_real(csv, "3,100,", "flips"), 0, 0);
+    assert_close(rows_real(csv, "3,0,", "unsettled"), 0, 0);
+    /* Unrelated choices agree once in four, and so the loads say. */
+    assert_close(rows_real(csv, "0,0,", "overlap"), 0.25, 0.03);
+    assert_close(rows_real(csv, "0,0,", "chance"), 0.25, 0.01);
+    assert_nan(rows_real(csv, "0,0,", "flips"));
+    assert_close(rows_real(csv, "0,100,", "flips"), 1 - rows_real(csv, "0,0,", "overlap"), 1e-12);
+    assert_close(rows_real(csv, "0,100,", "overlap"), 1, 0);
+    free(csv);
+}
+
+static void test_repetition(void **state)
+{
+    char *csv = table_of("known", "repetition");
+    (void)state;
+    assert_close(rows_real(csv, "0,1,", "repeated"), 1, 0);
+    assert_close(rows_real(csv, "0,1,", "within"), 1, 0);
+    assert_close(rows_real(csv, "0,1,", "chance"), 0.25, 0.001);
+    assert_close(rows_real(csv, "1,8,", "repeated"), 0.25, 0.04);
+    assert_close(rows_real(csv, "1,8,", "pairs"), 60 * (32 - 8), 0);
+    free(csv);
+}
+
+static void test_verdict(void **state)
+{
+    char *csv = table_of("known", "verdict");
+    char *word = rows_text(csv, "layer 0,", "verdict");
+    (void)state;
+    assert_string_equal(word, "specialised");
+    free(word);
+    word = rows_text(csv, "layer 1,", "verdict");
+    assert_string_equal(word, "none");
+    free(word);
+    word = rows_text(csv, "layer 2,", "verdict");
+    assert_string_equal(word, "none");
+    free(word);
+    word = rows_text(csv, "layer 3,", "verdict");
+    assert_string_equal(word, "untrained");
+    free(word);
+    assert_non_null(strstr(csv, "layer 0: experts tell domains apart (1.38 nat"));
+    assert_non_null(
+        strstr(csv, "layer 0, expert by domain (lift): c 0 (4.0), english 1 (4.0), german 2 (4.0), "));
+    assert_non_null(strstr(csv, "layer 1: experts do not tell domains apart"));
+    assert_null(strstr(csv, "layer 1, expert by domain"));
+    assert_non_null(strstr(
+        csv, "experts tell domains apart in 2 of 4 layers, best in layer 0 (1.38 nat of at most 1.39)"));
+    assert_non_null(strstr(csv, "60 documents of 4 domains, 1920 tokens"));
+    free(csv);
+}
+
+/* Everything at once, and in each format. */
+static void test_formats(void **state)
+{
+    struct test_run r = specialization("known", "");
+    (void)state;
+    assert_int_equal(r.status, 0);
+    assert_non_null(strstr(r.out, "specialization of run 'known'"));
+    assert_non_null(strstr(r.out, "lift: share of a domain's tokens"));
+    assert_non_null(strstr(r.out, "... and 48 more rows: --table lift"));
+    test_run_release(&r);
+    r = specialization("known", "--rows 0");
+    assert_null(strstr(r.out, "more rows"));
+    test_run_release(&r);
+    r = specialization("known", "--format json --table repetition");
+    assert_int_equal(strncmp(r.out, "[\n  {\"layer\": 0, \"lag\": 1, \"repeated\": 1,", 40), 0);
+    test_run_release(&r);
+    r = specialization("known", "--step 0 --format csv --table information");
+    assert_int_equal(r.status, 0);
+    assert_null(strstr(r.out, ",100,"));
+    test_run_release(&r);
+}
+
+static void assert_refused(const char *run, const char *arguments, int status, const char *reason)
+{
+    struct test_run r = specialization(run, arguments);
+    if (r.status != status || !strstr(r.err, reason))
+        fail_msg("status %d, and: %s", r.status, r.err);
+    assert_string_equal(r.out, "");
+    test_run_release(&r);
+}
+
+static void test_refusals(void **state)
+{
+    (void)state;
+    assert_refused("dense", "", 3, "run 'dense' has no MoE layers");
+    assert_refused("unprobed", "", 3, "run 'unprobed' logged no routing of a probe");
+    assert_refused("known", "--table lifts", 2, "did you mean 'lift'?");
+    assert_refused("known", "--step 50", 3, "no probe at step 50");
+    assert_refused("known", "--permutations 0", 2, "--permutations");
+    assert_refused("nobody", "", 3, "nobody");
+}
+
+/* The SQL behind every table runs in the plain shell, and says the same where it says all. */
+static void test_print_sql(void **state)
+{
+    char *bin = test_bin();
+    struct test_run r = test_run("%s/moescope-specialization %s --run known --table lift --print-sql | "
+                                 "sqlite3 -csv -header -readonly %s",
+                                 bin, fixture.path, fixture.path);
+    (void)state;
+    assert_int_equal(r.status, 0);
+    assert_string_equal(r.err, "");
+    assert_int_equal(rows_count(r.out), 4 * N_DOMAINS * N_EXPERTS);
+    assert_close(rows_real(r.out, "0,english,1,", "lift"), 4, 1e-9);
+    assert_close(rows_real(r.out, "0,english,2,", "lift"), 0, 0);
+    test_run_release(&r);
+    r = test_run("%s/moescope-specialization %s --run pairs --print-sql | sqlite3 -bail -readonly %s | wc -l",
+                 bin, fixture.path, fixture.path);
+    assert_string_equal(r.err, "");
+    assert_true(atoi(r.out) > 20);
+    test_run_release(&r);
+    free(bin);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_information_of_domains),
+        cmocka_unit_test(test_independent_router_stays_in_its_null),
+        cmocka_unit_test(test_tokens_are_told_from_topics),
+        cmocka_unit_test(test_lift),
+        cmocka_unit_test(test_tokens),
+        cmocka_unit_test(test_vocabulary),
+        cmocka_unit_test(test_coactivation),
+        cmocka_unit_test(test_saturation),
+        cmocka_unit_test(test_repetition),
+        cmocka_unit_test(test_verdict),
+        cmocka_unit_test(test_formats),
+        cmocka_unit_test(test_refusals),
+        cmocka_unit_test(test_print_sql),
+    };
+    return cmocka_run_group_tests(tests, open_all, close_all);
+}
