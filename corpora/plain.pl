@@ -121,7 +121,7 @@ sub arguments { # of a request: "quoted words" and bare ones
 }
 
 my $UNWANTED_SECTION = qr/^(?:
-    AUTHORS? | COPYRIGHT | COPYING | LICEN[CS]ES? | COLOPHON | REPORTING\ BUGS | TRANSLATION |
+    AUTHORS? | COPYRIGHT.* | COPYING | LICEN[CS]ES? | COLOPHON | REPORTING\ BUGS | TRANSLATION |
     AUTOR(?:EN)? | FEHLER\ MELDEN | ÜBERSETZUNG | KOLOPHON | LIZENZ | DANKSAGUNG(?:EN)? | WARENZEICHEN | Texi.* |
     АВТОРЫ? | АВТОРСКИЕ\ ПРАВА | ПЕРЕВОД | ЛИЦЕНЗИЯ | СООБЩЕНИ[ЕЯ]\ ОБ\ ОШИБКАХ | ИНФОРМАЦИЯ\ ОБ\ ОШИБКАХ |
     著者 | 作者 | 著作権.* | バグ報告 | バグの報告 | この文書について | 翻訳.* | ライセンス | 謝辞
@@ -143,7 +143,8 @@ sub man {
     return () if $source =~ /^\.Dd /m || $source =~ /\A(?:['.]\\".*\n)*\.so /;
     my ($out, $paragraph, $literal, $skip_to, $unwanted, $depth, $tag, $table) = ('', '', 0, '', 0, 0, 0, 0);
     my $flush = sub {
-        $out .= fill($paragraph) unless $unwanted || untranslated($paragraph);
+        $out .= fill($paragraph)
+            unless $unwanted || untranslated($paragraph) || $paragraph =~ /copyright (?:©|\(c\))/i;
         $paragraph = '';
     };
     my $say = sub { # one line of text
