@@ -267,6 +267,15 @@ static const struct batch_sequence *sequence_of(struct logbook_batch *b, int seq
                : NULL;
 }
 
+/* Neither k nor offsets: a sequence whose tokens no expert chose. */
+static int64_t decision_count(const struct logbook_block *block, int n_tokens)
+{
+    if (block->k > 0) {
+        return (int64_t)n_tokens * block->k;
+    }
+    return block->offsets != NULL ? block->offsets[n_tokens] - block->offsets[0] : 0;
+}
+
 static const char *wrong_block(const struct logbook_block *block, int n_tokens, int64_t n_decisions)
 {
     if (block->layer < 0 || block->layer >= LOGBOOK_MAX_LAYERS) {
@@ -314,13 +323,13 @@ static void pack_gates(struct logbook_batch *b, struct batch_block *out, const f
         finite = isfinite(gate[i]);
         largest = gate[i] > largest ? gate[i] : largest;
     }
-    out->scale = largest > 0 && finite ? (double)largest : 1;
+    out->scale = gate_scale(finite ? largest : 0);
     if (!finite) {
         return; /* unknown: NULL */
     }
     uint8_t *bytes = reserve(b, n * (size_t)out->codec->gate_bytes, &out->gates);
     if (bytes != NULL) {
-        pack_fraction(bytes, out->codec->gate_bytes, out->scale, gate, n);
+        pack_fraction(bytes, out->codec->gate_bytes, out->scale / SCALE_UNIT, gate, n);
     }
 }
 
@@ -329,7 +338,7 @@ static void pack_offsets(struct logbook_batch *b, struct batch_block *out, const
 {
     uint8_t *bytes = reserve(b, 2 * ((size_t)n_tokens + 1), &out->offsets);
     for (int t = 0; bytes != NULL && t <= n_tokens; t++) {
-        int32_t from_zero = offsets[t] - offsets[0];
+        int32_t from_zero = offsets != NULL ? offsets[t] - offsets[0] : 0;
         pack_integers(bytes + 2 * t, 2, &from_zero, 1);
     }
 }
@@ -378,7 +387,7 @@ void logbook_batch_routing(struct logbook_batch *b, int sequence, const struct l
     }
     int n_tokens = s->n_tokens;
     int64_t step = s->step;
-    int64_t n = block->k > 0 ? (int64_t)n_tokens * block->k : block->offsets[n_tokens] - block->offsets[0];
+    int64_t n = decision_count(block, n_tokens);
     const char *wrong = wrong_block(block, n_tokens, n);
     if (wrong != NULL) {
         refuse(b, block->layer, wrong);

@@ -8,7 +8,7 @@
 /* One cursor serves both kinds of block: the sequences outside, the blocks of each inside. */
 struct cursor {
     struct logbook *lb;
-    struct statement sequences, blocks;
+    struct statement passes, sequence, blocks;
     int layer; /* -1: all */
     bool in_sequence, done;
     int n_experts[LOGBOOK_MAX_LAYERS]; /* of the run's layers; 0: not an MoE layer */
@@ -31,7 +31,8 @@ static int corrupt(struct cursor *c, const char *what, struct error *err)
 
 static void cursor_close(struct cursor *c)
 {
-    statement_close(&c->sequences);
+    statement_close(&c->passes);
+    statement_close(&c->sequence);
     statement_close(&c->blocks);
     free(c->ids);
     free(c->loss);
@@ -60,15 +61,16 @@ static int cursor_open(struct cursor *c, struct logbook *lb, const char *blocks,
     memset(c, 0, sizeof *c);
     c->lb = lb;
     c->layer = filter->layer;
-    if (statement_open(&c->sequences, lb, "store/sequences", err) != 0 ||
+    if (statement_open(&c->passes, lb, "store/passes", err) != 0 ||
+        statement_open(&c->sequence, lb, "store/sequence", err) != 0 ||
         statement_open(&c->blocks, lb, blocks, err) != 0 || read_layers(c, filter->run_id, err) != 0) {
         cursor_close(c);
         return -1;
     }
-    statement_int(&c->sequences, ":run", filter->run_id);
-    statement_text_copy(&c->sequences, ":split", filter->split);
-    statement_int(&c->sequences, ":first_step", filter->first_step);
-    statement_int(&c->sequences, ":last_step", filter->last_step);
+    statement_int(&c->passes, ":run", filter->run_id);
+    statement_text_copy(&c->passes, ":split", filter->split);
+    statement_int(&c->passes, ":first_step", filter->first_step);
+    statement_int(&c->passes, ":last_step", filter->last_step);
     return 0;
 }
 
@@ -121,32 +123,47 @@ static int decode_losses(struct cursor *c, struct piece losses, uint32_t checksu
     return 0;
 }
 
+/* The rest of the sequence that c->passes stands on. */
+static int read_sequence(struct cursor *c, struct error *err)
+{
+    sqlite3_stmt *row = c->sequence.handle;
+    statement_int(&c->sequence, ":sequence", c->sequence_id);
+    int result = statement_step(&c->sequence, err);
+    if (result != 1) {
+        return result == 0 ? corrupt(c, "no sample", err) : -1;
+    }
+    c->sample_id = sqlite3_column_int64(row, 0);
+    c->document_id = sqlite3_column_int64(row, 1);
+    c->domain_id = sqlite3_column_int64(row, 2);
+    c->offset = sqlite3_column_int64(row, 3);
+    c->n_tokens = sqlite3_column_int(row, 4);
+    if (c->n_tokens < 0) {
+        result = corrupt(c, "number of tokens", err);
+    } else if (!reserve_tokens(c, (size_t)c->n_tokens)) {
+        result = error_no_memory(err, "a sequence's tokens");
+    } else {
+        uint32_t checksum = (uint32_t)sqlite3_column_int64(row, 7);
+        result = decode_tokens(c, statement_column_blob(&c->sequence, 5), err);
+        if (result == 0) {
+            result = decode_losses(c, statement_column_blob(&c->sequence, 6), checksum, err);
+        }
+    }
+    statement_reset(&c->sequence);
+    return result;
+}
+
 /* 1: the next sequence has been read, 0: no more, -1. */
 static int next_sequence(struct cursor *c, struct error *err)
 {
-    int result = statement_step(&c->sequences, err);
+    int result = statement_step(&c->passes, err);
     if (result != 1) {
         return result;
     }
-    sqlite3_stmt *row = c->sequences.handle;
-    c->sequence_id = sqlite3_column_int64(row, 0);
-    c->step = sqlite3_column_int64(row, 1);
-    const char *split = (const char *)sqlite3_column_text(row, 2);
+    c->sequence_id = sqlite3_column_int64(c->passes.handle, 0);
+    c->step = sqlite3_column_int64(c->passes.handle, 1);
+    const char *split = (const char *)sqlite3_column_text(c->passes.handle, 2);
     strncpy(c->split, split != NULL ? split : "", sizeof c->split - 1);
-    c->sample_id = sqlite3_column_int64(row, 3);
-    c->document_id = sqlite3_column_int64(row, 4);
-    c->domain_id = sqlite3_column_int64(row, 5);
-    c->offset = sqlite3_column_int64(row, 6);
-    c->n_tokens = sqlite3_column_int(row, 7);
-    if (c->n_tokens < 0) {
-        return corrupt(c, "number of tokens", err);
-    }
-    if (!reserve_tokens(c, (size_t)c->n_tokens)) {
-        return error_no_memory(err, "a sequence's tokens");
-    }
-    uint32_t checksum = (uint32_t)sqlite3_column_int64(row, 10);
-    if (decode_tokens(c, statement_column_blob(&c->sequences, 8), err) != 0 ||
-        decode_losses(c, statement_column_blob(&c->sequences, 9), checksum, err) != 0) {
+    if (read_sequence(c, err) != 0) {
         return -1;
     }
     int64_t first = c->sequence_id * LOGBOOK_MAX_LAYERS;

@@ -97,6 +97,15 @@ void unpack_fraction(float *out, int width, double scale, const uint8_t *bytes, 
     }
 }
 
+double gate_scale(float largest)
+{
+    double units = (double)largest * SCALE_UNIT;
+    if (units <= 0) {
+        return SCALE_UNIT; /* all gates are 0: any scale does */
+    }
+    return units < 64 ? units : ceil(units);
+}
+
 /* ---- losses ---- */
 
 void pack_losses(uint8_t *out, const float *loss, size_t n)
@@ -269,7 +278,7 @@ static const char *decode_gates(const struct packed_block *block, struct decisio
     if (block->gates.n != n * (size_t)block->codec->gate_bytes) {
         return "length of gates";
     }
-    unpack_fraction(d->gate, block->codec->gate_bytes, block->scale, block->gates.bytes, n);
+    unpack_fraction(d->gate, block->codec->gate_bytes, block->scale / SCALE_UNIT, block->gates.bytes, n);
     return NULL;
 }
 

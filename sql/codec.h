@@ -35,6 +35,12 @@ void unpack_integers(int32_t *out, int width, const uint8_t *bytes, size_t n);
 void pack_fraction(uint8_t *out, int width, double scale, const float *values, size_t n);
 void unpack_fraction(float *out, int width, double scale, const uint8_t *bytes, size_t n);
 
+/* What a block's gates are measured against: a little above the largest of them, in 1/SCALE_UNIT. A whole
+ * number wherever rounding up costs less than 2 % of the resolution, since SQLite keeps small whole numbers
+ * in two bytes and all others in eight: with 256 tokens and top-2 that is one more block to a page. */
+enum { SCALE_UNIT = 16384 };
+double gate_scale(float largest);
+
 /* Losses: 16 bits in 1/1024 nat; what is not finite or rounds beyond 65534 is 65535 and reads as NaN. A loss
  * below zero (rounding of a sure prediction) is stored as 0. */
 enum { LOSS_UNIT = 1024, LOSS_NONE = 65535 };
@@ -53,8 +59,8 @@ struct piece {
 
 struct packed_block {
     const struct codec *codec;
-    int k; /* 0: see offsets */
-    double scale;
+    int k;        /* 0: see offsets */
+    double scale; /* in 1/SCALE_UNIT */
     struct piece experts, gates, offsets, dropped;
 };
 

@@ -141,7 +141,7 @@ int logbook_batch_sequence(struct logbook_batch *b, int64_t step, const char *sp
 struct logbook_block { /* the decisions of one sequence in one layer, token by token, each in slot order */
     int layer, n_experts;
     int k;                  /* decisions a token; 0: varies, given by offsets */
-    const int32_t *offsets; /* (n_tokens + 1), offsets[0] any base; NULL when k > 0 */
+    const int32_t *offsets; /* (n_tokens + 1), offsets[0] any base; NULL when k > 0, or when there is none */
     const int32_t *expert;  /* (n_decisions) */
     const float *gate;      /* (n_decisions) raw probability or score */
     const uint8_t *dropped; /* (n_decisions) 0 or 1; NULL: none */

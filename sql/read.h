@@ -91,6 +91,7 @@ struct check_finding {
     int64_t violations;
     char detail[256];  /* the first violation, in words */
 };
+enum { CHECK_MAX_FINDINGS = 32 }; /* no logbook has more */
 /* All the checks, in order; findings: caller's array, *n its size in, the number filled out. */
 int logbook_check(struct logbook *lb, struct check_finding *findings, int *n, struct error *err);
 

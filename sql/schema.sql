@@ -124,7 +124,7 @@ CREATE TABLE routing_block (
     codec    TEXT NOT NULL,  -- e8g8, e8g16, e16g8, e16g16: bits an expert id, bits a gate; little-endian
                              -- a8, a16: all experts in order, ids implied
     k        INTEGER,        -- decisions a token; NULL: see offsets
-    scale    REAL NOT NULL,  -- gate = scale * stored / 255 (8 bits) or / 65535 (16 bits)
+    scale    REAL NOT NULL,  -- gate = scale / 16384 * stored / 255 (8 bits) or / 65535 (16 bits)
     experts  BLOB,           -- token by token, slot order
     gates    BLOB,           -- the same order; NULL: unknown
     offsets  BLOB,           -- n_tokens + 1 cumulative 16-bit counts, when k varies

@@ -47,8 +47,8 @@ SELECT t.run_id, t.step, t.split, t.sequence_id, t.sample_id, t.document_id, t.d
        END,
        CASE
        WHEN t.codec IN ('e8g8', 'e16g8', 'a8')
-       THEN t.scale * (instr(t.bytes, substr(t.gates, t.first + c.i + 1, 1)) - 1) / 255
-       ELSE t.scale * (instr(t.bytes, substr(t.gates, 2 * (t.first + c.i) + 1, 1)) - 1 +
+       THEN t.scale / 16384.0 * (instr(t.bytes, substr(t.gates, t.first + c.i + 1, 1)) - 1) / 255
+       ELSE t.scale / 16384.0 * (instr(t.bytes, substr(t.gates, 2 * (t.first + c.i) + 1, 1)) - 1 +
                        (instr(t.bytes, substr(t.gates, 2 * (t.first + c.i) + 2, 1)) - 1) * 256) / 65535
        END,
        CASE WHEN t.dropped IS NULL THEN 0

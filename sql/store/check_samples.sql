@@ -1,0 +1,1 @@
+SELECT sample_id, n_tokens, sha256, tokens FROM sample;
