@@ -2,6 +2,7 @@
 
 #include <cblas.h>
 #include <stdlib.h>
+#include <string.h>
 #include <strings.h>
 
 #include "base/progress.h"
@@ -12,8 +13,13 @@ enum { TILE_ROWS = 256, TILE_COLUMNS = 1024 };
 
 void gemm_one(const struct gemm *g)
 {
-    if (g->m == 0 || g->n == 0 || g->k == 0)
+    if (g->m == 0 || g->n == 0)
         return;
+    if (g->k == 0) { /* a sum of nothing; and BLAS refuses a row stride of 0 */
+        for (int i = 0; i < g->m && g->beta == 0.0F; i++)
+            memset(g->c + (size_t)i * g->ldc, 0, sizeof *g->c * (size_t)g->n);
+        return;
+    }
     cblas_sgemm(CblasRowMajor, g->trans_a ? CblasTrans : CblasNoTrans, g->trans_b ? CblasTrans : CblasNoTrans,
                 g->m, g->n, g->k, 1.0F, g->a, g->lda, g->b, g->ldb, g->beta, g->c, g->ldc);
 }
