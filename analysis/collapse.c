@@ -479,7 +479,7 @@ static void add_detail(struct text *t, const struct collapse *c, int layer)
         text_printf(t, "in breach in %d of %d windows from step %lld to %lld (", v->n_breached,
                     v->n_evaluations, (long long)v->first_breach_step, (long long)s->last_breach);
         add_reasons(t, v->reasons);
-        text_add(t, ") and recovered");
+        text_add(t, ") but not at the end");
         break;
     case COLLAPSE_CENSORED:
         text_printf(t, "in breach in the last %d windows (", breached_at_end(c, layer));
@@ -557,6 +557,21 @@ static void add_lowest(struct text *t, const struct analysis *a, const struct co
                 a->layers[layer].layer, (long long)c->windows[s->lowest].first_step);
 }
 
+/* Balanced in the last window: by the bar that the other alarm uses, and nobody dead. */
+static bool is_balanced(const struct collapse *c, int layer)
+{
+    const struct load_summary *now = last_window(c, layer);
+    return now->dead_experts == 0 && !(now->entropy_k_aware < untrained_rule_default().load_entropy_above);
+}
+
+static int count_unbalanced(const struct collapse *c)
+{
+    int n = 0;
+    for (int i = 0; i < c->n_series; i++)
+        n += !is_balanced(c, i);
+    return n;
+}
+
 static void headline_no_collapse(struct text *t, const struct analysis *a, const struct collapse *c)
 {
     int dead = 0;
@@ -567,10 +582,14 @@ static void headline_no_collapse(struct text *t, const struct analysis *a, const
         return;
     }
     if (count_state(c, COLLAPSE_CENSORED))
-        text_printf(t, "%d of %d MoE layers are in breach at the end, too briefly to call it a collapse; ",
+        text_printf(t, "%d of %d MoE layers are in breach at the end, too briefly to call it a collapse",
                     count_state(c, COLLAPSE_CENSORED), c->n_series);
     else
-        text_printf(t, "no collapse in %d MoE layers; ", c->n_series);
+        text_printf(t, "no collapse in %d MoE layers", c->n_series);
+    if (!count_state(c, COLLAPSE_CENSORED) && count_unbalanced(c))
+        text_printf(t, " by the rule, but %d %s unbalanced", count_unbalanced(c),
+                    count_unbalanced(c) == 1 ? "is" : "are");
+    text_add(t, "; ");
     add_range(t, a, c, -1);
     add_lowest(t, a, c);
     if (dead)
@@ -581,12 +600,13 @@ static void headline_no_collapse(struct text *t, const struct analysis *a, const
 
 static const char *run_verdict(const struct collapse *c)
 {
-    static const enum collapse_state by_weight[] = {COLLAPSE_COLLAPSED, COLLAPSE_CENSORED, COLLAPSE_TRANSIENT,
-                                                    COLLAPSE_NEVER};
-    for (int i = 0; i < 4; i++)
-        if (count_state(c, by_weight[i]))
-            return by_weight[i] == COLLAPSE_TRANSIENT ? "healthy" : state_word(by_weight[i]);
-    return state_word(COLLAPSE_NO_DATA);
+    if (count_state(c, COLLAPSE_COLLAPSED))
+        return "collapsed";
+    if (count_state(c, COLLAPSE_CENSORED))
+        return "censored";
+    if (count_state(c, COLLAPSE_NO_DATA) == c->n_series)
+        return "no_data";
+    return count_unbalanced(c) ? "unbalanced" : "healthy";
 }
 
 static void judge_run(const struct analysis *a, const struct collapse *c, struct verdicts *v, struct text *t)
@@ -603,34 +623,57 @@ static void judge_run(const struct analysis *a, const struct collapse *c, struct
     verdict_add(v, "run", run_verdict(c), "%s: %s", a->run, t->data);
 }
 
-/* Healthy layers without lost experts share one sentence; every other layer has its own. */
+/* Healthy, balanced layers share one sentence; every other layer has its own. */
 static bool is_plain(const struct collapse *c, int layer)
 {
-    return c->series[layer].verdict.state == COLLAPSE_NEVER && last_window(c, layer)->dead_experts == 0;
+    return c->series[layer].verdict.state == COLLAPSE_NEVER && is_balanced(c, layer);
+}
+
+/* The state of a layer in words; a layer that escapes the rule without being balanced is not called healthy.
+ */
+static const char *layer_word(const struct collapse *c, int layer)
+{
+    enum collapse_state state = c->series[layer].verdict.state;
+    if ((state == COLLAPSE_NEVER || state == COLLAPSE_TRANSIENT) && !is_balanced(c, layer))
+        return "unbalanced";
+    return state_word(state);
+}
+
+static void add_opening(struct text *t, const struct collapse *c, int layer)
+{
+    switch (c->series[layer].verdict.state) {
+    case COLLAPSE_NO_DATA:
+        text_add(t, "not judged: ");
+        return;
+    case COLLAPSE_NEVER:
+        text_add(t, "not collapsed by the rule, but unbalanced: ");
+        return;
+    case COLLAPSE_TRANSIENT:
+        text_add(t,
+                 is_balanced(c, layer) ? "dipped and recovered: " : "no longer in breach, but unbalanced: ");
+        return;
+    case COLLAPSE_CENSORED:
+        text_add(t, "in breach ");
+        break;
+    case COLLAPSE_COLLAPSED:
+        text_add(t, "collapsed ");
+        break;
+    }
+    add_onset(t, c, layer);
+    text_add(t, ": ");
 }
 
 static void judge_one(const struct analysis *a, const struct collapse *c, int layer, struct verdicts *v,
                       struct text *t)
 {
-    const struct collapse_verdict *found = &c->series[layer].verdict;
     char subject[32];
     snprintf(subject, sizeof subject, "layer %d", a->layers[layer].layer);
     text_clear(t);
-    if (found->state == COLLAPSE_NEVER)
-        text_add(t, "not collapsed by the rule, but it has lost experts: ");
-    else if (found->state == COLLAPSE_TRANSIENT)
-        text_add(t, "dipped and recovered: ");
-    else if (found->state == COLLAPSE_NO_DATA)
-        text_add(t, "not judged: ");
-    else {
-        text_add(t, found->state == COLLAPSE_COLLAPSED ? "collapsed " : "in breach ");
-        add_onset(t, c, layer);
-        text_add(t, ": ");
-    }
+    add_opening(t, c, layer);
     add_figures(t, c, layer);
     text_add(t, "; ");
     add_detail(t, c, layer);
-    verdict_add(v, subject, state_word(found->state), "%s: %s", subject, t->data);
+    verdict_add(v, subject, layer_word(c, layer), "%s: %s", subject, t->data);
 }
 
 static void judge_plain(const struct analysis *a, const struct collapse *c, struct verdicts *v,

@@ -8,10 +8,9 @@
 #include <string.h>
 
 #include "analysis/shared/losses.h"
-#include "analysis/shared/probe.h"
+#include "analysis/shared/matched.h"
 #include "analysis/shared/program.h"
 #include "analysis/shared/runs.h"
-#include "metrics/matching.h"
 
 static const double level = 0.95; /* of every interval here */
 
@@ -25,9 +24,8 @@ struct difference {            /* of a run from its baseline, over all documents
 };
 
 struct agreement_row {
-    int a, b, layer, n_experts, documents;
-    struct matched_agreement m;
-    struct interval i;
+    int a, b, layer;
+    struct matched_routing m;
 };
 
 struct seed_row { /* of a group from the baseline's */
@@ -310,128 +308,18 @@ static int compare_seeds(struct compare *c, struct error *err)
 
 /* ---- routing agreement ---- */
 
-/* One token's first choices in both runs. */
-struct choices {
-    const struct probe_entry **a, **b; /* (n_samples) of one layer, by document */
-    int n_samples, n_documents;
-    int64_t *offset;
-    int32_t *first[2];
-    int *stratum; /* (n_documents) domain */
-};
-
-static void choices_release(struct choices *c)
-{
-    free(c->a);
-    free(c->b);
-    free(c->offset);
-    free(c->first[0]);
-    free(c->first[1]);
-    free(c->stratum);
-}
-
-static int by_document(const void *left, const void *right)
-{
-    const struct probe_entry *a = *(const struct probe_entry *const *)left;
-    const struct probe_entry *b = *(const struct probe_entry *const *)right;
-    if (a->document_id != b->document_id)
-        return a->document_id < b->document_id ? -1 : 1;
-    return (a->sample_id > b->sample_id) - (a->sample_id < b->sample_id);
-}
-
-/* The samples that both runs routed through the layer. */
-static int64_t common_samples(struct choices *c, const struct probe_pass *a, const struct probe_pass *b,
-                              int layer)
-{
-    int64_t tokens = 0;
-    for (int i = 0; i < a->n; i++) {
-        const struct probe_entry *e = &a->entries[i], *other = probe_pass_find(b, layer, e->sample_id);
-        if (e->layer != layer || !other || other->slots.n_tokens != e->slots.n_tokens)
-            continue;
-        c->a[c->n_samples++] = e;
-        tokens += e->slots.n_tokens;
-    }
-    qsort(c->a, (size_t)c->n_samples, sizeof *c->a, by_document);
-    for (int i = 0; i < c->n_samples; i++)
-        c->b[i] = probe_pass_find(b, layer, c->a[i]->sample_id);
-    return tokens;
-}
-
-/* Tokens to which one of the routers gave no expert are left out. */
-static void fill_choices(struct choices *c)
-{
-    int64_t n = 0;
-    for (int i = 0; i < c->n_samples; i++) {
-        const struct slots *a = &c->a[i]->slots, *b = &c->b[i]->slots;
-        if (i == 0 || c->a[i]->document_id != c->a[i - 1]->document_id) {
-            c->stratum[c->n_documents] = (int)c->a[i]->domain_id;
-            c->offset[c->n_documents++] = n;
-        }
-        for (int t = 0; t < a->n_tokens; t++)
-            if (a->offset[t] < a->offset[t + 1] && b->offset[t] < b->offset[t + 1]) {
-                c->first[0][n] = a->expert[a->offset[t]];
-                c->first[1][n++] = b->expert[b->offset[t]];
-            }
-    }
-    c->offset[c->n_documents] = n;
-}
-
-static int choices_init(struct choices *c, const struct probe_pass *a, const struct probe_pass *b, int layer,
-                        struct error *err)
-{
-    size_t n = (size_t)a->n + 1;
-    *c = (struct choices){.a = malloc(n * sizeof *c->a), .b = malloc(n * sizeof *c->b)};
-    int64_t tokens = c->a && c->b ? common_samples(c, a, b, layer) : 0;
-    c->offset = malloc(n * sizeof *c->offset);
-    c->stratum = malloc(n * sizeof *c->stratum);
-    c->first[0] = malloc(((size_t)tokens + 1) * sizeof **c->first);
-    c->first[1] = malloc(((size_t)tokens + 1) * sizeof **c->first);
-    if (c->a && c->b && c->offset && c->stratum && c->first[0] && c->first[1]) {
-        fill_choices(c);
-        return 0;
-    }
-    choices_release(c);
-    return error_no_memory(err, "the probe's routing");
-}
-
-/* The interval holds the matching fixed: documents are resampled, not matched anew. */
-static int measure_agreement(struct compare *c, const struct choices *ch, struct agreement_row *row,
-                             struct error *err)
-{
-    struct paired_choices p = {ch->n_documents, row->n_experts, ch->offset, ch->first[0], ch->first[1]};
-    struct bootstrap_options options = bootstrap_defaults();
-    struct random r;
-    size_t n = (size_t)ch->n_documents + 1;
-    double *same = calloc(n, sizeof *same), *tokens = calloc(n, sizeof *tokens);
-    int result = same && tokens ? 0 : error_no_memory(err, "the probe's routing");
-    random_seed(&r, (uint64_t)c->seed, 1);
-    if (result == 0)
-        result = matched_agreement(&p, &r, &row->m, same, err);
-    for (int d = 0; d < ch->n_documents && result == 0; d++)
-        tokens[d] = (double)(ch->offset[d + 1] - ch->offset[d]);
-    random_seed(&r, (uint64_t)c->seed, 0);
-    if (result == 0 && isfinite(row->m.agreement))
-        result = bootstrap_ratio(same, tokens, ch->stratum, ch->n_documents, &options, &r, &row->i, err);
-    free(same);
-    free(tokens);
-    return result;
-}
-
 static int agree_in_layer(struct compare *c, int a, int b, const struct moe_layer *layer, struct error *err)
 {
-    struct agreement_row row = {.a = a, .b = b, .layer = layer->layer, .n_experts = layer->n_experts};
-    struct choices choices;
-    row.i = (struct interval){NAN, NAN, NAN, NAN, 0, 0};
-    if (choices_init(&choices, &c->probes[a], &c->probes[b], layer->layer, err) != 0)
-        return -1;
-    row.documents = choices.n_documents;
-    int result = measure_agreement(c, &choices, &row, err);
-    choices_release(&choices);
+    struct agreement_row row = {.a = a, .b = b, .layer = layer->layer};
     struct agreement_row *items = grown(c->agreements, c->n_agreements, sizeof *items);
     if (!items)
         return error_no_memory(err, "the probe's routing");
     c->agreements = items;
+    if (matched_routing(&c->probes[a], &c->probes[b], layer->layer, layer->n_experts, (uint64_t)c->seed,
+                        &row.m, err) != 0)
+        return -1;
     items[c->n_agreements++] = row;
-    return result;
+    return 0;
 }
 
 static const struct moe_layer *layer_of(const struct compared_run *run, int layer)
@@ -824,9 +712,9 @@ static void judge_agreement(const struct compare *c, int first, int n, struct ve
     double low = INFINITY, high = -INFINITY, chance = -INFINITY;
     char subject[300];
     for (int i = 0; i < n; i++) {
-        low = fmin(low, rows[i].m.agreement);
-        high = fmax(high, rows[i].m.agreement);
-        chance = fmax(chance, rows[i].m.chance);
+        low = fmin(low, rows[i].m.agreement.agreement);
+        high = fmax(high, rows[i].m.agreement.agreement);
+        chance = fmax(chance, rows[i].m.agreement.chance);
     }
     if (!isfinite(low))
         return;
@@ -837,7 +725,7 @@ static void judge_agreement(const struct compare *c, int first, int n, struct ve
         v, subject, "routing",
         "%s: with experts matched, %s of the probe's tokens go to the same first expert, by layer (by chance "
         "at most %.0f %%; %d documents)",
-        subject, t->data, 100 * chance, rows->documents);
+        subject, t->data, 100 * chance, rows->m.documents);
 }
 
 static void judge_agreements(const struct compare *c, struct verdicts *v, struct text *t)
@@ -1009,13 +897,13 @@ static int agreement_rows(struct analysis *a, struct table *t, struct error *err
         table_text(t, run_name(c, r->a));
         table_text(t, run_name(c, r->b));
         table_int(t, r->layer);
-        put_real(t, r->m.agreement);
-        put_real(t, r->m.chance);
-        put_real(t, r->i.low);
-        put_real(t, r->i.high);
-        put_real(t, r->m.above);
-        table_int(t, r->documents);
-        put_real(t, r->m.n_tokens);
+        put_real(t, r->m.agreement.agreement);
+        put_real(t, r->m.agreement.chance);
+        put_real(t, r->m.interval.low);
+        put_real(t, r->m.interval.high);
+        put_real(t, r->m.agreement.above);
+        table_int(t, r->m.documents);
+        put_real(t, r->m.agreement.n_tokens);
     }
     return 0;
 }

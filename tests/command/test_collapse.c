@@ -333,7 +333,7 @@ static void test_verdict_names_layers_and_steps(void **state)
     assert_non_null(strstr(csv, "3 dead (0, 1, 3)"));
     assert_non_null(strstr(csv, "layer 2: dipped and recovered"));
     assert_non_null(strstr(csv, "layer 3: in breach since step 58"));
-    assert_non_null(strstr(csv, "layer 4: not collapsed by the rule, but it has lost experts"));
+    assert_non_null(strstr(csv, "layer 4: not collapsed by the rule, but unbalanced"));
     assert_non_null(strstr(csv, "layers 0 and 5: healthy"));
     assert_non_null(strstr(csv, "layer 0: balanced but unchanged"));
     assert_non_null(strstr(csv, "layer 2: balanced but indifferent"));
@@ -341,6 +341,19 @@ static void test_verdict_names_layers_and_steps(void **state)
     assert_non_null(strstr(csv, "60 windows of 1 step (400 tokens)"));
     assert_non_null(strstr(csv, "moescope compare")); /* what it cost is not said here */
     assert_null(strstr(csv, "thresholds changed"));
+    free(csv);
+}
+
+static void test_unbalanced_is_not_healthy(void **state)
+{
+    /* 20, 10, 10, 10: H = 0.4 ln 2.5 + 0.6 ln 5 = 0.961 ln 4. Of the pairs' layers one has collapsed. */
+    char *csv = table_of("small", "verdict");
+    (void)state;
+    expect_text(csv, "run,", "verdict", "healthy");
+    free(csv);
+    csv = table_of("known", "verdict");
+    expect_text(csv, "layer 4,", "verdict", "unbalanced"); /* 0.786 ln 4, one dead */
+    expect_text(csv, "layer 2,", "verdict", "transient");
     free(csv);
 }
 
@@ -374,6 +387,7 @@ static void test_exit_statuses(void **state)
     expect_status("known", "--exit-code", 1, NULL);
     expect_status("known", "--exit-code --table load", 1, NULL);
     expect_status("small", "--exit-code", 0, NULL);
+    expect_status("small", "--exit-code --entropy-below 0.99", 1, NULL);
     expect_status("known", "--split valid", 3, "no loads of split 'valid'");
     expect_status("known", "--lasting 0", 2, "at least 1");
     expect_status("known", "--table loads", 2, "did you mean 'load'");
@@ -408,6 +422,7 @@ int main(void)
         cmocka_unit_test(test_tokens_where_k_varies),
         cmocka_unit_test(test_routers_that_do_nothing),
         cmocka_unit_test(test_verdict_names_layers_and_steps),
+        cmocka_unit_test(test_unbalanced_is_not_healthy),
         cmocka_unit_test(test_thresholds_can_be_changed),
         cmocka_unit_test(test_exit_statuses),
         cmocka_unit_test(test_sql_in_the_shell),
