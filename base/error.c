@@ -5,7 +5,7 @@
 #include <stdio.h>
 #include <string.h>
 
-int error_set(struct error *err, enum status status, const char *format, ...)
+int(error_set)(struct error *err, enum status status, const char *format, ...)
 {
     if (!err)
         return -1;
@@ -17,7 +17,7 @@ int error_set(struct error *err, enum status status, const char *format, ...)
     return -1;
 }
 
-int error_prefix(struct error *err, const char *format, ...)
+int(error_prefix)(struct error *err, const char *format, ...)
 {
     if (!err)
         return -1;
@@ -34,7 +34,7 @@ int error_prefix(struct error *err, const char *format, ...)
     return -1;
 }
 
-int error_no_memory(struct error *err, const char *what)
+int(error_no_memory)(struct error *err, const char *what)
 {
     return error_set(err, STATUS_MACHINE, "no memory for %s", what);
 }
@@ -70,7 +70,7 @@ static void reason_of_errno(int code, char *reason, size_t n)
         reason[0] = (char)(reason[0] - 'A' + 'a');
 }
 
-int error_errno(struct error *err, const char *verb, const char *path)
+int(error_errno)(struct error *err, const char *verb, const char *path)
 {
     int code = errno;
     char reason[128];
