@@ -61,11 +61,11 @@ static bool marked_wal(const char *path)
 
 static int read_failed(struct logbook *lb, struct error *err)
 {
-    int code = sqlite3_errcode(lb->db);
+    int code = sqlite3_errcode(lb->db) & 0xff;
     if (code == SQLITE_NOTADB) {
         return error_set(err, STATUS_INPUT, "'%s' is not a logbook: not an SQLite file", lb->path);
     }
-    if (code == SQLITE_CANTOPEN && marked_wal(lb->path)) {
+    if ((code == SQLITE_CANTOPEN || code == SQLITE_READONLY) && marked_wal(lb->path)) {
         return error_set(err, STATUS_INPUT,
                          "cannot open '%s': a run that is running or was killed left it in WAL mode, which "
                          "cannot be read from a folder that is not writable; copy it together with '%s-wal' "
@@ -142,8 +142,10 @@ int logbook_open(struct logbook **out, const char *path, struct error *err)
 {
     *out = NULL;
     if (access(path, F_OK) != 0) {
-        return error_set(err, STATUS_INPUT, "cannot open '%s': %s; `moescope train --log %s` makes a logbook",
-                         path, strerror(errno), path);
+        return errno == ENOENT
+                   ? error_set(err, STATUS_INPUT,
+                               "cannot open '%s': no such file; `moescope train --log` makes a logbook", path)
+                   : error_errno(err, "open", path);
     }
     bool fresh;
     int result = connect_file(out, path, false, err);
