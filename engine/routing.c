@@ -109,7 +109,9 @@ static void count_requested(struct routing *r)
 static void apply_capacity(struct routing *r, float capacity)
 {
     int decisions = routing_decisions(r), longest = 0;
-    int64_t limit = (int64_t)ceil((double)capacity * decisions / r->n_experts);
+    /* A millionth less before rounding up: 1.2 as a float is a little more than 1.2. */
+    double share = (double)capacity * (1.0 - 1e-6) * decisions / r->n_experts;
+    int64_t limit = share < decisions ? (int64_t)ceil(share) : decisions;
     int64_t *taken = r->requested; /* counted anew below, restored after */
 
     memset(taken, 0, sizeof *taken * (size_t)r->n_experts);
