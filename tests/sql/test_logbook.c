@@ -19,8 +19,8 @@
 
 #include "base/file.h"
 #include "base/text.h"
-#include "tests/scratch.h"
 #include "tests/support.h"
+#include "tests/trial.h"
 
 static const struct logbook_layer layers[] = {
     {.layer = 0,
@@ -37,22 +37,22 @@ static const struct logbook_layer layers[] = {
 
 static void test_identity(void **state)
 {
-    struct scratch s;
+    struct trial s;
     (void)state;
-    scratch_open(&s);
-    scratch_expect(&s, "PRAGMA journal_mode;", "wal\n");
-    scratch_stop(&s);
+    trial_open(&s);
+    trial_expect(&s, "PRAGMA journal_mode;", "wal\n");
+    trial_stop(&s);
     /* 1299137907 is 0x4D6F4573, "MoEs". */
-    scratch_expect(&s, "PRAGMA application_id; PRAGMA user_version; PRAGMA page_size; PRAGMA journal_mode;",
-                   "1299137907\n1\n32768\ndelete\n");
-    scratch_expect(&s, "SELECT count(*) FROM _byte WHERE length(bytes) = 256 AND substr(bytes, 256) = x'ff';",
-                   "1\n");
+    trial_expect(&s, "PRAGMA application_id; PRAGMA user_version; PRAGMA page_size; PRAGMA journal_mode;",
+                 "1299137907\n1\n32768\ndelete\n");
+    trial_expect(&s, "SELECT count(*) FROM _byte WHERE length(bytes) = 256 AND substr(bytes, 256) = x'ff';",
+                 "1\n");
     struct test_run r = test_run("cd '%s' && ls && file log.db", s.folder);
     assert_null(strstr(r.out, "-wal"));
     assert_null(strstr(r.out, "-shm"));
     assert_non_null(strstr(r.out, "application id 1299137907"));
     test_run_release(&r);
-    scratch_release(&s);
+    trial_release(&s);
 }
 
 /* Both ways of opening refuse the file, for the reason given, and leave it as it was. */
@@ -139,25 +139,25 @@ static void test_missing_and_empty(void **state)
 
 static void test_damaged(void **state)
 {
-    struct scratch s;
+    struct trial s;
     struct error err;
     (void)state;
-    scratch_open(&s);
-    scratch_stop(&s);
+    trial_open(&s);
+    trial_stop(&s);
     assert_int_equal(truncate(s.path, 32768 + 100), 0);
     assert_int_equal(logbook_open(&s.lb, s.path, &err), -1);
     assert_int_equal(err.status, STATUS_INPUT);
-    scratch_release(&s);
+    trial_release(&s);
 }
 
 /* ---- corpora and runs ---- */
 
 static void test_corpus_is_stored_once(void **state)
 {
-    struct scratch s;
+    struct trial s;
     struct error err;
     (void)state;
-    scratch_open(&s);
+    trial_open(&s);
     const struct logbook_document documents[] = {
         {"python/b.py", "python", "d2", "probe", 2000, 500, NULL, 0},
         {"english/a.txt", "english", "d1", "train", 1000, 400, NULL, 0},
@@ -181,64 +181,63 @@ static void test_corpus_is_stored_once(void **state)
     assert_int_not_equal(corpus_id, s.corpus_id);
     assert_int_not_equal(document_ids[0], s.document_ids[1]);
     assert_int_equal(domain_ids[1], s.domain_ids[0]);
-    scratch_stop(&s);
-    scratch_expect(
+    trial_stop(&s);
+    trial_expect(
         &s,
         "SELECT (SELECT count(*) FROM corpus), (SELECT count(*) FROM vocabulary),"
         " (SELECT count(*) FROM domain), (SELECT count(*) FROM document), (SELECT count(*) FROM token);",
         "2|1|2|4|4\n");
-    scratch_expect(&s, "SELECT key, value FROM document_label WHERE document_id = 1;",
-                   "language|en\ntopic|prose\n");
-    scratch_expect(
+    trial_expect(&s, "SELECT key, value FROM document_label WHERE document_id = 1;",
+                 "language|en\ntopic|prose\n");
+    trial_expect(
         &s, "SELECT text, kind, train_count FROM token JOIN token_count USING (vocabulary_id, token_id);",
         "<unk>|special|0\na|piece|7\n b|piece|5\n<0xE3>|byte|1\n");
-    scratch_release(&s);
+    trial_release(&s);
 }
 
 static void test_begin_run(void **state)
 {
-    struct scratch s;
+    struct trial s;
     struct error err;
     (void)state;
-    scratch_open(&s);
-    scratch_run(&s, "first", layers, 2, 8);
-    scratch_expect(
+    trial_open(&s);
+    trial_run(&s, "first", layers, 2, 8);
+    trial_expect(
         &s,
         "SELECT name, length(uuid), task, router, seed, status, finished_at IS NULL, heartbeat_at IS NOT "
         "NULL, config, machine ->> 'threads' FROM run;",
         "first|32|language_model|topk|7|running|1|1|{\"model.width\": 64, \"router.name\": \"topk\"}|1\n");
-    scratch_expect(&s, "SELECT layer, router, n_experts, k FROM moe_layer;", "0|topk|4|1\n2|soft|3|\n");
-    scratch_expect(&s,
-                   "SELECT layer, kind, count(*), min(expert), sum(parameters) FROM expert GROUP BY 1, 2;",
-                   "0|routed|4|0|48\n0|shared|1|4|6\n2|routed|3|0|0\n");
+    trial_expect(&s, "SELECT layer, router, n_experts, k FROM moe_layer;", "0|topk|4|1\n2|soft|3|\n");
+    trial_expect(&s, "SELECT layer, kind, count(*), min(expert), sum(parameters) FROM expert GROUP BY 1, 2;",
+                 "0|routed|4|0|48\n0|shared|1|4|6\n2|routed|3|0|0\n");
     const struct logbook_run again = {.name = "first", .task = "x", .router = "x"};
     int64_t id;
     assert_int_equal(logbook_begin_run(s.lb, &again, &id, &err), -1);
     assert_int_equal(err.status, STATUS_USAGE);
     assert_non_null(strstr(err.text, "a run named 'first' already"));
-    scratch_end(&s, "finished");
-    scratch_expect(&s, "SELECT status, finished_at >= started_at FROM run;", "finished|1\n");
-    scratch_expect(&s, "SELECT kind FROM event ORDER BY event_id;", "started\nfinished\n");
+    trial_end(&s, "finished");
+    trial_expect(&s, "SELECT status, finished_at >= started_at FROM run;", "finished|1\n");
+    trial_expect(&s, "SELECT kind FROM event ORDER BY event_id;", "started\nfinished\n");
     assert_int_equal(logbook_end_run(s.lb, 99, "finished", &err), -1);
-    scratch_release(&s);
+    trial_release(&s);
 }
 
 static void test_find_run(void **state)
 {
-    struct scratch s;
+    struct trial s;
     struct error err;
     int64_t id;
     (void)state;
-    scratch_open(&s);
+    trial_open(&s);
     assert_int_equal(logbook_find_run(s.lb, NULL, &id, &err), -1);
     assert_int_equal(err.status, STATUS_INPUT);
     assert_non_null(strstr(err.text, "has no runs yet"));
-    scratch_run(&s, "one", layers, 2, 8);
-    scratch_end(&s, "finished");
+    trial_run(&s, "one", layers, 2, 8);
+    trial_end(&s, "finished");
     assert_int_equal(logbook_find_run(s.lb, NULL, &id, &err), 0);
     assert_int_equal(id, s.run_id);
-    scratch_run(&s, "two", layers, 2, 8);
-    scratch_end(&s, "failed");
+    trial_run(&s, "two", layers, 2, 8);
+    trial_end(&s, "failed");
     assert_int_equal(logbook_find_run(s.lb, "two", &id, &err), 0);
     assert_int_equal(id, s.run_id);
     assert_int_equal(logbook_find_run(s.lb, NULL, &id, &err), -1);
@@ -247,14 +246,14 @@ static void test_find_run(void **state)
     assert_int_equal(logbook_find_run(s.lb, "three", &id, &err), -1);
     assert_int_equal(err.status, STATUS_INPUT);
     assert_non_null(strstr(err.text, "no run named 'three'; it has 'one', 'two'"));
-    scratch_release(&s);
+    trial_release(&s);
 }
 
 /* ---- steps ---- */
 
 /* A step as training logs it; what it contains is a function of the step alone. Every third step sees a new
  * piece of the document, the others old ones. */
-static void log_step(struct scratch *s, int64_t step)
+static void log_step(struct trial *s, int64_t step)
 {
     struct error err;
     struct logbook_batch *b = logbook_batch_new(s->writer, &err);
@@ -286,7 +285,7 @@ static void log_step(struct scratch *s, int64_t step)
     }
 }
 
-static void log_steps(struct scratch *s, int64_t first, int64_t last)
+static void log_steps(struct trial *s, int64_t first, int64_t last)
 {
     for (int64_t step = first; step <= last; step++) {
         log_step(s, step);
@@ -294,9 +293,9 @@ static void log_steps(struct scratch *s, int64_t first, int64_t last)
 }
 
 /* All that a run leaves but its times and its identity. */
-static char *contents(struct scratch *s)
+static char *contents(struct trial *s)
 {
-    return scratch_shell(
+    return trial_shell(
         s, "SELECT * FROM metric; SELECT * FROM layer_metric; SELECT * FROM load_block;"
            "SELECT * FROM document_loss; SELECT * FROM checkpoint;"
            "SELECT sample_id, document_id, \"offset\", hex(sha256), hex(tokens) FROM sample;"
@@ -309,73 +308,73 @@ static char *contents(struct scratch *s)
  * from which it goes on, stays; those of steps 8 and 12 are written again. */
 static void test_resume(void **state)
 {
-    struct scratch whole, broken;
+    struct trial whole, broken;
     struct error err;
     int64_t id;
     (void)state;
-    scratch_open(&whole);
-    scratch_run(&whole, "r", layers, 2, 8);
+    trial_open(&whole);
+    trial_run(&whole, "r", layers, 2, 8);
     log_steps(&whole, 0, 14);
-    scratch_end(&whole, "finished");
-    scratch_stop(&whole);
+    trial_end(&whole, "finished");
+    trial_stop(&whole);
 
-    scratch_open(&broken);
-    scratch_run(&broken, "r", layers, 2, 8);
+    trial_open(&broken);
+    trial_run(&broken, "r", layers, 2, 8);
     log_steps(&broken, 0, 13);
-    scratch_end(&broken, NULL);
-    scratch_stop(&broken);
+    trial_end(&broken, NULL);
+    trial_stop(&broken);
     assert_int_equal(logbook_open_writable(&broken.lb, broken.path, &err), 0);
     assert_int_equal(logbook_resume_run(broken.lb, "other", 8, &id, &err), -1);
     assert_int_equal(err.status, STATUS_INPUT);
     assert_int_equal(logbook_resume_run(broken.lb, "r", 8, &id, &err), 0);
     assert_int_equal(id, broken.run_id);
-    scratch_expect(&broken,
-                   "SELECT max(step), count(*) FROM metric; SELECT max(step) FROM sequence;"
-                   "SELECT max(step) FROM checkpoint; SELECT count(*) FROM sample;",
-                   "7|8\n7\n8\n3\n"); /* samples of steps 0, 3 and 6 */
+    trial_expect(&broken,
+                 "SELECT max(step), count(*) FROM metric; SELECT max(step) FROM sequence;"
+                 "SELECT max(step) FROM checkpoint; SELECT count(*) FROM sample;",
+                 "7|8\n7\n8\n3\n"); /* samples of steps 0, 3 and 6 */
     const struct logbook_writer_options options = {.gate_bits = 8};
     assert_int_equal(logbook_writer_open(&broken.writer, broken.lb, id, &options, &err), 0);
     log_steps(&broken, 8, 14);
-    scratch_end(&broken, "finished");
-    scratch_stop(&broken);
+    trial_end(&broken, "finished");
+    trial_stop(&broken);
 
     char *expected = contents(&whole), *actual = contents(&broken);
     assert_string_equal(actual, expected);
     free(expected);
     free(actual);
-    scratch_expect(&broken, "SELECT kind, step FROM event ORDER BY event_id;",
-                   "started|0\nresumed|8\nfinished|14\n");
-    scratch_release(&whole);
-    scratch_release(&broken);
+    trial_expect(&broken, "SELECT kind, step FROM event ORDER BY event_id;",
+                 "started|0\nresumed|8\nfinished|14\n");
+    trial_release(&whole);
+    trial_release(&broken);
 }
 
 /* Another run's samples and steps are none of the resumed run's business. */
 static void test_resume_leaves_others(void **state)
 {
-    struct scratch s;
+    struct trial s;
     struct error err;
     int64_t id;
     (void)state;
-    scratch_open(&s);
-    scratch_run(&s, "a", layers, 2, 8);
+    trial_open(&s);
+    trial_run(&s, "a", layers, 2, 8);
     log_steps(&s, 0, 6);
-    scratch_end(&s, "finished");
-    scratch_run(&s, "b", layers, 2, 8);
+    trial_end(&s, "finished");
+    trial_run(&s, "b", layers, 2, 8);
     log_steps(&s, 0, 6);
-    scratch_end(&s, NULL);
+    trial_end(&s, NULL);
     assert_int_equal(logbook_resume_run(s.lb, "b", 0, &id, &err), 0);
-    scratch_expect(&s,
-                   "SELECT run_id, count(*) FROM sequence GROUP BY 1; SELECT count(*) FROM sample;"
-                   "SELECT count(*) FROM routing_block; SELECT run_id, count(*) FROM metric GROUP BY 1;",
-                   "1|7\n3\n7\n1|7\n");
-    scratch_release(&s);
+    trial_expect(&s,
+                 "SELECT run_id, count(*) FROM sequence GROUP BY 1; SELECT count(*) FROM sample;"
+                 "SELECT count(*) FROM routing_block; SELECT run_id, count(*) FROM metric GROUP BY 1;",
+                 "1|7\n3\n7\n1|7\n");
+    trial_release(&s);
 }
 
 /* ---- two writers ---- */
 
 static int write_in_child(const char *path, const char *name)
 {
-    struct scratch s = {.path = (char *)path};
+    struct trial s = {.path = (char *)path};
     struct error err;
     int64_t corpus_id, vocabulary_id;
     const struct logbook_document document = {"english/a.txt", "english", "d1", "train", 1000, 400, NULL, 0};
@@ -391,9 +390,9 @@ static int write_in_child(const char *path, const char *name)
         fprintf(stderr, "%s\n", err.text);
         return 1;
     }
-    scratch_run(&s, name, layers, 2, 8);
+    trial_run(&s, name, layers, 2, 8);
     log_steps(&s, 0, 59);
-    scratch_end(&s, "finished");
+    trial_end(&s, "finished");
     logbook_close(s.lb);
     return 0;
 }
@@ -402,7 +401,7 @@ static int write_in_child(const char *path, const char *name)
  * alone when both are gone. */
 static void test_two_writers(void **state)
 {
-    struct scratch s = {.folder = test_folder()};
+    struct trial s = {.folder = test_folder()};
     struct text path;
     (void)state;
     text_init(&path);
@@ -421,7 +420,7 @@ static void test_two_writers(void **state)
         assert_int_equal(waitpid(children[i], &status, 0), children[i]);
         assert_int_equal(status, 0);
     }
-    scratch_expect(
+    trial_expect(
         &s,
         "SELECT name, status, (SELECT count(*) FROM sequence AS s WHERE s.run_id = run.run_id) FROM run "
         "ORDER BY name; SELECT count(*), count(DISTINCT block_id) FROM routing_block;"
@@ -430,7 +429,7 @@ static void test_two_writers(void **state)
     struct test_run r = test_run("ls '%s'", s.folder);
     assert_null(strstr(r.out, "log.db-wal"));
     test_run_release(&r);
-    scratch_release(&s);
+    trial_release(&s);
 }
 
 /* ---- readers ---- */
@@ -439,13 +438,13 @@ static void test_two_writers(void **state)
  * readable even though it cannot leave WAL mode. */
 static void test_reader_beside_writer(void **state)
 {
-    struct scratch s;
+    struct trial s;
     struct logbook *reader;
     struct query *q;
     struct error err;
     (void)state;
-    scratch_open(&s);
-    scratch_run(&s, "live", layers, 2, 8);
+    trial_open(&s);
+    trial_run(&s, "live", layers, 2, 8);
     log_steps(&s, 0, 4);
     assert_int_equal(logbook_writer_drain(s.writer, &err), 0);
     assert_int_equal(logbook_open(&reader, s.path, &err), 0);
@@ -453,25 +452,25 @@ static void test_reader_beside_writer(void **state)
     assert_int_equal(query_step(q, &err), 1);
     assert_int_equal(query_int(q, "n"), 5);
     log_steps(&s, 5, 9); /* the open cursor of the reader holds an old view */
-    scratch_end(&s, "finished");
-    scratch_stop(&s);
+    trial_end(&s, "finished");
+    trial_stop(&s);
     assert_int_equal(query_step(q, &err), 0);
     query_close(q);
-    scratch_expect(&s, "SELECT count(*) FROM metric;", "10\n");
+    trial_expect(&s, "SELECT count(*) FROM metric;", "10\n");
     logbook_close(reader);
-    scratch_release(&s);
+    trial_release(&s);
 }
 
 /* A file that a killed run left in WAL mode needs its folder: said in words. Root is not bound by file modes,
  * so the folder is read as nobody. */
 static void test_killed_in_read_only_folder(void **state)
 {
-    struct scratch s;
+    struct trial s;
     (void)state;
     if (geteuid() != 0) {
         skip();
     }
-    scratch_open(&s);
+    trial_open(&s);
     int status;
     /* What a kill leaves: the file says WAL, and the side files may be gone with a copy. */
     struct test_run r = test_run(
@@ -495,7 +494,7 @@ static void test_killed_in_read_only_folder(void **state)
     }
     assert_int_equal(waitpid(child, &status, 0), child);
     assert_int_equal(status, 0);
-    scratch_release(&s);
+    trial_release(&s);
 }
 
 /* ---- a full disk ---- */
@@ -504,7 +503,7 @@ static void test_killed_in_read_only_folder(void **state)
  * committed before is whole, and the writer goes on refusing. */
 static int write_until_full(const char *path)
 {
-    struct scratch s = {.path = (char *)path};
+    struct trial s = {.path = (char *)path};
     struct error err = {0};
     struct stat file;
     static char filler[200000];
@@ -513,7 +512,7 @@ static int write_until_full(const char *path)
     if (logbook_open_writable(&s.lb, path, &err) != 0) {
         return 1;
     }
-    scratch_run(&s, "full", layers, 2, 8);
+    trial_run(&s, "full", layers, 2, 8);
     if (stat(path, &file) != 0) {
         return 2;
     }
@@ -543,11 +542,11 @@ static int write_until_full(const char *path)
 
 static void test_full_disk(void **state)
 {
-    struct scratch s;
+    struct trial s;
     int status;
     (void)state;
-    scratch_open(&s);
-    scratch_stop(&s);
+    trial_open(&s);
+    trial_stop(&s);
     pid_t child = fork();
     assert_true(child >= 0);
     if (child == 0) {
@@ -556,12 +555,12 @@ static void test_full_disk(void **state)
     assert_int_equal(waitpid(child, &status, 0), child);
     assert_true(WIFEXITED(status));
     assert_int_equal(WEXITSTATUS(status), 0);
-    scratch_expect(
+    trial_expect(
         &s,
         "PRAGMA integrity_check; SELECT count(*) > 0, count(*) = max(step) + 1, count(*) = (SELECT count(*) "
         "FROM event WHERE kind = 'note') FROM metric;",
         "ok\n1|1|1\n");
-    scratch_release(&s);
+    trial_release(&s);
 }
 
 int main(void)

@@ -10,9 +10,9 @@
 #include <cmocka.h>
 
 #include "tests/close.h"
-#include "tests/scratch.h"
+#include "tests/trial.h"
 
-static struct logbook_batch *batch(struct scratch *s)
+static struct logbook_batch *batch(struct trial *s)
 {
     struct error err;
     struct logbook_batch *b = logbook_batch_new(s->writer, &err);
@@ -31,7 +31,7 @@ static void commit(struct logbook_batch *b)
 }
 
 /* Three tokens of the first document from offset 5 on, ids 1 2 3 -> 0; one layer's block given. */
-static int sequence(struct scratch *s, struct logbook_batch *b, int64_t step, const char *split)
+static int sequence(struct trial *s, struct logbook_batch *b, int64_t step, const char *split)
 {
     static const int32_t ids[] = {1, 2, 3, 0};
     static const float loss[] = {1.5f, 0.0004f, 70};
@@ -40,29 +40,29 @@ static int sequence(struct scratch *s, struct logbook_batch *b, int64_t step, co
     return logbook_batch_sequence(b, step, split, &q);
 }
 
-static void write_one(struct scratch *s, int n_experts, const struct logbook_block *block, int gate_bits)
+static void write_one(struct trial *s, int n_experts, const struct logbook_block *block, int gate_bits)
 {
     const struct logbook_layer layer = {.layer = block->layer,
                                         .router = "topk",
                                         .n_experts = n_experts,
                                         .k = block->k,
                                         .expert_parameters = 10};
-    scratch_open(s);
-    scratch_run(s, "one", &layer, 1, gate_bits);
+    trial_open(s);
+    trial_run(s, "one", &layer, 1, gate_bits);
     struct logbook_batch *b = batch(s);
     logbook_batch_routing(b, sequence(s, b, 0, "train"), block);
     commit(b);
-    scratch_end(s, "finished");
-    scratch_stop(s);
+    trial_end(s, "finished");
+    trial_stop(s);
 }
 
 /* The only block of the logbook, through the bulk reader. Pointers stay good until blocks_close(*bs). */
-static struct block read_one(struct scratch *s, struct blocks **bs)
+static struct block read_one(struct trial *s, struct blocks **bs)
 {
     struct error err;
     struct block block;
     const struct block_filter filter = {.run_id = s->run_id, .last_step = INT64_MAX, .layer = -1};
-    scratch_read(s);
+    trial_read(s);
     assert_int_equal(blocks_open(bs, s->lb, &filter, &err), 0);
     if (blocks_next(*bs, &block, &err) != 1) {
         fail_msg("%s", err.text);
@@ -80,10 +80,10 @@ static void test_fixed_k(void **state)
     static const uint8_t dropped[] = {0, 0, 0, 1, 1, 0};
     const struct logbook_block block = {
         .layer = 2, .n_experts = 4, .k = 2, .expert = expert, .gate = gate, .dropped = dropped};
-    struct scratch s;
+    struct trial s;
     (void)state;
     write_one(&s, 4, &block, 8);
-    scratch_expect(
+    trial_expect(
         &s,
         "SELECT run_id, step, split, sequence_id, sample_id, document_id, domain_id, position, token_id,"
         " target_id, loss, layer, slot, expert, round(gate, 6), dropped FROM routing;",
@@ -93,8 +93,8 @@ static void test_fixed_k(void **state)
         "1|0|train|1|1|1|1|1|2|3|0.0|2|1|2|0.1|1\n"
         "1|0|train|1|1|1|1|2|3|0||2|0|2|0.002941|1\n"
         "1|0|train|1|1|1|1|2|3|0||2|1|3|0.0|0\n");
-    scratch_expect(&s, "SELECT codec, k, hex(experts), hex(gates), hex(dropped) FROM routing_block;",
-                   "e8g8|2|030100020203|FF55AA220100|18\n");
+    trial_expect(&s, "SELECT codec, k, hex(experts), hex(gates), hex(dropped) FROM routing_block;",
+                 "e8g8|2|030100020203|FF55AA220100|18\n");
     struct blocks *bs;
     struct block b = read_one(&s, &bs);
     assert_int_equal(b.n_tokens, 3);
@@ -112,7 +112,7 @@ static void test_fixed_k(void **state)
     assert_close(b.loss[1], 0, 0); /* 0.0004 nat is 0.41 of a step */
     assert_nan(b.loss[2]);         /* 70 nats are beyond 63.998 */
     blocks_close(bs);
-    scratch_release(&s);
+    trial_release(&s);
 }
 
 /* Token 0 has three experts, token 1 none, token 2 one; the caller's offsets start at 7. */
@@ -123,14 +123,14 @@ static void test_varying_k(void **state)
     static const uint8_t dropped[] = {0, 0, 0, 1};
     const struct logbook_block block = {
         .n_experts = 8, .offsets = offsets, .expert = expert, .gate = gate, .dropped = dropped};
-    struct scratch s;
+    struct trial s;
     (void)state;
     write_one(&s, 8, &block, 8);
-    scratch_expect(&s, "SELECT position, slot, expert, round(gate, 3), dropped FROM routing;",
-                   "0|0|5|1.0|0\n0|1|0|0.6|0\n0|2|7|0.2|0\n2|0|2|0.4|1\n");
-    scratch_expect(&s, "SELECT codec, k, hex(offsets), typeof(k) FROM routing_block;",
-                   "e8g8||0000030003000400|null\n");
-    scratch_expect(&s, "SELECT k FROM moe_layer;", "\n");
+    trial_expect(&s, "SELECT position, slot, expert, round(gate, 3), dropped FROM routing;",
+                 "0|0|5|1.0|0\n0|1|0|0.6|0\n0|2|7|0.2|0\n2|0|2|0.4|1\n");
+    trial_expect(&s, "SELECT codec, k, hex(offsets), typeof(k) FROM routing_block;",
+                 "e8g8||0000030003000400|null\n");
+    trial_expect(&s, "SELECT k FROM moe_layer;", "\n");
     struct blocks *bs;
     struct block b = read_one(&s, &bs);
     assert_int_equal(b.n_decisions, 4);
@@ -140,24 +140,24 @@ static void test_varying_k(void **state)
     assert_int_equal(b.expert[3], 2);
     assert_int_equal(b.dropped[3], 1);
     blocks_close(bs);
-    scratch_release(&s);
+    trial_release(&s);
 }
 
 /* Neither k nor offsets: no token was chosen by any expert. */
 static void test_no_decisions(void **state)
 {
     const struct logbook_block block = {.n_experts = 8};
-    struct scratch s;
+    struct trial s;
     (void)state;
     write_one(&s, 8, &block, 8);
-    scratch_expect(&s, "SELECT count(*) FROM routing;", "0\n");
-    scratch_expect(&s, "SELECT count(*) FROM routing_block;", "1\n");
+    trial_expect(&s, "SELECT count(*) FROM routing;", "0\n");
+    trial_expect(&s, "SELECT count(*) FROM routing_block;", "1\n");
     struct blocks *bs;
     struct block b = read_one(&s, &bs);
     assert_int_equal(b.n_decisions, 0);
     assert_int_equal(b.offsets[3], 0);
     blocks_close(bs);
-    scratch_release(&s);
+    trial_release(&s);
 }
 
 /* A soft layer gives every token all its experts, in order: ids are not stored. With 16 bits and the scale
@@ -167,12 +167,12 @@ static void test_all_experts(void **state)
     static const int32_t expert[] = {0, 1, 2, 0, 1, 2, 0, 1, 2};
     static const float gate[] = {0.5f, 0.1f, 0.2f, 0, 0.3f, 0.4f, 0.5f, 0.25f, 0.25f};
     const struct logbook_block block = {.n_experts = 3, .k = 3, .expert = expert, .gate = gate};
-    struct scratch s;
+    struct trial s;
     (void)state;
     write_one(&s, 3, &block, 16);
-    scratch_expect(&s, "SELECT codec, k, experts IS NULL FROM routing_block;", "a16|3|1\n");
-    scratch_expect(&s, "SELECT position, slot, expert, round(gate, 4) FROM routing WHERE position < 2;",
-                   "0|0|0|0.5\n0|1|1|0.1\n0|2|2|0.2\n1|0|0|0.0\n1|1|1|0.3\n1|2|2|0.4\n");
+    trial_expect(&s, "SELECT codec, k, experts IS NULL FROM routing_block;", "a16|3|1\n");
+    trial_expect(&s, "SELECT position, slot, expert, round(gate, 4) FROM routing WHERE position < 2;",
+                 "0|0|0|0.5\n0|1|1|0.1\n0|2|2|0.2\n1|0|0|0.0\n1|1|1|0.3\n1|2|2|0.4\n");
     struct blocks *bs;
     struct block b = read_one(&s, &bs);
     assert_memory_equal(b.expert, expert, sizeof expert);
@@ -180,7 +180,7 @@ static void test_all_experts(void **state)
         assert_close(b.gate[i], gate[i], 0.5 / 131070 + 1e-8);
     }
     blocks_close(bs);
-    scratch_release(&s);
+    trial_release(&s);
 }
 
 /* Ids beyond 255 take two bytes: 299 = 0x012B, 256 = 0x0100. */
@@ -190,18 +190,17 @@ static void test_many_experts(void **state)
     static const float gate[] = {1, 1, 1};
     const struct logbook_block block = {.n_experts = 300, .k = 1, .expert = expert, .gate = gate};
     for (int bits = 8; bits <= 16; bits += 8) {
-        struct scratch s;
+        struct trial s;
         (void)state;
         write_one(&s, 300, &block, bits);
-        scratch_expect(&s, "SELECT codec, hex(experts) FROM routing_block;",
-                       bits == 8 ? "e16g8|2B010001FF00\n" : "e16g16|2B010001FF00\n");
-        scratch_expect(&s, "SELECT position, expert, gate FROM routing;",
-                       "0|299|1.0\n1|256|1.0\n2|255|1.0\n");
+        trial_expect(&s, "SELECT codec, hex(experts) FROM routing_block;",
+                     bits == 8 ? "e16g8|2B010001FF00\n" : "e16g16|2B010001FF00\n");
+        trial_expect(&s, "SELECT position, expert, gate FROM routing;", "0|299|1.0\n1|256|1.0\n2|255|1.0\n");
         struct blocks *bs;
         struct block b = read_one(&s, &bs);
         assert_memory_equal(b.expert, expert, sizeof expert);
         blocks_close(bs);
-        scratch_release(&s);
+        trial_release(&s);
     }
 }
 
@@ -214,10 +213,10 @@ static void test_gate_precision(void **state)
     const struct logbook_block block = {.n_experts = 4, .k = 2, .expert = expert, .gate = gate};
     for (int bits = 8; bits <= 16; bits += 8) {
         const double half_step = (0.9 + 1.0 / 16384) / (bits == 8 ? 510 : 131070);
-        struct scratch s;
+        struct trial s;
         (void)state;
         write_one(&s, 4, &block, bits);
-        char *out = scratch_shell(&s, "SELECT gate FROM routing;");
+        char *out = trial_shell(&s, "SELECT gate FROM routing;");
         char *at = out;
         struct blocks *bs;
         struct block b = read_one(&s, &bs);
@@ -228,7 +227,7 @@ static void test_gate_precision(void **state)
         }
         blocks_close(bs);
         free(out);
-        scratch_release(&s);
+        trial_release(&s);
     }
 }
 
@@ -238,7 +237,7 @@ static void test_tiny_gates(void **state)
     static const int32_t expert[] = {0, 1, 2};
     static const float gate[] = {1e-5f, 5e-6f, 0};
     const struct logbook_block block = {.n_experts = 4, .k = 1, .expert = expert, .gate = gate};
-    struct scratch s;
+    struct trial s;
     (void)state;
     write_one(&s, 4, &block, 8);
     struct blocks *bs;
@@ -247,7 +246,7 @@ static void test_tiny_gates(void **state)
     assert_close(b.gate[1], 5e-6, 1e-5 / 510);
     assert_close(b.gate[2], 0, 0);
     blocks_close(bs);
-    scratch_release(&s);
+    trial_release(&s);
 }
 
 /* Gates that are not known, or not finite, are NULL; the latter leave an event. Gates that are all 0 are 0.
@@ -263,16 +262,16 @@ static void test_unknown_gates(void **state)
     (void)state;
     for (int i = 0; i < 3; i++) {
         const struct logbook_block block = {.n_experts = 4, .k = 1, .expert = expert, .gate = cases[i].gate};
-        struct scratch s;
+        struct trial s;
         write_one(&s, 4, &block, 8);
-        scratch_expect(&s, "SELECT min(gate), max(gate) FROM routing;", cases[i].gates);
-        scratch_expect(&s, "SELECT count(*) FROM routing;", "3\n");
-        scratch_expect(&s, "SELECT count(*) FROM event WHERE kind = 'not_finite';", cases[i].events);
+        trial_expect(&s, "SELECT min(gate), max(gate) FROM routing;", cases[i].gates);
+        trial_expect(&s, "SELECT count(*) FROM routing;", "3\n");
+        trial_expect(&s, "SELECT count(*) FROM event WHERE kind = 'not_finite';", cases[i].events);
         struct blocks *bs;
         struct block b = read_one(&s, &bs);
         assert_int_equal(isnan(b.gate[0]), cases[i].gate != zero);
         blocks_close(bs);
-        scratch_release(&s);
+        trial_release(&s);
     }
 }
 
@@ -287,11 +286,11 @@ static void test_order_and_filters(void **state)
 {
     static const int32_t expert[] = {0, 1, 2};
     static const char *const splits[] = {"train", "probe"};
-    struct scratch s;
+    struct trial s;
     struct error err;
     (void)state;
-    scratch_open(&s);
-    scratch_run(&s, "order", two_layers, 2, 8);
+    trial_open(&s);
+    trial_run(&s, "order", two_layers, 2, 8);
     for (int64_t step = 0; step < 3; step++) {
         struct logbook_batch *b = batch(&s);
         int handles[2] = {sequence(&s, b, step, splits[0]), sequence(&s, b, step, splits[1])};
@@ -303,9 +302,9 @@ static void test_order_and_filters(void **state)
         }
         commit(b);
     }
-    scratch_end(&s, "finished");
-    scratch_stop(&s);
-    scratch_read(&s);
+    trial_end(&s, "finished");
+    trial_stop(&s);
+    trial_read(&s);
     static const struct {
         const char *split;
         int64_t first, last;
@@ -330,7 +329,7 @@ static void test_order_and_filters(void **state)
         assert_int_equal(n, cases[i].n);
         blocks_close(bs);
     }
-    scratch_release(&s);
+    trial_release(&s);
 }
 
 /* Probabilities in 16 bits: 0.25 is 16383.75 -> 16384 / 65535 = 0.2500038. */
@@ -338,25 +337,25 @@ static void test_probabilities(void **state)
 {
     static const float probability[] = {0.25f, 0.5f, 0.25f, 0, 1, 0, 0, 0, 0, 0.1f, 0.2f, 0.7f};
     static const float broken[12] = {[5] = INFINITY};
-    struct scratch s;
+    struct trial s;
     struct error err;
     (void)state;
-    scratch_open(&s);
-    scratch_run(&s, "probabilities", two_layers, 2, 8);
+    trial_open(&s);
+    trial_run(&s, "probabilities", two_layers, 2, 8);
     struct logbook_batch *b = batch(&s);
     int handle = sequence(&s, b, 4, "probe");
     logbook_batch_probability(b, handle, 1, 4, probability);
     logbook_batch_probability(b, handle, 3, 4, broken);
     commit(b);
-    scratch_end(&s, "finished");
-    scratch_stop(&s);
-    scratch_expect(
+    trial_end(&s, "finished");
+    trial_stop(&s);
+    trial_expect(
         &s,
         "SELECT run_id, step, sequence_id, sample_id, position, layer, expert, round(probability, 7) "
         "FROM probability WHERE position = 0;",
         "1|4|1|1|0|1|0|0.2500038\n1|4|1|1|0|1|1|0.5000076\n1|4|1|1|0|1|2|0.2500038\n1|4|1|1|0|1|3|0.0\n");
-    scratch_expect(&s, "SELECT kind, step, layer FROM event WHERE kind = 'not_finite';", "not_finite|4|3\n");
-    scratch_read(&s);
+    trial_expect(&s, "SELECT kind, step, layer FROM event WHERE kind = 'not_finite';", "not_finite|4|3\n");
+    trial_read(&s);
     const struct block_filter filter = {s.run_id, "probe", 0, 9, -1};
     struct probabilities *ps;
     struct probability_block block;
@@ -369,32 +368,31 @@ static void test_probabilities(void **state)
     }
     assert_int_equal(probabilities_next(ps, &block, &err), 0);
     probabilities_close(ps);
-    scratch_release(&s);
+    trial_release(&s);
 }
 
 /* Ids of 65536 and more take four bytes each: 70000 = 0x011170. Losses may not be logged at all. */
 static void test_wide_tokens(void **state)
 {
     static const int32_t ids[] = {1, 70000, 2};
-    struct scratch s;
+    struct trial s;
     struct error err;
     (void)state;
-    scratch_open(&s);
-    scratch_run(&s, "wide", two_layers, 1, 8);
+    trial_open(&s);
+    trial_run(&s, "wide", two_layers, 1, 8);
     struct logbook_batch *b = batch(&s);
     const struct logbook_sequence q = {.document_id = s.document_ids[1], .n_tokens = 2, .ids = ids};
     const int32_t expert[] = {0, 0};
     const struct logbook_block routed = {.layer = 1, .n_experts = 4, .k = 1, .expert = expert};
     logbook_batch_routing(b, logbook_batch_sequence(b, 0, "valid", &q), &routed);
     commit(b);
-    scratch_end(&s, "finished");
-    scratch_stop(&s);
-    scratch_expect(&s, "SELECT hex(tokens) FROM sample;", "010000007011010002000000\n");
-    scratch_expect(&s, "SELECT position, token_id, target_id, loss, domain_id FROM token_loss;",
-                   "0|1|70000||2\n1|70000|2||2\n");
-    scratch_expect(&s, "SELECT position, token_id, target_id, loss FROM routing;",
-                   "0|1|70000|\n1|70000|2|\n");
-    scratch_read(&s);
+    trial_end(&s, "finished");
+    trial_stop(&s);
+    trial_expect(&s, "SELECT hex(tokens) FROM sample;", "010000007011010002000000\n");
+    trial_expect(&s, "SELECT position, token_id, target_id, loss, domain_id FROM token_loss;",
+                 "0|1|70000||2\n1|70000|2||2\n");
+    trial_expect(&s, "SELECT position, token_id, target_id, loss FROM routing;", "0|1|70000|\n1|70000|2|\n");
+    trial_read(&s);
     struct blocks *bs;
     struct block block;
     const struct block_filter filter = {s.run_id, NULL, 0, 9, -1};
@@ -403,7 +401,7 @@ static void test_wide_tokens(void **state)
     assert_int_equal(block.ids[1], 70000);
     assert_nan(block.loss[1]);
     blocks_close(bs);
-    scratch_release(&s);
+    trial_release(&s);
 }
 
 /* Figures that are not numbers are rows with a status; loads come back to the last bit, zeros included. */
@@ -411,10 +409,10 @@ static void test_figures(void **state)
 {
     static const int64_t assignments[] = {3, 0, 1, 2}, dropped[] = {0, 0, 1, 0};
     static const double gate_sum[] = {0.1 + 0.2, 0, 1e-17, 2.5}, probability_sum[] = {1.0 / 3, 0, 2, 1};
-    struct scratch s;
+    struct trial s;
     (void)state;
-    scratch_open(&s);
-    scratch_run(&s, "figures", two_layers, 2, 8);
+    trial_open(&s);
+    trial_run(&s, "figures", two_layers, 2, 8);
     struct logbook_batch *b = batch(&s);
     logbook_batch_metric(b, 0, "train", "loss", 9.5);
     logbook_batch_metric(b, 1, "train", "loss", NAN);
@@ -439,37 +437,36 @@ static void test_figures(void **state)
     logbook_batch_checkpoint(b, 0, "a.safetensors", "ab");
     logbook_batch_checkpoint(b, 0, "b.safetensors", "cd");
     commit(b);
-    scratch_end(&s, "finished");
-    scratch_stop(&s);
-    scratch_expect(&s, "SELECT step, value, status FROM metric ORDER BY step;",
-                   "0|9.5|ok\n1||nan\n2||+inf\n3||-inf\n");
-    scratch_expect(&s, "SELECT layer, name, value FROM layer_metric;",
-                   "1|router_entropy|1.25\n3|router_entropy|\n");
-    scratch_expect(
+    trial_end(&s, "finished");
+    trial_stop(&s);
+    trial_expect(&s, "SELECT step, value, status FROM metric ORDER BY step;",
+                 "0|9.5|ok\n1||nan\n2||+inf\n3||-inf\n");
+    trial_expect(&s, "SELECT layer, name, value FROM layer_metric;",
+                 "1|router_entropy|1.25\n3|router_entropy|\n");
+    trial_expect(
         &s,
         "SELECT domain_id, layer, expert, assignments, dropped, gate_sum = 0.1 + 0.2,"
         " probability_sum = 1.0 / 3, typeof(assignments) FROM expert_load WHERE expert < 2;",
         "|1|0|3|0|1|1|integer\n|1|1|0|0|0|0|integer\n2|1|0|3|0|1|1|integer\n2|1|1|0|0|0|0|integer\n");
-    scratch_expect(&s, "SELECT sum(dropped) FROM expert_load WHERE domain_id IS NULL;", "1\n");
-    scratch_expect(&s, "SELECT document_id, n_tokens, loss_sum FROM document_loss;", "1|400|0.1\n2|500|\n");
-    scratch_expect(&s,
-                   "SELECT kind, layer, expert, value, message FROM event WHERE kind IN ('alarm', 'note');",
-                   "alarm|1|2|0.5|expert 2 starves\nnote||||\n");
-    scratch_expect(&s, "SELECT step, path, sha256 FROM checkpoint;", "0|b.safetensors|cd\n");
-    scratch_expect(&s, "SELECT key, value, typeof(value) FROM run_config WHERE run_id = 1;",
-                   "model.width|64|integer\nrouter.name|topk|text\n");
-    scratch_release(&s);
+    trial_expect(&s, "SELECT sum(dropped) FROM expert_load WHERE domain_id IS NULL;", "1\n");
+    trial_expect(&s, "SELECT document_id, n_tokens, loss_sum FROM document_loss;", "1|400|0.1\n2|500|\n");
+    trial_expect(&s, "SELECT kind, layer, expert, value, message FROM event WHERE kind IN ('alarm', 'note');",
+                 "alarm|1|2|0.5|expert 2 starves\nnote||||\n");
+    trial_expect(&s, "SELECT step, path, sha256 FROM checkpoint;", "0|b.safetensors|cd\n");
+    trial_expect(&s, "SELECT key, value, typeof(value) FROM run_config WHERE run_id = 1;",
+                 "model.width|64|integer\nrouter.name|topk|text\n");
+    trial_release(&s);
 }
 
 /* The same piece of a document is stored once; the same place with other tokens is refused. */
 static void test_samples(void **state)
 {
     static const int32_t other[] = {1, 2, 3, 1};
-    struct scratch s;
+    struct trial s;
     struct error err;
     (void)state;
-    scratch_open(&s);
-    scratch_run(&s, "samples", two_layers, 2, 8);
+    trial_open(&s);
+    trial_run(&s, "samples", two_layers, 2, 8);
     struct logbook_batch *b = batch(&s);
     sequence(&s, b, 0, "train");
     sequence(&s, b, 1, "train");
@@ -478,7 +475,7 @@ static void test_samples(void **state)
     sequence(&s, b, 2, "train");
     commit(b);
     assert_int_equal(logbook_writer_drain(s.writer, &err), 0);
-    scratch_expect(&s, "SELECT count(*), count(DISTINCT sample_id) FROM sequence;", "3|1\n");
+    trial_expect(&s, "SELECT count(*), count(DISTINCT sample_id) FROM sequence;", "3|1\n");
     b = batch(&s);
     const struct logbook_sequence q = {
         .document_id = s.document_ids[0], .offset = 5, .n_tokens = 3, .ids = other};
@@ -491,8 +488,8 @@ static void test_samples(void **state)
     assert_null(logbook_batch_new(s.writer, &err));
     assert_int_equal(logbook_writer_close(s.writer, &err), -1);
     s.writer = NULL;
-    scratch_expect(&s, "SELECT count(*) FROM sequence;", "3\n");
-    scratch_release(&s);
+    trial_expect(&s, "SELECT count(*) FROM sequence;", "3\n");
+    trial_release(&s);
 }
 
 /* What cannot be stored is refused by the commit, with the layer and the reason; the run may go on. */
@@ -509,11 +506,11 @@ static void test_refusals(void **state)
         {{.layer = 1024, .n_experts = 4, .k = 1, .expert = fine}, "the layer is out of range"},
         {{.layer = 1, .n_experts = 70000, .k = 1, .expert = fine}, "more than 65536 experts"},
     };
-    struct scratch s;
+    struct trial s;
     struct error err;
     (void)state;
-    scratch_open(&s);
-    scratch_run(&s, "refusals", two_layers, 2, 8);
+    trial_open(&s);
+    trial_run(&s, "refusals", two_layers, 2, 8);
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         struct logbook_batch *b = batch(&s);
         logbook_batch_routing(b, sequence(&s, b, 0, "train"), &cases[i].block);
@@ -524,9 +521,9 @@ static void test_refusals(void **state)
     struct logbook_batch *b = batch(&s);
     sequence(&s, b, 0, "train");
     commit(b);
-    scratch_end(&s, "finished");
-    scratch_expect(&s, "SELECT count(*) FROM sequence;", "1\n");
-    scratch_release(&s);
+    trial_end(&s, "finished");
+    trial_expect(&s, "SELECT count(*) FROM sequence;", "1\n");
+    trial_release(&s);
 }
 
 int main(void)

@@ -13,7 +13,7 @@
 #include <cmocka.h>
 
 #include "base/random.h"
-#include "tests/scratch.h"
+#include "tests/trial.h"
 
 enum { STEPS = 300, LAYERS = 4, EXPERTS = 16, K = 2, SEQUENCES = 16, TOKENS = 256 };
 enum { DECISIONS = STEPS * LAYERS * SEQUENCES * TOKENS * K };
@@ -87,7 +87,7 @@ static void add_summaries(struct logbook_batch *b, int64_t step, struct step *s,
 }
 
 /* A document for each sequence of a step. */
-static void add_documents(struct scratch *f, int64_t ids[SEQUENCES])
+static void add_documents(struct trial *f, int64_t ids[SEQUENCES])
 {
     struct logbook_document documents[SEQUENCES];
     char names[SEQUENCES][16];
@@ -108,7 +108,7 @@ static void add_documents(struct scratch *f, int64_t ids[SEQUENCES])
                      0);
 }
 
-static void write_run(struct scratch *f)
+static void write_run(struct trial *f)
 {
     struct logbook_layer layers[LAYERS];
     struct random r;
@@ -121,7 +121,7 @@ static void write_run(struct scratch *f)
     }
     random_seed(&r, 1, 0);
     add_documents(f, documents);
-    scratch_run(f, "storage", layers, LAYERS, 8);
+    trial_run(f, "storage", layers, LAYERS, 8);
     for (int step = 0; step < STEPS; step++) {
         struct logbook_batch *b = logbook_batch_new(f->writer, &err);
         assert_non_null(b);
@@ -134,7 +134,7 @@ static void write_run(struct scratch *f)
         }
         assert_int_equal(logbook_batch_commit(b, &err), 0);
     }
-    scratch_end(f, "finished");
+    trial_end(f, "finished");
     free(s);
 }
 
@@ -156,11 +156,11 @@ static void assert_estimate(double written)
     assert_true(fabs(estimate / written - 1) < 0.05);
 }
 
-static double table_bytes(struct scratch *f, const char *name)
+static double table_bytes(struct trial *f, const char *name)
 {
     char sql[128];
     snprintf(sql, sizeof sql, "SELECT sum(pgsize) FROM dbstat WHERE name = '%s';", name);
-    char *out = scratch_shell(f, sql);
+    char *out = trial_shell(f, sql);
     double bytes = strtod(out, NULL);
     free(out);
     return bytes;
@@ -168,12 +168,12 @@ static double table_bytes(struct scratch *f, const char *name)
 
 static void test_bytes_per_decision(void **state)
 {
-    struct scratch f;
+    struct trial f;
     struct stat file;
     (void)state;
-    scratch_open(&f);
+    trial_open(&f);
     write_run(&f);
-    scratch_stop(&f);
+    trial_stop(&f);
     double blocks = table_bytes(&f, "routing_block") / DECISIONS;
     assert_int_equal(stat(f.path, &file), 0);
     double whole = (double)file.st_size / DECISIONS;
@@ -181,7 +181,7 @@ static void test_bytes_per_decision(void **state)
     assert_true(blocks > 2 && blocks <= 2.3);
     assert_true(whole <= 2.9);
     assert_estimate((double)file.st_size);
-    scratch_release(&f);
+    trial_release(&f);
 }
 
 int main(void)

@@ -1,4 +1,4 @@
-#include "tests/scratch.h"
+#include "tests/trial.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -19,7 +19,7 @@ static void must(int result, const struct error *err)
     }
 }
 
-static void add_corpus(struct scratch *s)
+static void add_corpus(struct trial *s)
 {
     static const struct logbook_token tokens[] = {
         {"<unk>", "special", 0}, {"a", "piece", 7}, {" b", "piece", 5}, {"<0xE3>", "byte", 1}};
@@ -42,7 +42,7 @@ static void add_corpus(struct scratch *s)
          &err);
 }
 
-void scratch_open(struct scratch *s)
+void trial_open(struct trial *s)
 {
     struct error err;
     struct text path;
@@ -55,8 +55,8 @@ void scratch_open(struct scratch *s)
     add_corpus(s);
 }
 
-void scratch_run(struct scratch *s, const char *name, const struct logbook_layer *layers, int n_layers,
-                 int gate_bits)
+void trial_run(struct trial *s, const char *name, const struct logbook_layer *layers, int n_layers,
+               int gate_bits)
 {
     static const struct logbook_setting config[] = {{"model.width", "64"}, {"router.name", "\"topk\""}};
     const struct logbook_run run = {.name = name,
@@ -77,7 +77,7 @@ void scratch_run(struct scratch *s, const char *name, const struct logbook_layer
     must(logbook_writer_open(&s->writer, s->lb, s->run_id, &options, &err), &err);
 }
 
-void scratch_end(struct scratch *s, const char *status)
+void trial_end(struct trial *s, const char *status)
 {
     struct error err;
     struct logbook_writer *w = s->writer;
@@ -88,19 +88,19 @@ void scratch_end(struct scratch *s, const char *status)
     }
 }
 
-void scratch_stop(struct scratch *s)
+void trial_stop(struct trial *s)
 {
     logbook_close(s->lb);
     s->lb = NULL;
 }
 
-void scratch_read(struct scratch *s)
+void trial_read(struct trial *s)
 {
     struct error err;
     must(logbook_open(&s->lb, s->path, &err), &err);
 }
 
-void scratch_release(struct scratch *s)
+void trial_release(struct trial *s)
 {
     logbook_writer_close(s->writer, NULL);
     logbook_close(s->lb);
@@ -109,7 +109,7 @@ void scratch_release(struct scratch *s)
     memset(s, 0, sizeof *s);
 }
 
-char *scratch_shell(struct scratch *s, const char *sql)
+char *trial_shell(struct trial *s, const char *sql)
 {
     struct text path;
     text_init(&path);
@@ -125,9 +125,9 @@ char *scratch_shell(struct scratch *s, const char *sql)
     return out;
 }
 
-void scratch_expect(struct scratch *s, const char *sql, const char *expected)
+void trial_expect(struct trial *s, const char *sql, const char *expected)
 {
-    char *out = scratch_shell(s, sql);
+    char *out = trial_shell(s, sql);
     assert_string_equal(out, expected);
     free(out);
 }

@@ -1,37 +1,37 @@
-/* A scratch logbook for the tests of sql/: one corpus of two documents, and what a step adds to it, tiny and
+/* A trial logbook for the tests of sql/: one corpus of two documents, and what a step adds to it, tiny and
  * by hand. Anything that fails fails the test. */
-#ifndef TESTS_SCRATCH_H
-#define TESTS_SCRATCH_H
+#ifndef TESTS_TRIAL_H
+#define TESTS_TRIAL_H
 #include <stdint.h>
 
 #include "sql/logbook.h"
 #include "sql/read.h"
 
-struct scratch {
+struct trial {
     char *folder, *path;
-    struct logbook *lb; /* writable; NULL after scratch_stop */
+    struct logbook *lb; /* writable; NULL after trial_stop */
     struct logbook_writer *writer;
     int64_t corpus_id, vocabulary_id, run_id;
     int64_t document_ids[2], domain_ids[2];
 };
 
 /* A logbook with the corpus and no run. Documents: "english/a.txt" (language en) and "python/b.py". */
-void scratch_open(struct scratch *s);
+void trial_open(struct trial *s);
 /* A run with the layers given, its writer open. */
-void scratch_run(struct scratch *s, const char *name, const struct logbook_layer *layers, int n_layers,
-                 int gate_bits);
+void trial_run(struct trial *s, const char *name, const struct logbook_layer *layers, int n_layers,
+               int gate_bits);
 /* Closes the writer, ends the run as finished (or as `status` says) and, with status NULL, leaves it running.
  */
-void scratch_end(struct scratch *s, const char *status);
+void trial_end(struct trial *s, const char *status);
 /* Closes everything; the file stays, to be read by other means. */
-void scratch_stop(struct scratch *s);
+void trial_stop(struct trial *s);
 /* The logbook again, read-only. */
-void scratch_read(struct scratch *s);
-void scratch_release(struct scratch *s);
+void trial_read(struct trial *s);
+void trial_release(struct trial *s);
 
 /* Runs SQL in the stock sqlite3 shell, without extension; its whole output, caller frees. */
-char *scratch_shell(struct scratch *s, const char *sql);
+char *trial_shell(struct trial *s, const char *sql);
 /* The same, compared with what is expected. */
-void scratch_expect(struct scratch *s, const char *sql, const char *expected);
+void trial_expect(struct trial *s, const char *sql, const char *expected);
 
 #endif
