@@ -178,7 +178,7 @@ static int add_load(struct analysis *a, struct collapse *c, struct query *q, str
 {
     int64_t expert = query_int(q, "expert");
     int layer = layer_index(a, query_int(q, "layer"));
-    if (layer < 0 || expert < 0 || expert >= a->layers[layer].n_experts)
+    if (layer < 0 || !c->series[layer].load || expert < 0 || expert >= a->layers[layer].n_experts)
         return error_set(err, STATUS_INPUT, "loads of layer %lld, expert %lld, which run '%s' does not have",
                          (long long)query_int(q, "layer"), (long long)expert, a->run);
     struct series *s = &c->series[layer];
@@ -237,7 +237,7 @@ static int judge_layer(struct analysis *a, struct collapse *c, int layer, int64_
     struct series *s = &c->series[layer];
     const struct moe_layer *of = &a->layers[layer];
     s->breach = malloc((size_t)c->n_windows * sizeof *s->breach);
-    if (!s->breach)
+    if (!s->breach || !s->window || !s->load)
         return error_no_memory(err, "the loads");
     s->lowest = 0;
     s->last_breach = -1;
@@ -258,7 +258,7 @@ static int judge_layer(struct analysis *a, struct collapse *c, int layer, int64_
 
 static int judge_layers(struct analysis *a, struct collapse *c, struct error *err)
 {
-    int64_t *steps = malloc((size_t)c->n_windows * sizeof *steps);
+    int64_t *steps = calloc((size_t)c->n_windows, sizeof *steps);
     int result = steps ? 0 : error_no_memory(err, "the loads");
     for (int i = 0; i < c->n_series && result == 0; i++)
         result = judge_layer(a, c, i, steps, err);
@@ -438,6 +438,10 @@ static void add_dead(struct text *t, const struct collapse *c, int layer, const 
 static void add_figures(struct text *t, const struct collapse *c, int layer)
 {
     const struct load_summary *now = last_window(c, layer);
+    if (isnan(now->effective_experts)) {
+        text_add(t, "no load at all");
+        return;
+    }
     text_printf(t, "%.1f of %d effective experts, ", now->effective_experts, now->n_experts);
     add_dead(t, c, layer, "none dead");
     if (!isnan(now->top_share_of_tokens))
@@ -803,7 +807,7 @@ static int collapse_words(struct analysis *a, struct verdicts *v, struct error *
 {
     struct collapse *c = a->state;
     struct text t;
-    bool *chosen = malloc((size_t)c->n_series * sizeof *chosen);
+    bool *chosen = calloc((size_t)c->n_series, sizeof *chosen);
     if (!chosen)
         return error_no_memory(err, "the verdict");
     text_init(&t);

@@ -204,9 +204,11 @@ static int sorted_copy(struct evaluation *to, const struct evaluation *from, boo
                        struct error *err)
 {
     *to = *from;
-    to->documents = malloc(((size_t)from->n + 1) * sizeof *to->documents);
-    if (!to->documents)
+    to->documents = calloc((size_t)from->n + 1, sizeof *to->documents);
+    if (!to->documents) {
+        to->n = 0;
         return error_no_memory(err, "the losses");
+    }
     if (from->n > 0) {
         memcpy(to->documents, from->documents, (size_t)from->n * sizeof *to->documents);
         qsort(to->documents, (size_t)to->n, sizeof *to->documents, by_content ? by_text : by_id);
