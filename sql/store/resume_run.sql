@@ -1,5 +1,6 @@
 -- Forgets what the run :run logged for the steps :step and later, and marks it as running. The checkpoint
--- taken at :step stays: it is where the run goes on from.
+-- of :step goes too: the trainer takes it again where it is due, and what was only taken because the run was
+-- interrupted is no part of the run.
 DELETE FROM routing_block WHERE block_id IN (
     SELECT s.sequence_id * 1024 + l.layer
     FROM sequence AS s JOIN moe_layer AS l ON l.run_id = s.run_id
@@ -18,7 +19,7 @@ DELETE FROM load_block WHERE run_id = :run AND step >= :step;
 DELETE FROM metric WHERE run_id = :run AND step >= :step;
 DELETE FROM layer_metric WHERE run_id = :run AND step >= :step;
 DELETE FROM document_loss WHERE run_id = :run AND step >= :step;
-DELETE FROM checkpoint WHERE run_id = :run AND step > :step;
+DELETE FROM checkpoint WHERE run_id = :run AND step >= :step;
 UPDATE run
 SET status = 'running', finished_at = NULL, heartbeat_at = strftime('%Y-%m-%dT%H:%M:%fZ', 'now')
 WHERE run_id = :run;

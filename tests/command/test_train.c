@@ -1,0 +1,341 @@
+/* moescope train and route as programs: a run that is interrupted and resumed is the same run, a killed one
+ * goes on, bad input is refused with the right words and status and leaves no run behind. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "tests/support.h"
+#include "tests/tiny.h"
+
+static char *folder, *bin;
+
+/* A model of a few thousand weights. */
+static const char *const small =
+    "--set model.layers=2 --set model.width=16 --set model.heads=2 --set model.context=32 "
+    "--set router.experts=4 --set router.hidden=8 --set train.tokens_per_step=64 "
+    "--set train.warmup=5 --set train.checkpoint_every=50 --set valid.every=60 "
+    "--set probe.every=60 --set log.domain_loads=all";
+
+static int open_group(void **state)
+{
+    (void)state;
+    folder = test_folder();
+    bin = test_bin();
+    tiny_corpus(folder);
+    return 0;
+}
+
+static int close_group(void **state)
+{
+    (void)state;
+    test_folder_remove(folder);
+    free(bin);
+    return 0;
+}
+
+static struct test_run train(const char *db, const char *name, const char *more)
+{
+    return test_run("cd %s && %s/moescope-train --log %s --name %s %s --set data.corpus=corpus %s", folder,
+                    bin, db, name, small, more);
+}
+
+static void train_well(const char *db, const char *name, const char *more)
+{
+    struct test_run r = train(db, name, more);
+
+    if (r.status != 0)
+        fail_msg("%s", r.err);
+    test_run_release(&r);
+}
+
+static char *ask(const char *db, const char *sql)
+{
+    struct test_run r = test_run("cd %s && sqlite3 -readonly %s \"%s\"", folder, db, sql);
+
+    if (r.status != 0)
+        fail_msg("%s: %s", sql, r.err);
+    free(r.err);
+    return r.out;
+}
+
+static void assert_answer(const char *db, const char *sql, const char *expected)
+{
+    char *answer = ask(db, sql);
+
+    assert_string_equal(answer, expected);
+    free(answer);
+}
+
+/* Everything a logbook says but for times, the events of being interrupted, and paths. */
+static const char *const contents[] = {
+    "SELECT name, task, router, seed, status, vocabulary_id, corpus_id, config, program, machine FROM run",
+    "SELECT * FROM moe_layer",
+    "SELECT * FROM expert",
+    "SELECT * FROM document",
+    "SELECT * FROM document_label",
+    "SELECT * FROM domain",
+    "SELECT * FROM token",
+    "SELECT * FROM token_count",
+    "SELECT sample_id, document_id, offset, n_tokens, hex(sha256), hex(tokens) FROM sample",
+    "SELECT sequence_id, run_id, step, split, sample_id, hex(losses), checksum FROM sequence",
+    "SELECT block_id, codec, k, scale, hex(experts), hex(gates), hex(dropped), checksum FROM routing_block",
+    "SELECT block_id, n_experts, hex(p), checksum FROM probability_block",
+    "SELECT * FROM load_block",
+    "SELECT * FROM metric WHERE name NOT IN ('seconds', 'tokens_per_second')",
+    "SELECT * FROM layer_metric",
+    "SELECT * FROM document_loss",
+    "SELECT run_id, step, sha256 FROM checkpoint",
+};
+
+static void assert_same_contents(const char *one, const char *other)
+{
+    for (size_t i = 0; i < sizeof contents / sizeof *contents; i++) {
+        char *a = ask(one, contents[i]), *b = ask(other, contents[i]);
+        if (strcmp(a, b) != 0)
+            fail_msg("the logbooks differ in: %s", contents[i]);
+        free(a);
+        free(b);
+    }
+}
+
+/* Starts training in the background and sends a signal once the logbook has that many steps. */
+static void interrupt(const char *db, const char *name, const char *more, int step, const char *signal)
+{
+    struct test_run r =
+        test_run("cd %s && %s/moescope-train --log %s --name %s %s --set data.corpus=corpus %s & p=$!; "
+                 "i=0; while [ $i -lt 600 ]; do "
+                 "n=$(cd %s && sqlite3 -readonly %s \"SELECT max(step) FROM metric WHERE split = 'train'\" "
+                 "2>/dev/null); "
+                 "[ \"${n:-0}\" -ge %d ] && break; sleep 0.05; i=$((i + 1)); done; kill -%s $p; wait $p",
+                 folder, bin, db, name, small, more, folder, db, step, signal);
+
+    test_run_release(&r);
+}
+
+static const char *const long_run = "--set train.steps=1500";
+
+static void test_interrupted_run_is_the_same_run(void **state)
+{
+    (void)state;
+    train_well("unbroken.db", "r", long_run);
+    interrupt("broken.db", "r", long_run, 100, "INT");
+    assert_answer("broken.db", "SELECT status FROM run", "interrupted\n");
+    assert_answer("broken.db", "SELECT count(*) FROM metric WHERE step >= (SELECT max(step) FROM checkpoint)",
+                  "0\n");
+    train_well("broken.db", "r", "--resume --set train.steps=1500");
+    assert_same_contents("unbroken.db", "broken.db");
+    assert_answer("broken.db", "SELECT count(*) > 0 FROM event WHERE kind = 'resumed'", "1\n");
+    struct test_run r = test_run(
+        "cd %s && cmp unbroken.db.checkpoints/r.safetensors broken.db.checkpoints/r.safetensors", folder);
+    assert_int_equal(r.status, 0);
+    test_run_release(&r);
+}
+
+static void test_killed_run_goes_on(void **state)
+{
+    (void)state;
+    train_well("whole.db", "r", long_run);
+    interrupt("killed.db", "r", long_run, 120, "KILL");
+    assert_answer("killed.db", "SELECT status FROM run", "running\n");
+    train_well("killed.db", "r", "--resume --set train.steps=1500");
+    assert_same_contents("whole.db", "killed.db");
+}
+
+static void test_resume_without_configuration_takes_the_checkpoints(void **state)
+{
+    struct test_run r;
+
+    (void)state;
+    interrupt("again.db", "r", long_run, 20, "INT");
+    r = test_run("cd %s && %s/moescope-train --log again.db --name r --resume", folder, bin);
+    assert_int_equal(r.status, 0);
+    test_run_release(&r);
+    assert_answer("again.db", "SELECT status, (SELECT max(step) FROM metric) FROM run", "finished|1500\n");
+    r = test_run("cd %s && %s/moescope-train --log again.db --name r --resume", folder, bin);
+    assert_int_equal(r.status, 0);
+    assert_non_null(strstr(r.err, "finished already"));
+    test_run_release(&r);
+}
+
+/* Requested = logged + dropped, in every step and layer; and document_loss is the sum of token_loss. */
+static void test_everything_adds_up(void **state)
+{
+    (void)state;
+    train_well("sums.db", "plain", "--set train.steps=40");
+    train_well("sums.db", "capped", "--set train.steps=40 --set router.capacity=1");
+    train_well("sums.db", "dense", "--set train.steps=40 --set router.name=dense");
+    assert_answer(
+        "sums.db",
+        "WITH logged AS (SELECT run_id, step, split, layer, count(*) AS rows, sum(dropped) AS dropped "
+        "FROM routing GROUP BY 1, 2, 3, 4), told AS (SELECT run_id, step, split, layer, sum(assignments) AS "
+        "a, "
+        "sum(dropped) AS d FROM expert_load WHERE domain_id IS NULL GROUP BY 1, 2, 3, 4), asked AS (SELECT "
+        "run_id, step, split, sum(n_tokens) AS tokens FROM document_loss GROUP BY 1, 2, 3) "
+        "SELECT count(*) > 100, sum(rows <> a + d OR logged.dropped <> d OR rows <> 2 * tokens) FROM told "
+        "JOIN logged USING (run_id, step, split, layer) JOIN asked USING (run_id, step, split)",
+        "1|0\n");
+    assert_answer("sums.db",
+                  "SELECT name, sum(dropped) > 0 FROM expert_load JOIN run USING (run_id) GROUP BY 1",
+                  "capped|1\nplain|0\n");
+    assert_answer("sums.db",
+                  "SELECT max(abs(loss_sum - total) / n_tokens) < 0.5 / 1024 + 1e-6 FROM document_loss JOIN "
+                  "(SELECT run_id, "
+                  "step, split, document_id, sum(loss) AS total FROM token_loss GROUP BY 1, 2, 3, 4) "
+                  "USING (run_id, step, split, document_id)",
+                  "1\n");
+    struct test_run r = test_run("cd %s && %s/moescope-check sums.db", folder, bin);
+    if (r.status != 0)
+        fail_msg("%s%s", r.out, r.err);
+    test_run_release(&r);
+}
+
+static void test_what_is_kept(void **state)
+{
+    (void)state;
+    train_well("kept.db", "probe", "--set train.steps=20 --set log.decisions=probe");
+    train_well("kept.db", "none", "--set train.steps=20 --set log.decisions=none --set log.gate_bits=16");
+    assert_answer("kept.db", "SELECT DISTINCT name, split FROM sequence JOIN run USING (run_id)",
+                  "probe|probe\n");
+    assert_answer(
+        "kept.db",
+        "SELECT name, count(DISTINCT split), min(n) FROM (SELECT name, split, count(DISTINCT step) AS n FROM "
+        "expert_load JOIN run USING (run_id) GROUP BY 1, 2) GROUP BY 1",
+        "none|3|2\nprobe|3|2\n");
+}
+
+static void test_baselines(void **state)
+{
+    (void)state;
+    train_well("counts.db", "unigram", "--set model.kind=unigram");
+    train_well("counts.db", "bigram", "--set model.kind=bigram");
+    train_well("counts.db", "model", "--set train.steps=10");
+    assert_answer("counts.db", /* over the same predictions */
+                  "SELECT count(DISTINCT tokens), count(*) FROM (SELECT run_id, sum(n_tokens) AS tokens FROM "
+                  "document_loss "
+                  "WHERE split = 'valid' AND step = 0 GROUP BY 1)",
+                  "1|3\n");
+    assert_answer(
+        "counts.db",
+        "SELECT max(value) FILTER (WHERE run.name = 'bigram') < max(value) FILTER (WHERE run.name = "
+        "'unigram') "
+        "FROM metric JOIN run USING (run_id) WHERE metric.name = 'loss' AND split = 'valid' AND step = 0",
+        "1\n");
+}
+
+static void test_divergence_is_logged_and_the_checkpoint_kept(void **state)
+{
+    struct test_run r;
+
+    (void)state;
+    r = train("nan.db", "r",
+              "--set train.steps=200 --set train.learning_rate=100 --set train.clip=0 "
+              "--set train.warmup=0 --set train.checkpoint_every=1 --set train.decay=100");
+    assert_int_equal(r.status, 3);
+    assert_non_null(strstr(r.err, "not finite"));
+    test_run_release(&r);
+    assert_answer("nan.db", "SELECT status FROM run", "failed\n");
+    assert_answer("nan.db",
+                  "SELECT count(*) > 0 FROM metric WHERE status <> 'ok' AND value IS NULL AND name IN "
+                  "('loss', 'grad_norm')",
+                  "1\n");
+    assert_answer("nan.db", "SELECT count(*) FROM event WHERE kind = 'diverged'", "1\n");
+    r = test_run("test -s %s/nan.db.checkpoints/r.safetensors", folder);
+    assert_int_equal(r.status, 0);
+    test_run_release(&r);
+}
+
+static void assert_refused(struct test_run r, int status, const char *words)
+{
+    if (r.status != status || !strstr(r.err, words))
+        fail_msg("expected status %d and '%s', got %d and: %s", status, words, r.status, r.err);
+    test_run_release(&r);
+}
+
+static void test_bad_configuration(void **state)
+{
+    (void)state;
+    assert_refused(train("bad.db", "r", "--set model.widht=8"), 2, "did you mean 'model.width'");
+    assert_refused(train("bad.db", "r", "--set router.name=oracle"), 2, "must be one of: dense, topk");
+    assert_refused(train("bad.db", "r", "--set model.heads=3"), 2, "does not divide");
+    assert_refused(train("bad.db", "r", "--set router.k=5"), 2, "router.k is 5 but there are 4 experts");
+    assert_refused(train("bad.db", "r", "--set router.k=1 --set router.renormalize=true"), 2,
+                   "learns nothing");
+    assert_refused(train("bad.db", "r", "--set train.steps=many"), 2, "not a number");
+    assert_refused(train("bad.db", "r", "--set train.tokens_per_step=16"), 2, "less than model.context");
+    test_write(folder, "bad.ini", "[model]\nwidth = 16\n[router]\nexpert = 4\n", 42);
+    assert_refused(train("bad.db", "r", "--config bad.ini"), 2, "'bad.ini' line 4");
+    assert_refused(train("bad.db", "r", "--config none.ini"), 3, "none.ini");
+    assert_refused(test_run("cd %s && test ! -e bad.db || sqlite3 bad.db 'SELECT 1 / (count(*) = 0) FROM "
+                            "run' >&2 && echo ok >&2",
+                            folder),
+                   0, "ok");
+}
+
+static void test_bad_files(void **state)
+{
+    (void)state;
+    train_well("taken.db", "r", "--set train.steps=2");
+    assert_refused(train("taken.db", "r", "--set train.steps=2"), 2, "'r'");
+    assert_refused(train("taken.db", "s", "--set data.corpus=nowhere"), 3, "nowhere");
+    test_write(folder, "text.db", "this is no logbook", 18);
+    assert_refused(train("text.db", "r", "--set train.steps=2"), 3, "text.db");
+    struct test_run r =
+        test_run("cd %s && cp taken.db newer.db && sqlite3 newer.db 'PRAGMA user_version = 99'", folder);
+    test_run_release(&r);
+    assert_refused(train("newer.db", "s", "--set train.steps=2"), 3, "99");
+    assert_answer("taken.db", "SELECT count(*), min(status) FROM run", "1|finished\n");
+}
+
+static void test_route(void **state)
+{
+    struct test_run r;
+
+    (void)state;
+    train_well("route.db", "r", "--set train.steps=30");
+    test_write(folder, "new.txt", "the cold river runs\n", 20);
+    test_write(folder, "broken.txt", "caf\xe9\n", 5);
+    r = test_run(
+        "cd %s && %s/moescope-route route.db --checkpoint route.db.checkpoints/r.safetensors new.txt "
+        "--domain letters --format csv",
+        folder, bin);
+    if (r.status != 0)
+        fail_msg("%s", r.err);
+    assert_non_null(strstr(r.out, "new.txt,letters,"));
+    test_run_release(&r);
+    assert_answer("route.db",
+                  "SELECT run.name, run.status, split, step, count(*) / count(DISTINCT layer) = 2 * "
+                  "count(DISTINCT position) "
+                  "FROM routing JOIN run USING (run_id) WHERE split = 'routed' GROUP BY 1, 2, 3, 4",
+                  "r-routed|finished|routed|30|1\n");
+    assert_refused(test_run("cd %s && %s/moescope-route route.db --name x --checkpoint "
+                            "route.db.checkpoints/r.safetensors broken.txt",
+                            folder, bin),
+                   3, "broken.txt");
+    assert_refused(
+        test_run("cd %s && %s/moescope-route route.db --name x --checkpoint new.txt new.txt", folder, bin), 3,
+        "checkpoint");
+    assert_answer("route.db", "SELECT count(*) FROM run WHERE name = 'x'", "0\n");
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_interrupted_run_is_the_same_run),
+        cmocka_unit_test(test_killed_run_goes_on),
+        cmocka_unit_test(test_resume_without_configuration_takes_the_checkpoints),
+        cmocka_unit_test(test_everything_adds_up),
+        cmocka_unit_test(test_what_is_kept),
+        cmocka_unit_test(test_baselines),
+        cmocka_unit_test(test_divergence_is_logged_and_the_checkpoint_kept),
+        cmocka_unit_test(test_bad_configuration),
+        cmocka_unit_test(test_bad_files),
+        cmocka_unit_test(test_route),
+    };
+    return cmocka_run_group_tests(tests, open_group, close_group);
+}
