@@ -417,21 +417,34 @@ static void add_reasons(struct text *t, int breach)
         }
 }
 
-/* "3 dead (0, 7, 12)"; eight numbers at most. */
+/* The window from which on an expert has had no token, to the end; n_windows: it still has some. */
+static int dead_since(const struct collapse *c, int layer, int expert)
+{
+    const struct series *s = &c->series[layer];
+    int n_experts = s->window[0].n_experts, since = c->n_windows;
+    while (since > 0 && !(s->load[(size_t)(since - 1) * (size_t)n_experts + (size_t)expert] > 0))
+        since--;
+    return since;
+}
+
+/* "3 dead (0, 7, 12; the first since step 400)"; eight numbers at most. */
 static void add_dead(struct text *t, const struct collapse *c, int layer, const char *none)
 {
     const struct load_summary *now = last_window(c, layer);
-    const double *load = c->series[layer].load + (size_t)(c->n_windows - 1) * (size_t)now->n_experts;
-    int said = 0;
+    int said = 0, first = c->n_windows;
     if (now->dead_experts == 0) {
         text_add(t, none);
         return;
     }
     text_printf(t, "%d dead (", now->dead_experts);
-    for (int e = 0; e < now->n_experts; e++)
-        if (load[e] <= 0 && said++ < 8)
+    for (int e = 0; e < now->n_experts; e++) {
+        int since = dead_since(c, layer, e);
+        if (since < c->n_windows && said++ < 8)
             text_printf(t, "%s%d", said > 1 ? ", " : "", e);
-    text_add(t, said > 8 ? ", ...)" : ")");
+        first = since < first ? since : first;
+    }
+    text_printf(t, "%s; %s step %lld)", said > 8 ? ", ..." : "", said > 1 ? "the first since" : "since",
+                (long long)c->windows[first].first_step);
 }
 
 /* "2.3 of 16 effective experts are left, 11 dead (...), the busiest takes 61 % of the tokens" */
@@ -885,6 +898,23 @@ static int onset_rows(struct analysis *a, struct table *t, struct error *err)
     return result;
 }
 
+static int dead_rows(struct analysis *a, struct table *t, struct error *err)
+{
+    const struct collapse *c = a->state;
+    (void)err;
+    for (int i = 0; i < c->n_series; i++)
+        for (int e = 0; e < a->layers[i].n_experts; e++) {
+            int since = dead_since(c, i, e);
+            if (since == c->n_windows)
+                continue;
+            table_int(t, a->layers[i].layer);
+            table_int(t, e);
+            table_int(t, c->windows[since].first_step);
+            table_int(t, c->n_windows - since);
+        }
+    return 0;
+}
+
 static int load_rows(struct analysis *a, struct table *t, struct error *err)
 {
     const struct collapse *c = a->state;
@@ -955,6 +985,11 @@ static const struct analysis_table tables[] = {
                 "share,lowest_effective,lowest_step",
      .sql = "analysis/collapse_load",
      .rows = onset_rows},
+    {.name = "dead",
+     .help = "an expert that gets no token at the end, and the window from which on",
+     .columns = "layer,expert,since_step,windows",
+     .sql = "analysis/collapse_load",
+     .rows = dead_rows},
     {.name = "router",
      .help = "a layer and whether its router is balanced by doing nothing; entropies of 1 are uniform",
      .columns = "layer,alarm,normalized_entropy,router_entropy,agreement_with_start,chance,probe_step",

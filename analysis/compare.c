@@ -446,6 +446,8 @@ static void doubt_training(struct compare *c, int run, int baseline)
 static void doubt_routing(struct compare *c, int run, int baseline)
 {
     const struct compared_run *x = &c->runs.runs[run], *y = &c->runs.runs[baseline];
+    if (isnan(x->tokens) || isnan(y->tokens))
+        return; /* said already: no training, so no routing */
     if ((x->n_layers == 0) != (y->n_layers == 0))
         add_reason(&c->reasons, "'%s' has no MoE layers: no routing to compare with '%s'",
                    x->n_layers == 0 ? x->name : y->name, x->n_layers == 0 ? y->name : x->name);

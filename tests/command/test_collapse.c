@@ -330,7 +330,7 @@ static void test_verdict_names_layers_and_steps(void **state)
     expect_text(csv, "run,", "verdict", "collapsed");
     assert_non_null(strstr(csv, "1 of 6 MoE layers collapsed (layer 1 since step 30)"));
     assert_non_null(strstr(csv, "1.0 of 4 effective experts"));
-    assert_non_null(strstr(csv, "3 dead (0, 1, 3)"));
+    assert_non_null(strstr(csv, "3 dead (0, 1, 3; the first since step 30)"));
     assert_non_null(strstr(csv, "layer 2: dipped and recovered"));
     assert_non_null(strstr(csv, "layer 3: in breach since step 58"));
     assert_non_null(strstr(csv, "layer 4: not collapsed by the rule, but unbalanced"));
@@ -354,6 +354,18 @@ static void test_unbalanced_is_not_healthy(void **state)
     csv = table_of("known", "verdict");
     expect_text(csv, "layer 4,", "verdict", "unbalanced"); /* 0.786 ln 4, one dead */
     expect_text(csv, "layer 2,", "verdict", "transient");
+    free(csv);
+}
+
+static void test_dead_experts_since_when(void **state)
+{
+    char *csv = table_of("known", "dead");
+    (void)state;
+    assert_int_equal(rows_count(csv), 7); /* three in layer 1, three in layer 3, one in layer 4 */
+    assert_close(rows_real(csv, "1,0,", "since_step"), 30, 0);
+    assert_close(rows_real(csv, "1,0,", "windows"), 30, 0);
+    assert_close(rows_real(csv, "3,3,", "since_step"), 58, 0);
+    assert_close(rows_real(csv, "4,0,", "since_step"), 0, 0);
     free(csv);
 }
 
@@ -423,6 +435,7 @@ int main(void)
         cmocka_unit_test(test_routers_that_do_nothing),
         cmocka_unit_test(test_verdict_names_layers_and_steps),
         cmocka_unit_test(test_unbalanced_is_not_healthy),
+        cmocka_unit_test(test_dead_experts_since_when),
         cmocka_unit_test(test_thresholds_can_be_changed),
         cmocka_unit_test(test_exit_statuses),
         cmocka_unit_test(test_sql_in_the_shell),
