@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/file.h"
 #include "base/options.h"
 
 static const char *const kinds[] = {"transformer", "unigram", "bigram", NULL};
@@ -212,11 +213,36 @@ int config_set(struct config *c, const char *assignment, struct error *err)
     return 0;
 }
 
+/* A file that is read line by line, so that complaints name the line that they are about. */
 struct reading {
     struct config *config;
+    const char *rest; /* of the file */
+    int line;         /* the last one handed out */
+    bool failed;      /* at that line */
     struct error *err;
-    bool failed;
 };
+
+/* inih's reader. Indented lines would continue the value before them; here they are keys like others. */
+static char *next_line(char *line, int size, void *stream)
+{
+    struct reading *r = stream;
+    size_t length;
+
+    if (r->failed || *r->rest == '\0')
+        return NULL;
+    r->line++;
+    r->rest += strspn(r->rest, " \t");
+    length = strcspn(r->rest, "\n");
+    if (length >= (size_t)size) {
+        r->failed = true;
+        error_set(r->err, STATUS_USAGE, "longer than %d bytes; give it with --set", size - 1);
+        return NULL;
+    }
+    memcpy(line, r->rest, length);
+    line[length] = '\0';
+    r->rest += length + (r->rest[length] == '\n');
+    return line;
+}
 
 static int on_entry(void *user, const char *section, const char *name, const char *value)
 {
@@ -224,7 +250,7 @@ static int on_entry(void *user, const char *section, const char *name, const cha
     char key[128];
 
     snprintf(key, sizeof key, "%s.%s", section, name);
-    if (r->failed || config_assign(r->config, key, value, r->err) == 0)
+    if (config_assign(r->config, key, value, r->err) == 0)
         return 1;
     r->failed = true;
     return 0;
@@ -232,16 +258,21 @@ static int on_entry(void *user, const char *section, const char *name, const cha
 
 int config_read(struct config *c, const char *path, struct error *err)
 {
-    struct reading r = {c, err, false};
-    int line = ini_parse(path, on_entry, &r);
+    struct reading r = {.config = c, .err = err};
+    char *bytes;
+    size_t n;
+    int line;
 
-    if (line == -1)
-        return error_errno(err, "read", path);
-    if (r.failed)
-        return error_prefix(err, "'%s' line %d", path, line);
-    if (line > 0)
+    if (file_read(path, &bytes, &n, err))
+        return -1;
+    r.rest = bytes;
+    line = ini_parse_stream(next_line, &r, on_entry, &r); /* the first that inih did not take, or -2 */
+    free(bytes);
+    if (line > 0 && !(r.failed && r.line == line))
         return error_set(err, STATUS_USAGE, "'%s' line %d: not a [section], a key = value or a comment", path,
                          line);
+    if (r.failed)
+        return error_prefix(err, "'%s' line %d", path, r.line);
     return line == 0 ? 0 : error_no_memory(err, path);
 }
 
@@ -282,6 +313,22 @@ int64_t config_int_at(const struct config *c, const char *key, int i)
     return (int64_t)strtod(value, NULL);
 }
 
+/* Number by number: C takes +3, 03 and 0x3, JSON none of them. */
+static void list_json(const char *value, struct text *out)
+{
+    bool several = strchr(value, ',') != NULL;
+
+    text_add(out, several ? "[" : "");
+    for (const char *comma;; value = comma + 1) {
+        text_add_number(out, strtod(value, NULL));
+        comma = strchr(value, ',');
+        if (!comma)
+            break;
+        text_add(out, ",");
+    }
+    text_add(out, several ? "]" : "");
+}
+
 void config_json(const struct config *c, int key, struct text *out)
 {
     const char *value = c->values[key];
@@ -295,7 +342,7 @@ void config_json(const struct config *c, int key, struct text *out)
         text_add(out, value);
         break;
     case CONFIG_INT_LIST:
-        text_printf(out, strchr(value, ',') ? "[%s]" : "%s", value);
+        list_json(value, out);
         break;
     case CONFIG_CHOICE:
     case CONFIG_TEXT:
