@@ -90,7 +90,7 @@ static void add_summaries(struct logbook_batch *b, int64_t step, struct step *s,
 static void add_documents(struct trial *f, int64_t ids[SEQUENCES])
 {
     struct logbook_document documents[SEQUENCES];
-    char names[SEQUENCES][16];
+    char names[SEQUENCES][32];
     int64_t corpus_id, vocabulary_id, domain_ids[SEQUENCES];
     struct error err;
     for (int d = 0; d < SEQUENCES; d++) {

@@ -1,0 +1,260 @@
+/* moescope sql: questions to a logbook, by name, in SQL, or in the sqlite3 shell. */
+#include <ctype.h>
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/file.h"
+#include "base/options.h"
+#include "base/table.h"
+#include "base/text.h"
+#include "sql/read.h"
+
+struct choices {
+    const char *format, *output, *run;
+    struct string_list parameters;
+    bool list, print_sql;
+};
+
+static const char folder[] = "queries/";
+
+/* ---- the canned queries ---- */
+
+/* The first line of a query is a comment: the question that it answers. Caller frees. */
+static char *question_of(const char *sql)
+{
+    const char *end = strchr(sql, '\n');
+    while (*sql == '-' || *sql == ' ') {
+        sql++;
+    }
+    return end != NULL && end > sql ? strndup(sql, (size_t)(end - sql)) : strdup("");
+}
+
+static int list_queries(FILE *out, enum table_format format, struct error *err)
+{
+    static const char *const columns[] = {"query", "question"};
+    struct table *t = table_open(out, format, NULL, columns, 2);
+    const char *name;
+    if (t == NULL) {
+        return error_no_memory(err, "a table");
+    }
+    for (int i = 0; (name = sql_name(folder, i)) != NULL; i++) {
+        char *question = question_of(sql_text(name));
+        table_text(t, name + strlen(folder));
+        table_text(t, question);
+        free(question);
+    }
+    return table_close(t, err);
+}
+
+/* A word is a query's name, anything longer is SQL. */
+static bool is_word(const char *s)
+{
+    for (; *s != '\0'; s++) {
+        if (!isalnum((unsigned char)*s) && *s != '_' && *s != '-') {
+            return false;
+        }
+    }
+    return true;
+}
+
+static int open_query(struct query **q, struct logbook *lb, const char *text, struct error *err)
+{
+    struct text name;
+    int result;
+    if (!is_word(text)) {
+        return query_open_text(q, lb, text, err);
+    }
+    text_init(&name);
+    text_printf(&name, "%s%s", folder, text);
+    if (name.failed) {
+        result = error_no_memory(err, "a query's name");
+    } else if (sql_text(name.data) == NULL) {
+        result =
+            error_set(err, STATUS_USAGE, "no query is named '%s'; `moescope sql --list` names them", text);
+    } else {
+        result = query_open(q, lb, name.data, err);
+    }
+    text_release(&name);
+    return result;
+}
+
+/* ---- parameters ---- */
+
+static void bind_value(struct query *q, const char *parameter, const char *value)
+{
+    char *end;
+    errno = 0;
+    long long whole = strtoll(value, &end, 10);
+    if (*value != '\0' && *end == '\0' && errno == 0) {
+        query_bind_int(q, parameter, whole);
+        return;
+    }
+    double real = strtod(value, &end);
+    if (*value != '\0' && *end == '\0') {
+        query_bind_real(q, parameter, real);
+    } else {
+        query_bind_text(q, parameter, value);
+    }
+}
+
+static int bind_parameter(struct query *q, const char *assignment, struct error *err)
+{
+    const char *equals = strchr(assignment, '=');
+    struct text parameter;
+    if (equals == NULL || equals == assignment) {
+        return error_set(err, STATUS_USAGE, "--param '%s' is not NAME=VALUE", assignment);
+    }
+    text_init(&parameter);
+    text_add(&parameter, *assignment == ':' ? "" : ":");
+    text_add_bytes(&parameter, assignment, (size_t)(equals - assignment));
+    if (parameter.failed) {
+        text_release(&parameter);
+        return error_no_memory(err, "a parameter");
+    }
+    bind_value(q, parameter.data, equals + 1);
+    text_release(&parameter);
+    return 0;
+}
+
+static int bind_all(struct query *q, struct logbook *lb, const struct choices *c, struct error *err)
+{
+    int64_t run_id;
+    if (c->run != NULL) {
+        if (logbook_find_run(lb, c->run, &run_id, err) != 0) {
+            return -1;
+        }
+        query_bind_int(q, ":run", run_id);
+    }
+    for (int i = 0; i < c->parameters.n; i++) {
+        if (bind_parameter(q, c->parameters.items[i], err) != 0) {
+            return -1;
+        }
+    }
+    return 0;
+}
+
+/* ---- one query ---- */
+
+static int print_sql(struct query *q, FILE *out, struct error *err)
+{
+    char *sql = query_expanded(q);
+    if (sql == NULL) {
+        return error_no_memory(err, "the SQL");
+    }
+    size_t n = strlen(sql);
+    fprintf(out, "%s%s\n", sql, n > 0 && sql[n - 1] == ';' ? "" : ";");
+    free(sql);
+    return 0;
+}
+
+static int answer(struct logbook *lb, const char *text, const struct choices *c, FILE *out,
+                  enum table_format format, struct error *err)
+{
+    struct query *q = NULL;
+    int result = open_query(&q, lb, text, err);
+    if (result == 0) {
+        result = bind_all(q, lb, c, err);
+    }
+    if (result == 0) {
+        result = c->print_sql ? print_sql(q, out, err) : query_print(q, out, format, NULL, err);
+    }
+    query_close(q);
+    return result;
+}
+
+/* ---- the shell ---- */
+
+/* Replaces this program; returns only when that failed. */
+static int run_shell(const char *path, struct error *err)
+{
+    /* The shell would take a path with a leading dash for an option. */
+    const char *prefix = *path == '-' ? "./" : "";
+    struct text file;
+    text_init(&file);
+    text_printf(&file, "%s%s", prefix, path);
+    if (file.failed) {
+        return error_no_memory(err, "a path");
+    }
+    bool people = isatty(STDIN_FILENO) && isatty(STDOUT_FILENO);
+    const char *const argv[] = {"sqlite3", "-readonly", people ? "-box" : "-list", file.data, NULL};
+    execvp(argv[0], (char *const *)argv);
+    int cause = errno;
+    text_release(&file);
+    return error_set(err, STATUS_MACHINE, "cannot run the sqlite3 shell: %s; install the package sqlite3%s",
+                     strerror(cause), cause == ENOENT ? "" : ", or see to its rights");
+}
+
+static int ask(char **operands, int n, const struct choices *c, FILE *out, struct error *err)
+{
+    struct logbook *lb = NULL;
+    enum table_format format;
+    if (table_format_parse(c->format, &format, err) != 0) {
+        return -1;
+    }
+    if (c->list) {
+        return list_queries(out, format, err);
+    }
+    if (n == 0) {
+        return error_set(err, STATUS_USAGE, "no logbook is named; see 'moescope sql --help'");
+    }
+    if (n == 1 && c->output != NULL) {
+        return error_set(err, STATUS_USAGE, "--output is for a query; the shell has .output");
+    }
+    int result = logbook_open(&lb, operands[0], err);
+    if (result == 0 && n > 1) {
+        result = answer(lb, operands[1], c, out, format, err);
+    }
+    logbook_close(lb); /* before the shell: a connection must not live through exec */
+    return result == 0 && n == 1 ? run_shell(operands[0], err) : result;
+}
+
+int main(int argc, char **argv)
+{
+    struct choices c = {.format = "table"};
+    const struct option_spec options[] = {
+        {"run", 'r', OPTION_STRING, &c.run, "NAME",
+         "the run that :run stands for (default: the query's choice)"},
+        {"param", 'p', OPTION_LIST, &c.parameters, "NAME=VALUE", "a value for the query's :NAME"},
+        {"list", 'l', OPTION_FLAG, &c.list, NULL, "list the canned queries"},
+        {"print-sql", 0, OPTION_FLAG, &c.print_sql, NULL,
+         "print the query, its parameters filled in, and do not run it"},
+        {"format", 'f', OPTION_STRING, &c.format, "FORMAT", "table, csv or json (default table)"},
+        {"output", 'o', OPTION_STRING, &c.output, "FILE",
+         "write to FILE, whole or not at all (default: stdout)"},
+        {0}};
+    const struct program program = {
+        .verb = "sql",
+        .operands = "DB [QUERY-NAME or SQL]",
+        .purpose = "answer a canned query or one of your own, or open the sqlite3 shell",
+        .details =
+            "Only statements that read are run, one at a time. The relations are described in "
+            "docs/schema.md.\nWithout a query, the sqlite3 shell is opened on the logbook, read-only.\n",
+        .examples = "moescope sql --list\n"
+                    "moescope sql log.db experts_by_domain --run top1\n"
+                    "moescope sql log.db expert_tokens --param layer=2 --format csv\n"
+                    "moescope sql log.db 'SELECT name, status FROM run'\n"
+                    "moescope sql log.db\n",
+        .options = options,
+        .min_operands = 0,
+        .max_operands = 2};
+    struct output out = {0};
+    struct error err = {0};
+    bool done = false;
+    int first;
+    int result = options_parse(&program, argc, argv, &first, &done, &err);
+    if (result == 0 && !done) {
+        result = output_open(&out, c.output, &err);
+        if (result == 0) {
+            result = ask(argv + first, argc - first, &c, out.stream, &err);
+        }
+        if (result == 0) {
+            result = output_commit(&out, &err);
+        }
+        output_discard(&out);
+    }
+    string_list_release(&c.parameters);
+    return program_finish(&program, result, &err);
+}

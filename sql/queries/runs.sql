@@ -1,0 +1,25 @@
+-- Which runs are there, how did they end, and with what losses?
+-- stalled: marked as running, yet silent for more than a minute. seconds: of training, as the run counted them.
+SELECT r.name,
+       CASE WHEN r.status = 'running' AND (julianday('now') - julianday(r.heartbeat_at)) * 86400 > 60
+            THEN 'stalled' ELSE r.status END AS status,
+       r.router,
+       r.seed,
+       (SELECT max(m.step) + 1 FROM metric AS m WHERE m.run_id = r.run_id AND m.split = 'train') AS steps,
+       (SELECT c.value FROM run_config AS c WHERE c.run_id = r.run_id AND c.key = 'model.parameters') AS parameters,
+       (SELECT m.value FROM metric AS m
+        WHERE m.run_id = r.run_id AND m.split = 'train' AND m.name = 'loss'
+        ORDER BY m.step DESC LIMIT 1) AS train_loss,
+       (SELECT min(m.value) FROM metric AS m
+        WHERE m.run_id = r.run_id AND m.split = 'valid' AND m.name = 'loss') AS best_valid_loss,
+       (SELECT m.value FROM metric AS m
+        WHERE m.run_id = r.run_id AND m.split = 'valid' AND m.name = 'loss'
+        ORDER BY m.step DESC LIMIT 1) AS last_valid_loss,
+       r.started_at,
+       coalesce((SELECT m.value FROM metric AS m
+                 WHERE m.run_id = r.run_id AND m.split = 'train' AND m.name = 'seconds'
+                 ORDER BY m.step DESC LIMIT 1),
+                round((julianday(coalesce(r.finished_at, r.heartbeat_at)) - julianday(r.started_at)) * 86400, 3))
+           AS seconds
+FROM run AS r
+ORDER BY r.run_id;
