@@ -65,28 +65,14 @@ static const char *domain_name(const struct specialization *s, int domain)
 
 /* ---- the probe ---- */
 
-/* --step, or the probe's last. */
-static int choose_step(struct analysis *a, struct specialization *s, struct error *err)
-{
-    const struct documents *d = &s->documents;
-    if (s->step < 0)
-        s->step = d->steps[d->n_steps - 1];
-    for (int i = 0; i < d->n_steps; i++)
-        if (d->steps[i] == s->step)
-            return 0;
-    return error_set(err, STATUS_INPUT,
-                     "run '%s' has no probe at step %" PRId64 "; its probe goes from step %" PRId64
-                     " to %" PRId64 " in %d passes",
-                     a->run, s->step, d->steps[0], d->steps[d->n_steps - 1], d->n_steps);
-}
-
 static int prepare(struct analysis *a, struct error *err)
 {
     struct specialization *s = a->state;
     if (s->permutations < 1 || s->permutations > INT32_MAX || s->tokens_shown < 1)
         return error_set(err, STATUS_USAGE, "--permutations and --tokens need a number from 1");
     if (documents_read(&s->documents, a->logbook, a->run_id, a->run, err) != 0 ||
-        choose_step(a, s, err) != 0 || probe_pass_read(&s->last, a->logbook, a->run_id, s->step, err) != 0)
+        documents_choose_step(&s->documents, a->run, &s->step, err) != 0 ||
+        probe_pass_read(&s->last, a->logbook, a->run_id, s->step, err) != 0)
         return -1;
     if (s->documents.steps[0] != s->step &&
         probe_pass_read(&s->first, a->logbook, a->run_id, s->documents.steps[0], err) != 0)
@@ -507,12 +493,12 @@ static void add_tokens_part(struct text *t, const struct specialization *s, int 
     const struct association *token = associations_find(&s->associations, layer, LABEL_TOKEN, s->step);
     bool beyond = given->q <= significant;
     if (beyond && given->null.observed >= 0.005)
-        text_printf(t, "; at least %.2f of it between equal tokens", given->null.observed);
+        text_printf(t, "; given the token, still %.2f or more", given->null.observed);
     else if (beyond)
-        text_add(t, "; some of it between equal tokens");
+        text_add(t, "; given the token, still some");
     else
-        text_add(t, "; all of it may be vocabulary");
-    text_printf(t, ", the token itself tells %.2f", shown(token->null.observed));
+        text_add(t, "; given the token, nothing for certain");
+    text_printf(t, "; the token alone tells %.2f", shown(token->null.observed));
 }
 
 /* What to say and, returned, the verdict in a word. */
@@ -614,26 +600,45 @@ static const struct association *best_layer(struct analysis *a, const struct spe
     return best;
 }
 
+/* ", 0.15 with topic held fixed" */
+static void add_held_fixed(struct text *t, const struct specialization *s, const struct association *x)
+{
+    for (int l = 1; l < s->documents.n_labels; l++) {
+        char name[64];
+        snprintf(name, sizeof name, "%.30s|%.30s", x->label, s->documents.labels[l].key);
+        const struct association *given = associations_find(&s->associations, x->layer, name, s->step);
+        if (given && association_holds(given))
+            text_printf(t, "; %.2f with %s held fixed", given->null.observed, s->documents.labels[l].key);
+        else if (given)
+            text_printf(t, "; nothing for certain with %s held fixed", s->documents.labels[l].key);
+    }
+}
+
 /* Labels other than the domain: one sentence each. */
 static void judge_labels(struct analysis *a, const struct specialization *s, struct verdicts *v)
 {
+    struct text t;
+    text_init(&t);
     for (int l = 1; l < s->documents.n_labels; l++) {
         const struct association *x = best_layer(a, s, s->documents.labels[l].key);
+        text_clear(&t);
+        add_held_fixed(&t, s, x);
         if (association_holds(x))
-            verdict_add(
-                v, x->label, "told apart",
-                "%s (%d values) is told apart best in layer %d (%.2f nat of at most %.2f, chance at most "
-                "%.2f; %d documents)",
-                x->label, x->n_labels, x->layer, x->null.observed, association_ceiling(x),
-                shown(x->null.high), x->n_documents);
+            verdict_add(v, x->label, "told apart",
+                        "%s (%d values) is told apart best in layer %d (%.2f nat of at most %.2f, chance at "
+                        "most %.2f%s; %d documents)",
+                        x->label, x->n_labels, x->layer, x->null.observed, association_ceiling(x),
+                        shown(x->null.high), t.length ? t.data : "", x->n_documents);
         else
             verdict_add(v, x->label, "none",
                         "%s (%d values) is not told apart in any layer (%.2f nat at most; %d documents)",
                         x->label, x->n_labels, shown(x->null.observed), x->n_documents);
     }
+    v->failed = v->failed || t.failed;
+    text_release(&t);
 }
 
-/* "routing has settled in layers 0 (by step 400), 2 (by step 800)", and where it still moves. */
+/* "routing has settled in layer 0 (by step 400), 2 (by step 800)", and where it still moves. */
 static void judge_course(struct analysis *a, const struct course *c, struct verdicts *v)
 {
     const struct passing *end = &c->passing[c->n - 1];
@@ -652,13 +657,13 @@ static void judge_course(struct analysis *a, const struct course *c, struct verd
     }
     if (still.length > 0)
         verdict_add(v, "routing", "settled",
-                    "routing has settled in layers %s: 90 %% of the agreement with step %" PRId64
+                    "routing has settled in layer %s: 90 %% of the agreement with step %" PRId64
                     ", above chance, for good; %d probe passes",
                     still.data, end->step, c->n);
     if (moving.length > 0)
         verdict_add(
             v, "routing", "moving",
-            "routing still moves in layers %s: share of first choices that changed between steps %" PRId64
+            "routing still moves in layer %s: share of first choices that changed between steps %" PRId64
             " and %" PRId64 "; %d probe passes",
             moving.data, end[-1].step, end->step, c->n);
     v->failed = v->failed || still.failed || moving.failed;
@@ -760,7 +765,10 @@ static const char details[] =
     "from below and may be negative), its null exchanges documents' labels (for tokens and positions: their\n"
     "tokens), and intervals resample documents within domains, 95 %. normalized is information / "
     "ln(experts),\n"
-    "domain|token what the domain tells once the token is known, q a p-value adjusted over all rows of a "
+    "domain|token what the domain tells once the token is known, language|topic (say) what the language "
+    "tells\n"
+    "with the topic held fixed: its null exchanges languages among documents of one topic. q is a p-value "
+    "adjusted over all rows of a "
     "step\n"
     "(in lift: over all rows) by Benjamini and Hochberg.\n\n"
     "Words: experts tell a label apart when its information is positive, q <= 0.05 and the interval above "

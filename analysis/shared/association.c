@@ -54,7 +54,8 @@ static struct association *add(struct associations *a, const struct documents *d
         a->capacity = capacity;
     }
     struct association *x = &a->items[a->n];
-    *x = (struct association){.label = label, .layer = s->layer, .n_experts = s->n_experts, .step = step};
+    *x = (struct association){.layer = s->layer, .n_experts = s->n_experts, .step = step};
+    snprintf(x->label, sizeof x->label, "%s", label);
     x->interval = (struct interval){.low = NAN, .high = NAN, .p = NAN};
     x->by_document = calloc((size_t)d->n_documents + 1, sizeof *x->by_document);
     x->decisions = calloc((size_t)d->n_documents + 1, sizeof *x->decisions);
@@ -101,6 +102,95 @@ static int measure_label(struct associations *a, const struct documents *d, cons
         document_information_null(&l, s->count, s->n_experts, &o, n_permutations, &again, &x->null, err) != 0)
         return -1;
     return set_interval(x, d, err);
+}
+
+/* ---- one label with another held fixed ---- */
+
+/* I(expert; label | given) = I(expert; both) - I(expert; given); the null exchanges labels among documents of
+ * equal `given`, so that it holds what `given` tells by itself. */
+struct pair {
+    int n_both;
+    int *both, *given; /* (n_documents) -1: the document lacks one of the two */
+    double *of_given;  /* (n_documents) what `given` tells, by document */
+};
+
+static void pair_release(struct pair *p)
+{
+    free(p->both);
+    free(p->given);
+    free(p->of_given);
+}
+
+static int pair_init(struct pair *p, const struct labels_of *label, const struct labels_of *given,
+                     int n_documents, struct error *err)
+{
+    size_t n = (size_t)n_documents + 1;
+    *p = (struct pair){label->n_values * given->n_values, malloc(n * sizeof *p->both),
+                       malloc(n * sizeof *p->given), malloc(n * sizeof *p->of_given)};
+    if (!p->both || !p->given || !p->of_given) {
+        pair_release(p);
+        return error_no_memory(err, "the information");
+    }
+    for (int d = 0; d < n_documents; d++) {
+        bool known = label->value[d] >= 0 && given->value[d] >= 0;
+        p->both[d] = known ? label->value[d] * given->n_values + given->value[d] : -1;
+        p->given[d] = known ? given->value[d] : -1;
+    }
+    return 0;
+}
+
+static int measure_pair(struct association *x, const struct documents *d, const struct routed *s,
+                        struct pair *p, int n_given, int n_permutations, struct error *err)
+{
+    struct labelling both = {d->n_documents, p->n_both, p->both, p->given};
+    struct labelling given = {d->n_documents, n_given, p->given, NULL};
+    struct information_options o = information_defaults(s->n_experts);
+    struct random r = random_for(s->layer, x->label), again = r;
+    double nats, of_given;
+    if (document_information(&both, s->count, s->n_experts, &o, &r, &nats, x->by_document, err) != 0 ||
+        document_information_null(&both, s->count, s->n_experts, &o, n_permutations, &again, &x->null, err) !=
+            0 ||
+        document_information(&given, s->count, s->n_experts, &o, &r, &of_given, p->of_given, err) != 0)
+        return -1;
+    for (int i = 0; i < d->n_documents; i++)
+        x->by_document[i] -= p->of_given[i];
+    x->null.observed -= of_given;
+    x->null.mean -= of_given;
+    x->null.low -= of_given;
+    x->null.high -= of_given;
+    return set_interval(x, d, err);
+}
+
+static int measure_given(struct associations *a, const struct documents *d, const struct routed *s,
+                         int64_t step, const struct labels_of *label, const struct labels_of *given,
+                         int n_permutations, struct error *err)
+{
+    struct pair p;
+    char name[64];
+    snprintf(name, sizeof name, "%.30s|%.30s", label->key, given->key);
+    struct association *x = add(a, d, s, name, step, err);
+    if (!x || pair_init(&p, label, given, d->n_documents, err) != 0)
+        return -1;
+    x->n_labels = label->n_values;
+    take_part(x, d, s, p.both);
+    int result = measure_pair(x, d, s, &p, given->n_values, n_permutations, err);
+    pair_release(&p);
+    return result;
+}
+
+/* Every label with every other held fixed, as long as they are few. The domain is usually made of the others
+ * and takes no part. */
+enum { MOST_LABELS_PAIRED = 4 };
+
+static int measure_pairs(struct associations *a, const struct documents *d, const struct routed *s,
+                         int64_t step, int n_permutations, struct error *err)
+{
+    for (int i = 1; i < d->n_labels && d->n_labels - 1 <= MOST_LABELS_PAIRED; i++)
+        for (int j = 1; j < d->n_labels; j++)
+            if (i != j &&
+                measure_given(a, d, s, step, &d->labels[i], &d->labels[j], n_permutations, err) != 0)
+                return -1;
+    return 0;
 }
 
 static int measure_given_token(struct associations *a, const struct documents *d, const struct routed *s,
@@ -184,7 +274,8 @@ int associations_measure(struct associations *a, const struct documents *d, cons
     for (int i = 0; i < d->n_labels; i++)
         if (measure_label(a, d, s, step, &d->labels[i], n_permutations, err) != 0)
             return -1;
-    if (measure_given_token(a, d, s, step, n_permutations, err) != 0 ||
+    if (measure_pairs(a, d, s, step, n_permutations, err) != 0 ||
+        measure_given_token(a, d, s, step, n_permutations, err) != 0 ||
         measure_value(a, d, s, step, LABEL_TOKEN, s->token, n_permutations, err) != 0 ||
         measure_value(a, d, s, step, LABEL_NEXT_TOKEN, s->next, n_permutations, err) != 0 ||
         measure_value(a, d, s, step, LABEL_POSITION, s->position, n_permutations, err) != 0)

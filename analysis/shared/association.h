@@ -1,6 +1,7 @@
 /* What each label tells about the expert that tokens are sent to: the domain and the documents' other labels,
- * the domain once the token is known, the token, the next token, the position. In nats, cross-fitted over
- * documents, with a permutation null and, where the figure is a sum over documents, an interval. */
+ * one label with another held fixed ("language|topic"), the domain once the token is known, the token, the
+ * next token, the position. In nats, cross-fitted over documents, with a permutation null and, where the
+ * figure is a sum over documents, an interval. */
 #ifndef ANALYSIS_SHARED_ASSOCIATION_H
 #define ANALYSIS_SHARED_ASSOCIATION_H
 #include "analysis/shared/routed.h"
@@ -13,7 +14,7 @@
 #define LABEL_POSITION           "position"
 
 struct association {
-    const char *label; /* one of the above, or a key of document_label: lives as long as the documents */
+    char label[64]; /* one of the above, a key of document_label, or two of these with a bar between */
     int layer, n_experts;
     int64_t step;
     struct permutation_null null; /* null.observed: the information */

@@ -64,10 +64,10 @@ static int add_labels(struct documents *d, const char *key, struct error *err)
     return 0;
 }
 
-static int find_document(const struct documents *d, int64_t id)
+int documents_index(const struct documents *d, int64_t document_id)
 {
     for (int i = 0; i < d->n_documents; i++)
-        if (d->ids[i] == id)
+        if (d->ids[i] == document_id)
             return i;
     return -1;
 }
@@ -77,7 +77,7 @@ static int read_labels(struct documents *d, struct query *q, struct error *err)
     int more;
     while ((more = query_step(q, err)) == 1) {
         const char *key = query_text(q, "key");
-        int document = find_document(d, query_int(q, "document_id"));
+        int document = documents_index(d, query_int(q, "document_id"));
         bool same = d->n_labels > 1 && strcmp(d->labels[d->n_labels - 1].key, key) == 0;
         if (!same && add_labels(d, key, err) != 0)
             return -1;
@@ -156,7 +156,7 @@ static int add_sample(struct documents *d, const struct block *b, struct error *
         return error_no_memory(err, "the probe's samples");
     d->samples = samples;
     struct probe_sample *s = &samples[d->n_samples];
-    *s = (struct probe_sample){b->sample_id, find_document(d, b->document_id), b->n_tokens,
+    *s = (struct probe_sample){b->sample_id, documents_index(d, b->document_id), b->n_tokens,
                                malloc(n * sizeof *s->ids)};
     if (!s->ids)
         return error_no_memory(err, "the probe's samples");
@@ -247,6 +247,19 @@ void documents_release(struct documents *d)
     free(d->ids);
     free(d->steps);
     *d = (struct documents){0};
+}
+
+int documents_choose_step(const struct documents *d, const char *run, int64_t *step, struct error *err)
+{
+    if (*step < 0)
+        *step = d->steps[d->n_steps - 1];
+    for (int i = 0; i < d->n_steps; i++)
+        if (d->steps[i] == *step)
+            return 0;
+    return error_set(err, STATUS_INPUT,
+                     "run '%s' has no probe at step %" PRId64 "; its probe goes from step %" PRId64
+                     " to %" PRId64 " in %d passes",
+                     run, *step, d->steps[0], d->steps[d->n_steps - 1], d->n_steps);
 }
 
 /* ---- the vocabulary ---- */

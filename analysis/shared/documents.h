@@ -35,6 +35,9 @@ struct documents {
 int documents_read(struct documents *d, struct logbook *lb, int64_t run_id, const char *run,
                    struct error *err);
 void documents_release(struct documents *d); /* safe on zeroed */
+/* *step negative: the probe's last. STATUS_INPUT when that run's probe was not routed at *step. */
+int documents_choose_step(const struct documents *d, const char *run, int64_t *step, struct error *err);
+int documents_index(const struct documents *d, int64_t document_id); /* -1: not of the probe */
 
 /* Texts and counts of the run's vocabulary, by token id. */
 struct vocabulary {

@@ -211,19 +211,38 @@ static void print_start(const struct analysis_table *e, const char *text, int64_
         fprintf(out, "... and %lld more rows: --table %s\n", (long long)more, e->name);
 }
 
+/* By way of memory, so that a table that fails half way leaves no half behind. Caller frees. */
+static int table_to_text(struct analysis *a, const struct analysis_table *e, const char *title, char **text,
+                         struct error *err)
+{
+    size_t n;
+    *text = NULL;
+    FILE *memory = open_memstream(text, &n);
+    if (!memory)
+        return error_no_memory(err, "a table");
+    int result = print_table(a, e, title, memory, err);
+    bool written = !ferror(memory);
+    if ((fclose(memory) != 0 || !written) && result == 0)
+        result = error_no_memory(err, "a table");
+    return result;
+}
+
+static int print_alone(struct analysis *a, const struct analysis_table *e, FILE *out, struct error *err)
+{
+    char *text;
+    int result = table_to_text(a, e, NULL, &text, err);
+    if (result == 0)
+        fputs(text, out);
+    free(text);
+    return result;
+}
+
 static int print_excerpt(struct analysis *a, const struct analysis_table *e, int64_t rows, FILE *out,
                          struct error *err)
 {
-    char *text = NULL;
-    size_t n;
-    char title[256];
-    FILE *memory = open_memstream(&text, &n);
-    if (!memory)
-        return error_no_memory(err, "a table");
+    char *text, title[256];
     snprintf(title, sizeof title, "%s: %s", e->name, e->help);
-    int result = print_table(a, e, title, memory, err);
-    if (fclose(memory) != 0 && result == 0)
-        result = error_no_memory(err, "a table");
+    int result = table_to_text(a, e, title, &text, err);
     if (result == 0) {
         fputc('\n', out);
         print_start(e, text, rows, out);
@@ -376,7 +395,7 @@ static int answer(struct analysis *a, const struct choices *c, FILE *out, struct
         result = error_no_memory(err, "the verdict");
     const struct analysis_table *e = a->table ? find_table(p, a->table) : NULL;
     if (result == 0 && e)
-        result = print_table(a, e, NULL, out, err);
+        result = print_alone(a, e, out, err);
     else if (result == 0 && !a->table && a->format == TABLE_TEXT)
         result = print_everything(a, &v, c->rows, out, err);
     else if (result == 0)
