@@ -5,14 +5,14 @@
 CREATE TABLE run (
     run_id        INTEGER PRIMARY KEY,
     uuid          TEXT NOT NULL UNIQUE, -- 128 random bits: the identity that survives merging; the name is a label
-    name          TEXT NOT NULL UNIQUE,
+    name          TEXT NOT NULL UNIQUE, -- what people call it
     task          TEXT NOT NULL,        -- language_model
     router        TEXT NOT NULL,        -- dense, topk, ...
     seed          INTEGER NOT NULL,
     status        TEXT NOT NULL CHECK (status IN ('running', 'finished', 'interrupted', 'failed', 'imported')),
     started_at    TEXT NOT NULL,        -- UTC, ISO 8601 with milliseconds
     heartbeat_at  TEXT,                 -- last committed batch: a running run that is long silent was killed
-    finished_at   TEXT,
+    finished_at   TEXT,                 -- NULL while it runs; of any end, good or bad
     vocabulary_id INTEGER REFERENCES vocabulary,
     corpus_id     INTEGER REFERENCES corpus,
     config        TEXT NOT NULL CHECK (json_valid(config)), -- object with dotted keys; see run_config
@@ -34,7 +34,7 @@ CREATE TABLE moe_layer (
 CREATE TABLE expert (
     run_id     INTEGER NOT NULL REFERENCES run,
     layer      INTEGER NOT NULL,
-    expert     INTEGER NOT NULL,
+    expert     INTEGER NOT NULL, -- from 0, the routed ones first
     kind       TEXT NOT NULL,    -- routed, shared
     parameters INTEGER NOT NULL, -- weights in it
     PRIMARY KEY (run_id, layer, expert)
@@ -120,7 +120,7 @@ CREATE INDEX sequence_pass ON sequence (run_id, split, step, sample_id);
 
 -- The decisions of one sequence in one layer. The rowid packs both: sequence_id * 1024 + layer.
 CREATE TABLE routing_block (
-    block_id INTEGER PRIMARY KEY,
+    block_id INTEGER PRIMARY KEY, -- sequence_id * 1024 + layer
     codec    TEXT NOT NULL,  -- e8g8, e8g16, e16g8, e16g16: bits an expert id, bits a gate; little-endian
                              -- a8, a16: all experts in order, ids implied
     k        INTEGER,        -- decisions a token; NULL: see offsets
@@ -134,10 +134,10 @@ CREATE TABLE routing_block (
 
 -- The router's whole probability vector, on the probe: n_tokens x n_experts 16-bit values, p = stored / 65535.
 CREATE TABLE probability_block (
-    block_id  INTEGER PRIMARY KEY, -- as in routing_block
+    block_id  INTEGER PRIMARY KEY, -- sequence_id * 1024 + layer
     n_experts INTEGER NOT NULL,
     p         BLOB NOT NULL,
-    checksum  INTEGER NOT NULL
+    checksum  INTEGER NOT NULL -- CRC-32 of p
 ) STRICT;
 
 -- Exact, unquantised loads, zeros included: an array of [assignments, dropped, gate_sum, probability_sum],
@@ -157,7 +157,7 @@ CREATE TABLE metric (
     step   INTEGER NOT NULL,
     split  TEXT NOT NULL,
     name   TEXT NOT NULL, -- loss, lm_loss, balance_loss, z_loss, entropy_loss, grad_norm, learning_rate, ...
-    value  REAL,
+    value  REAL,          -- NULL unless the status is ok
     status TEXT NOT NULL CHECK (status IN ('ok', 'nan', '+inf', '-inf')),
     PRIMARY KEY (run_id, step, split, name)
 ) STRICT, WITHOUT ROWID;

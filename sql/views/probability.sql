@@ -4,7 +4,7 @@ CREATE VIEW probability (
     step,
     sequence_id,
     sample_id,
-    position,
+    position,   -- within the sequence, from 0
     layer,
     expert,
     probability -- in 16 bits
