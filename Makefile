@@ -33,8 +33,9 @@ programs := base/moescope.c engine/train.c engine/route.c corpora/corpus.c $(wil
 program_name = moescope$(if $(filter base/%,$(1)),,-$(basename $(notdir $(1))))
 binaries := $(foreach p,$(wildcard $(programs)),bin/$(call program_name,$(p)))
 library := $(filter-out $(programs),$(wildcard base/*.c metrics/*.c sql/*.c engine/*.c analysis/shared/*.c))
-library_objects := $(library:%.c=$(out)/%.o) $(out)/sql/embedded.o
+library_objects := $(library:%.c=$(out)/%.o) $(out)/sql/embedded.o $(out)/plots/embedded.o
 sql_files := $(shell find sql -name '*.sql' | LC_ALL=C sort)
+plot_files := $(sort $(wildcard plots/*.gp plots/*.css))
 tests := $(patsubst tests/%.c,$(out)/tests/%,$(wildcard tests/*/test_*.c))
 test_support := $(patsubst %.c,$(out)/%.o,$(wildcard tests/*.c)) # an archive: a test links what it uses
 
@@ -94,7 +95,7 @@ print-programs: # the sources that become programs; every other one is in the li
 # What targets are made of besides files; rewritten only when it changes, and then all that was made of it is
 # made anew. -Werror changes no object.
 $(out)/flags: content = $(CC) $(filter-out -Werror,$(cflags)) $(ldflags) $(ldlibs)
-$(out)/sources: content = $(library) $(sql_files)
+$(out)/sources: content = $(library) $(sql_files) $(plot_files)
 build/linked: content = $(out)
 $(out)/flags $(out)/sources build/linked: FORCE
 	@mkdir -p $(@D)
@@ -118,7 +119,12 @@ $(out)/sql/embedded.c: sql/embed.sh $(sql_files) $(out)/sources
 	@mkdir -p $(@D)
 	$(call say,SQL,$@)
 	$(quiet)sh sql/embed.sh $(sql_files) > $@.tmp && mv $@.tmp $@
-$(out)/sql/embedded.o: $(out)/sql/embedded.c $(out)/flags
+# The report's scripts for gnuplot and its style sheet likewise.
+$(out)/plots/embedded.c: plots/embed.sh $(plot_files) $(out)/sources
+	@mkdir -p $(@D)
+	$(call say,PLOT,$@)
+	$(quiet)sh plots/embed.sh $(plot_files) > $@.tmp && mv $@.tmp $@
+$(out)/sql/embedded.o $(out)/plots/embedded.o: %.o: %.c $(out)/flags
 	$(quiet)$(CC) $(cflags) -Wno-overlength-strings -MMD -MP -c $< -o $@
 
 $(out)/libmoescope.a: $(library_objects) $(out)/sources

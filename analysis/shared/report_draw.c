@@ -1,0 +1,213 @@
+/* What the figures have in common, and gnuplot. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "analysis/shared/jobs.h"
+#include "analysis/shared/report.h"
+#include "base/file.h"
+#include "base/progress.h"
+
+void report_runs_with(const struct report *r, const char *verb, const char *table, struct run_list *list)
+{
+    list->n = 0;
+    for (int i = 0; i < r->n_runs; i++) {
+        if (!report_table(r, i, verb, table))
+            continue;
+        list->index[list->n] = i;
+        list->types[list->n] = r->runs[i].type;
+        list->experts[list->n] = r->runs[i].n_experts;
+        list->names[list->n++] = r->runs[i].name;
+    }
+}
+
+static int compare_ints(const void *a, const void *b)
+{
+    return *(const int *)a - *(const int *)b;
+}
+
+int report_shown_layers(const struct report *r, const struct run_list *list, int layers[SHOWN_LAYERS])
+{
+    int all[LOGBOOK_MAX_LAYERS], n = 0;
+    for (int i = 0; i < list->n; i++) {
+        const struct report_run *run = &r->runs[list->index[i]];
+        for (int j = 0; j < run->n_layers; j++) {
+            int k = 0;
+            while (k < n && all[k] != run->layers[j].layer)
+                k++;
+            if (k == n && n < LOGBOOK_MAX_LAYERS)
+                all[n++] = run->layers[j].layer;
+        }
+    }
+    qsort(all, (size_t)n, sizeof all[0], compare_ints);
+    if (n <= SHOWN_LAYERS) {
+        memcpy(layers, all, (size_t)n * sizeof all[0]);
+        return n;
+    }
+    for (int i = 0; i < SHOWN_LAYERS; i++)
+        layers[i] = all[(i * (n - 1) + (SHOWN_LAYERS - 1) / 2) / (SHOWN_LAYERS - 1)];
+    return SHOWN_LAYERS;
+}
+
+void figure_add_table(struct figure *f, const char *name, const struct csv *table)
+{
+    for (int row = f->data.length > 0 ? 0 : -1; row < table->n_rows; row++) {
+        if (name) {
+            csv_add(&f->data, row < 0 ? "run" : name);
+            text_add(&f->data, ",");
+        }
+        for (int column = 0; column < table->n_columns; column++) {
+            text_add(&f->data, column ? "," : "");
+            csv_add(&f->data, csv_cell(table, row, column));
+        }
+        text_add(&f->data, "\n");
+    }
+}
+
+int report_domains(const struct csv *table, const char *but, const char *domains[MOST_DOMAINS])
+{
+    int n = 0;
+    for (int i = 0; i < table->n_rows; i++) {
+        const char *domain = csv_text(table, i, "domain");
+        int j = 0;
+        if (!domain || (but && strcmp(domain, but) == 0))
+            continue;
+        while (j < n && strcmp(domains[j], domain) != 0)
+            j++;
+        if (j == n && n < MOST_DOMAINS)
+            domains[n++] = domain;
+    }
+    return n;
+}
+
+int report_domain_row(const char *const *domains, int n, const char *domain)
+{
+    for (int i = 0; domain && i < n; i++)
+        if (strcmp(domains[i], domain) == 0)
+            return i;
+    return 0;
+}
+
+void figure_add_domain_rows(struct figure *f, const char *name, const struct csv *table,
+                            const char *const *domains, int n)
+{
+    for (int row = f->data.length > 0 ? 0 : -1; row < table->n_rows; row++) {
+        if (name) {
+            csv_add(&f->data, row < 0 ? "run" : name);
+            text_add(&f->data, ",");
+        }
+        for (int column = 0; column < table->n_columns; column++) {
+            csv_add(&f->data, csv_cell(table, row, column));
+            text_add(&f->data, ",");
+        }
+        if (row < 0)
+            text_add(&f->data, "row\n");
+        else
+            text_printf(&f->data, "%d\n", report_domain_row(domains, n, csv_text(table, row, "domain")));
+    }
+}
+
+void figure_set_runs(struct figure *f, const struct run_list *list)
+{
+    figure_array_text(f, "run", list->names, list->n);
+    figure_array_int(f, "run_type", list->types, list->n);
+    figure_array_int(f, "run_experts", list->experts, list->n);
+}
+
+void figure_set_panels(struct figure *f, int n, int columns, int panel_height, int around, int between)
+{
+    columns = n < columns ? n : columns;
+    int rows = (n + columns - 1) / columns;
+    f->height = around + rows * panel_height + (rows - 1) * between;
+    figure_set_int(f, "columns", columns);
+    figure_set_int(f, "rows", rows);
+}
+
+/* ---- gnuplot ---- */
+
+static int write_style(const char *folder, struct error *err)
+{
+    struct text path;
+    struct output out;
+    int result = -1;
+    text_init(&path);
+    text_printf(&path, "%s/style.gp", folder);
+    if (path.failed)
+        error_no_memory(err, "the figures");
+    else if (output_open(&out, path.data, err) == 0) {
+        fputs(plot_file("style.gp"), out.stream);
+        result = output_commit(&out, err);
+        output_discard(&out);
+    }
+    text_release(&path);
+    return result;
+}
+
+/* What gnuplot draws must not depend on who draws it. */
+static int add_gnuplot(const struct report *r, struct job_list *jobs, const struct figure *f,
+                       struct error *err)
+{
+    struct text script;
+    text_init(&script);
+    text_printf(&script, "%s.gp", f->name);
+    int result = script.failed ? error_no_memory(err, "the figures")
+                               : job_add(jobs, r->folder, NULL, err, "env", "LC_ALL=C.UTF-8", "gnuplot",
+                                         script.data, NULL);
+    text_release(&script);
+    return result;
+}
+
+static int check_drawn(const struct report *r, const struct job_list *jobs, struct error *err)
+{
+    for (int i = 0; i < jobs->n; i++) {
+        const struct job *job = &jobs->jobs[i];
+        if (job->status == 0)
+            continue;
+        /* env's own statuses for a program that is not there and one that cannot be run. */
+        if (job->status == 127 || job->status == 126 || job->status == JOB_NOT_FOUND)
+            return error_set(
+                err, STATUS_MACHINE,
+                "gnuplot is missing, so no page was written; scripts and data are in '%s': install "
+                "gnuplot (Debian: gnuplot-nox) and run this again, or 'gnuplot FIGURE.gp' there",
+                r->folder);
+        return error_set(err, STATUS_MACHINE, "gnuplot failed on '%s/%s.gp': %s", r->folder,
+                         r->figures.items[i]->name, job->complaint);
+    }
+    return 0;
+}
+
+static void show_progress(void *progress, int n_done)
+{
+    progress_update(progress, n_done, "figures");
+}
+
+static int run_gnuplot(struct report *r, struct error *err)
+{
+    struct job_list jobs = {0};
+    struct progress progress;
+    int result = 0;
+    for (int i = 0; result == 0 && i < r->figures.n; i++)
+        result = add_gnuplot(r, &jobs, r->figures.items[i], err);
+    if (result == 0) {
+        progress_start(&progress, "gnuplot", jobs.n, 0, r->quiet);
+        result = job_list_run(&jobs, show_progress, &progress, err);
+        progress_finish(&progress, "figures");
+    }
+    if (result == 0)
+        result = check_drawn(r, &jobs, err);
+    job_list_release(&jobs);
+    return result;
+}
+
+int report_draw(struct report *r, struct error *err)
+{
+    const char *slash = strrchr(r->db, '/');
+    if (report_loss_figures(r, err) != 0 || report_load_figures(r, err) != 0 ||
+        report_specialization_figures(r, err) != 0 || report_demand_figures(r, err) != 0 ||
+        write_style(r->folder, err) != 0)
+        return -1;
+    for (int i = 0; i < r->figures.n; i++)
+        if (figure_write(r->figures.items[i], r->folder, slash ? slash + 1 : r->db, err) != 0)
+            return -1;
+    return r->figures.n > 0 ? run_gnuplot(r, err) : 0;
+}

@@ -1,0 +1,336 @@
+/* Figures of what experts tell apart, whom they serve, with whom they work, and since when. */
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "analysis/shared/report.h"
+
+/* ---- information ---- */
+
+/* Labels of documents, in this order where they are there; those of tokens have another scale and no place
+ * among them. */
+enum { MOST_LABELS = 6 };
+
+static int list_labels(const struct report *r, const struct run_list *list, const char *labels[MOST_LABELS])
+{
+    int n = 0;
+    for (int i = 0; i < list->n; i++) {
+        const struct csv *table = report_table(r, list->index[i], "specialization", "information");
+        for (int row = 0; row < table->n_rows; row++) {
+            const char *label = csv_text(table, row, "label");
+            int j = 0;
+            if (!label || strstr(label, "token"))
+                continue;
+            while (j < n && strcmp(labels[j], label) != 0)
+                j++;
+            if (j == n && n < MOST_LABELS)
+                labels[n++] = label;
+        }
+    }
+    return n;
+}
+
+/* The largest figure or interval of a label over all runs. */
+static double largest_information(const struct report *r, const struct run_list *list, const char *label)
+{
+    static const char *const columns[] = {"mutual_information", "high", "null_high"};
+    double most = 0;
+    for (int i = 0; i < list->n; i++) {
+        const struct csv *table = report_table(r, list->index[i], "specialization", "information");
+        for (int row = 0; row < table->n_rows; row++) {
+            const char *of = csv_text(table, row, "label");
+            for (int c = 0; of && strcmp(of, label) == 0 && c < 3; c++)
+                most = fmax(most, csv_real(table, row, columns[c])); /* fmax passes NaN over */
+        }
+    }
+    return most;
+}
+
+static void span_of_layers(const int *layers, int n, struct figure *f)
+{
+    figure_set_int(f, "first_layer", layers[0]);
+    figure_set_int(f, "n_layers", layers[n - 1] - layers[0] + 1);
+}
+
+/* Every layer of the listed runs, sorted; the first and the last are what matters. */
+static int end_layers(const struct report *r, const struct run_list *list, int layers[2])
+{
+    layers[0] = LOGBOOK_MAX_LAYERS;
+    layers[1] = 0;
+    for (int i = 0; i < list->n; i++) {
+        const struct report_run *run = &r->runs[list->index[i]];
+        layers[0] = run->layers[0].layer < layers[0] ? run->layers[0].layer : layers[0];
+        layers[1] = run->layers[run->n_layers - 1].layer > layers[1] ? run->layers[run->n_layers - 1].layer
+                                                                     : layers[1];
+    }
+    return 2;
+}
+
+static int draw_information(struct report *r, struct error *err)
+{
+    const char *labels[MOST_LABELS], *titles[MOST_LABELS];
+    char title[MOST_LABELS][96];
+    double high[MOST_LABELS];
+    struct run_list list;
+    int ends[2];
+    report_runs_with(r, "specialization", "information", &list);
+    int n = list_labels(r, &list, labels);
+    if (n == 0)
+        return 0;
+    struct figure *f = figures_add(&r->figures, "information", "information", err);
+    if (!f)
+        return -1;
+    for (int i = 0; i < n; i++) {
+        snprintf(title[i], sizeof title[i], "%.60s, nats", labels[i]);
+        titles[i] = title[i];
+        high[i] = round_up(1.02 * largest_information(r, &list, labels[i]));
+    }
+    for (int i = 0; i < list.n; i++)
+        figure_add_table(f, list.names[i], report_table(r, list.index[i], "specialization", "information"));
+    figure_set_runs(f, &list);
+    figure_array_text(f, "label_of_row", labels, n);
+    figure_array_text(f, "row_title", titles, n);
+    figure_array_real(f, "row_high", high, n);
+    span_of_layers(ends, end_layers(r, &list, ends), f);
+    figure_set_int(f, "columns", list.n);
+    figure_set_int(f, "rows", n);
+    f->height = 44 + 60 + n * 130 + (n - 1) * 50;
+    if (list.n > 4)
+        f->width = 760 + (list.n - 4) * 180;
+    text_add(&f->title, "What a token's expert tells about its document");
+    text_add(
+        &f->caption,
+        "Mutual information of expert and label, cross-fitted over documents, on the probe: at the last step "
+        "(full bars) and at step 0 (pale), because an untrained router already separates domains. Grey: what "
+        "labels dealt to the documents at random give, 95 %. Bars: 95 % intervals over documents.");
+    f->table = (struct figure_table){.hidden = ""};
+    return 0;
+}
+
+/* ---- lift ---- */
+
+enum { MOST_EXPERTS = 1024 };
+
+struct favourite { /* of an expert: the domain it prefers, and how much */
+    int expert, row;
+    double lift;
+};
+
+static int compare_favourites(const void *a, const void *b)
+{
+    const struct favourite *x = a, *y = b;
+    if (x->row != y->row)
+        return x->row - y->row;
+    if (x->lift != y->lift)
+        return x->lift > y->lift ? -1 : 1;
+    return x->expert - y->expert;
+}
+
+/* Experts of one layer in the order of the domain they serve most, the strongest first: place[expert]. Those
+ * that serve none go last. */
+static void order_experts(const struct csv *lift, int layer, const char *const *domains, int n_domains,
+                          int n_experts, int *place)
+{
+    struct favourite favourites[MOST_EXPERTS];
+    for (int e = 0; e < n_experts; e++)
+        favourites[e] = (struct favourite){e, n_domains, -INFINITY};
+    for (int i = 0; i < lift->n_rows; i++) {
+        int expert = csv_int(lift, i, "expert");
+        double value = csv_real(lift, i, "lift");
+        if (csv_int(lift, i, "layer") != layer || expert < 0 || expert >= n_experts || !isfinite(value) ||
+            value <= favourites[expert].lift)
+            continue;
+        favourites[expert].lift = value;
+        favourites[expert].row = report_domain_row(domains, n_domains, csv_text(lift, i, "domain"));
+    }
+    qsort(favourites, (size_t)n_experts, sizeof favourites[0], compare_favourites);
+    for (int i = 0; i < n_experts; i++)
+        place[favourites[i].expert] = i;
+}
+
+static void add_lift_rows(const struct report_run *run, const struct csv *lift, struct figure *f,
+                          const char *const *domains, int n_domains)
+{
+    int place[MOST_EXPERTS], layer = -1;
+    for (int row = -1; row < lift->n_rows; row++) {
+        for (int column = 0; column < lift->n_columns; column++) {
+            csv_add(&f->data, csv_cell(lift, row, column));
+            text_add(&f->data, ",");
+        }
+        if (row < 0) {
+            text_add(&f->data, "row,column\n");
+            continue;
+        }
+        if (csv_int(lift, row, "layer") != layer) {
+            layer = csv_int(lift, row, "layer");
+            order_experts(lift, layer, domains, n_domains, run->n_experts, place);
+        }
+        int expert = csv_int(lift, row, "expert");
+        text_printf(&f->data, "%d,%d\n", report_domain_row(domains, n_domains, csv_text(lift, row, "domain")),
+                    expert >= 0 && expert < run->n_experts ? place[expert] : 0);
+    }
+}
+
+static struct figure *add_for_run(struct report *r, int run, const char *script, struct error *err)
+{
+    struct text name;
+    text_init(&name);
+    text_printf(&name, "%s-%s", script, r->runs[run].file);
+    struct figure *f = NULL;
+    if (name.failed)
+        error_no_memory(err, "a figure");
+    else
+        f = figures_add(&r->figures, name.data, script, err);
+    text_release(&name);
+    return f;
+}
+
+static void set_layers(struct figure *f, const struct report_run *run)
+{
+    int layers[LOGBOOK_MAX_LAYERS];
+    for (int i = 0; i < run->n_layers; i++)
+        layers[i] = run->layers[i].layer;
+    figure_array_int(f, "layer", layers, run->n_layers);
+    figure_set_int(f, "n_experts", run->n_experts);
+}
+
+static int draw_lift(struct report *r, int run, struct error *err)
+{
+    const struct report_run *of = &r->runs[run];
+    const struct csv *lift = report_table(r, run, "specialization", "lift");
+    const char *domains[MOST_DOMAINS];
+    if (!lift || of->n_experts > MOST_EXPERTS)
+        return 0;
+    struct figure *f = add_for_run(r, run, "lift", err);
+    if (!f)
+        return -1;
+    int n = report_domains(lift, NULL, domains);
+    add_lift_rows(of, lift, f, domains, n);
+    set_layers(f, of);
+    figure_array_text(f, "domain", domains, n);
+    figure_set_panels(f, of->n_layers, of->n_experts <= 24 ? 2 : 1, 15 * (n + 1), 74 + 30, 44);
+    text_printf(&f->title, "Which experts serve which domains: %s", of->name);
+    text_add(&f->caption,
+             "An expert's share of the domain's tokens over its share of all tokens, at the last probe "
+             "step. Experts stand in the order of the domain they serve most, so that a block on the "
+             "diagonal is a speciality; their numbers are below. Dots: q < 0.05 (document-level test, "
+             "Benjamini-Hochberg). Intervals are in the data.");
+    f->table = (struct figure_table){
+        .group = "layer", .row = "domain", .column = "expert", .value = "lift", .hidden = "row,column"};
+    return 0;
+}
+
+/* ---- the others ---- */
+
+static int draw_coactivation(struct report *r, int run, struct error *err)
+{
+    const struct report_run *of = &r->runs[run];
+    const struct csv *pairs = report_table(r, run, "specialization", "coactivation");
+    if (!pairs || of->k == 1)
+        return 0;
+    struct figure *f = add_for_run(r, run, "coactivation", err);
+    if (!f)
+        return -1;
+    figure_add_table(f, NULL, pairs);
+    set_layers(f, of);
+    int columns = of->n_layers < 4 ? of->n_layers : of->n_layers % 3 == 0 ? 3 : 4;
+    /* Square cells: the panel is as high as it is wide. */
+    figure_set_panels(f, of->n_layers, columns, (760 - 56 - (columns - 1) * 36) / columns, 74 + 48, 48);
+    text_printf(&f->title, "Which experts are chosen together: %s", of->name);
+    text_add(&f->caption,
+             "Pairs of experts that one token has, over what experts of these loads would form if they "
+             "ignored each other (quasi-independence; all pairs of the k choices). The diagonal is "
+             "empty.");
+    f->table =
+        (struct figure_table){.group = "layer", .row = "expert_a", .column = "expert_b", .value = "lift"};
+    return 0;
+}
+
+static int largest_int(const struct report *r, const struct run_list *list, const char *table,
+                       const char *column)
+{
+    int most = 0;
+    for (int i = 0; i < list->n; i++) {
+        const struct csv *data = report_table(r, list->index[i], "specialization", table);
+        for (int row = 0; row < data->n_rows; row++)
+            most = csv_int(data, row, column) > most ? csv_int(data, row, column) : most;
+    }
+    return most;
+}
+
+/* Panels by run, lines by layer: what saturation and repetition share. */
+static struct figure *add_lines(struct report *r, const char *table, struct run_list *list,
+                                int layers[SHOWN_LAYERS], int *n_layers, struct error *err)
+{
+    struct figure *f = figures_add(&r->figures, table, table, err);
+    if (!f)
+        return NULL;
+    *n_layers = report_shown_layers(r, list, layers);
+    for (int i = 0; i < list->n; i++)
+        figure_add_table(f, list->names[i], report_table(r, list->index[i], "specialization", table));
+    figure_set_runs(f, list);
+    figure_array_int(f, "layer", layers, *n_layers);
+    figure_set_panels(f, list->n, 3, 170, 44 + 48, 80);
+    return f;
+}
+
+static int draw_saturation(struct report *r, struct error *err)
+{
+    struct run_list list;
+    int layers[SHOWN_LAYERS], n;
+    report_runs_with(r, "specialization", "saturation", &list);
+    if (list.n == 0)
+        return 0;
+    struct figure *f = add_lines(r, "saturation", &list, layers, &n, err);
+    if (!f)
+        return -1;
+    figure_set_int(f, "last_step", largest_int(r, &list, "saturation", "step"));
+    report_set_layer_labels(r, f, &list, layers, n, "specialization", "saturation", "overlap", 1, true, 170);
+    text_add(&f->title, "When routing settles");
+    text_add(&f->caption,
+             "Share of the probe's decisions at a step that are those of the last step (which is left "
+             "out: it agrees with itself). Dotted: the share that two routers of these loads would "
+             "agree by chance.");
+    f->table = (struct figure_table){.group = "run", .row = "step", .column = "layer", .value = "overlap"};
+    return 0;
+}
+
+static int draw_repetition(struct report *r, struct error *err)
+{
+    struct run_list list;
+    int layers[SHOWN_LAYERS], n;
+    double high = 0;
+    report_runs_with(r, "specialization", "repetition", &list);
+    if (list.n == 0)
+        return 0;
+    struct figure *f = add_lines(r, "repetition", &list, layers, &n, err);
+    if (!f)
+        return -1;
+    for (int i = 0; i < list.n; i++) {
+        const struct csv *table = report_table(r, list.index[i], "specialization", "repetition");
+        for (int row = 0; row < table->n_rows; row++)
+            high = fmax(high, fmax(csv_real(table, row, "repeated"), csv_real(table, row, "chance")));
+    }
+    high = fmin(1, round_up(1.05 * high));
+    figure_set_real(f, "high", high);
+    figure_set_int(f, "last_lag", largest_int(r, &list, "repetition", "lag"));
+    report_set_layer_labels(r, f, &list, layers, n, "specialization", "repetition", "repeated", high, false,
+                            170);
+    text_add(&f->title, "Whether the expert comes back along the text");
+    text_add(&f->caption,
+             "Share of tokens whose first choice is that of the token so many places before. Dotted: "
+             "the chance that loads alone give.");
+    f->table = (struct figure_table){.group = "run", .row = "lag", .column = "layer", .value = "repeated"};
+    return 0;
+}
+
+int report_specialization_figures(struct report *r, struct error *err)
+{
+    int result = draw_information(r, err);
+    for (int i = 0; result == 0 && i < r->n_runs; i++)
+        result = draw_lift(r, i, err);
+    for (int i = 0; result == 0 && i < r->n_runs; i++)
+        result = draw_coactivation(r, i, err);
+    return result == 0 && (draw_saturation(r, err) != 0 || draw_repetition(r, err) != 0) ? -1 : result;
+}
