@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <signal.h>
 #include <spawn.h>
 #include <stdlib.h>
@@ -65,22 +66,47 @@ static int use_file(posix_spawn_file_actions_t *actions, int fd, int as, int fla
 
 extern char **environ;
 
+/* The signals that ask a program to end. They get through while it waits, even where it blocks them, and
+ * to the other program. */
+static void unblocked_mask(sigset_t *mask)
+{
+    pthread_sigmask(SIG_BLOCK, NULL, mask);
+    sigdelset(mask, SIGINT);
+    sigdelset(mask, SIGTERM);
+    sigdelset(mask, SIGHUP);
+}
+
+static int set_files(posix_spawn_file_actions_t *actions, const struct process_setting *s, int complaints)
+{
+    int reason = use_file(actions, s->in, STDIN_FILENO, O_RDONLY);
+    if (!reason)
+        reason = use_file(actions, s->out, STDOUT_FILENO, O_WRONLY);
+    if (!reason)
+        reason = posix_spawn_file_actions_adddup2(actions, complaints, STDERR_FILENO);
+    if (!reason && s->folder)
+        reason = posix_spawn_file_actions_addchdir_np(actions, s->folder);
+    return reason;
+}
+
 /* Returns an errno. posix_spawnp reports a program that is not there, unlike a fork. */
-static int spawn(struct process *p, const char *const *argv, const struct process_setting *s)
+static int spawn(struct process *p, const char *const *argv, const struct process_setting *s, int complaints)
 {
     posix_spawn_file_actions_t actions;
+    posix_spawnattr_t attributes;
+    sigset_t mask;
     int reason = posix_spawn_file_actions_init(&actions);
     if (reason)
         return reason;
-    reason = use_file(&actions, s->in, STDIN_FILENO, O_RDONLY);
-    if (!reason)
-        reason = use_file(&actions, s->out, STDOUT_FILENO, O_WRONLY);
-    if (!reason)
-        reason = posix_spawn_file_actions_adddup2(&actions, p->complaints, STDERR_FILENO);
-    if (!reason && s->folder)
-        reason = posix_spawn_file_actions_addchdir_np(&actions, s->folder);
-    if (!reason) /* argv's strings are not written to; the interface is older than const */
-        reason = posix_spawnp(&p->pid, argv[0], &actions, NULL, (char *const *)argv, environ);
+    reason = posix_spawnattr_init(&attributes);
+    if (!reason) {
+        unblocked_mask(&mask);
+        posix_spawnattr_setsigmask(&attributes, &mask);
+        posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETSIGMASK);
+        reason = set_files(&actions, s, complaints);
+        if (!reason) /* argv's strings are not written to; the interface is older than const */
+            reason = posix_spawnp(&p->pid, argv[0], &actions, &attributes, (char *const *)argv, environ);
+        posix_spawnattr_destroy(&attributes);
+    }
     posix_spawn_file_actions_destroy(&actions);
     return reason;
 }
@@ -89,9 +115,12 @@ int process_start(struct process *p, const char *const *argv, const struct proce
                   struct error *err)
 {
     *p = (struct process){.program = argv[0]};
-    if (scratch_open(&p->complaints, err) != 0)
-        return -1;
-    int reason = spawn(p, argv, setting);
+    int ends[2];
+    if (pipe2(ends, O_CLOEXEC) != 0)
+        return error_set(err, STATUS_MACHINE, "cannot run '%s': %s", p->program, strerror(errno));
+    p->complaints = ends[0];
+    int reason = spawn(p, argv, setting, ends[1]);
+    close(ends[1]);
     if (!reason)
         return 0;
     p->pid = 0;
@@ -114,33 +143,40 @@ static int ended(const struct process *p, int status, struct error *err)
     return error_set(err, STATUS_MACHINE, "'%s' failed with status %d", p->program, WEXITSTATUS(status));
 }
 
-static int read_complaints(struct process *p, struct text *complaints, struct error *err)
+/* Reads to the end, which comes when the process does. Returns an errno. */
+static int read_complaints(struct process *p, struct text *complaints)
 {
-    char *bytes;
-    size_t n;
-    if (!complaints)
-        return 0;
-    if (scratch_read(p->complaints, &bytes, &n, err) != 0)
-        return -1;
-    text_add_bytes(complaints, bytes, n);
-    free(bytes);
-    return complaints->failed ? error_no_memory(err, "the output of another program") : 0;
+    struct pollfd waiting = {.fd = p->complaints, .events = POLLIN};
+    char bytes[4096];
+    sigset_t mask;
+    unblocked_mask(&mask);
+    for (;;) {
+        if (ppoll(&waiting, 1, NULL, &mask) < 0)
+            return errno;
+        ssize_t n = read(p->complaints, bytes, sizeof bytes);
+        if (n <= 0)
+            return n < 0 ? errno : 0;
+        if (complaints)
+            text_add_bytes(complaints, bytes, (size_t)n);
+    }
 }
 
 int process_wait(struct process *p, struct text *complaints, struct error *err)
 {
-    int status;
-    if (waitpid(p->pid, &status, 0) != p->pid) {
-        int reason = errno;
+    int status, reason = read_complaints(p, complaints);
+    if (!reason && waitpid(p->pid, &status, 0) != p->pid)
+        reason = errno;
+    if (reason) {
         process_kill(p);
         if (reason == EINTR)
             return error_set(err, STATUS_MACHINE, "interrupted");
         return error_set(err, STATUS_MACHINE, "cannot wait for '%s': %s", p->program, strerror(reason));
     }
     p->pid = 0;
-    int result = read_complaints(p, complaints, err);
     close(p->complaints);
-    return result == 0 ? ended(p, status, err) : -1;
+    if (complaints && complaints->failed)
+        return error_no_memory(err, "the output of another program");
+    return ended(p, status, err);
 }
 
 void process_kill(struct process *p)

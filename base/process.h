@@ -14,8 +14,8 @@ struct process_setting {
 
 struct process {
     const char *program;
-    pid_t pid; /* 0: none is running */
-    int complaints;
+    pid_t pid;      /* 0: none is running */
+    int complaints; /* the reading end of its error output */
 };
 
 /* Starts argv[0], looked up in PATH. `argv` ends in NULL and outlives the process. A missing program is

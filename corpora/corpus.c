@@ -267,9 +267,30 @@ static int make_partial(struct job *j, struct error *err)
     return result;
 }
 
+/* From here on there is something to clean up. A signal ends the program that is waited for, and then the way
+ * is the one of every error; blocked, it waits until something is waited for. */
+static void heard(int signal_number)
+{
+    (void)signal_number;
+}
+
+static void catch_signals(void)
+{
+    static const int signals[] = {SIGINT, SIGTERM, SIGHUP};
+    struct sigaction action = {.sa_handler = heard};
+    sigset_t mask;
+    sigemptyset(&mask);
+    for (int i = 0; i < 3; i++) {
+        sigaction(signals[i], &action, NULL);
+        sigaddset(&mask, signals[i]);
+    }
+    sigprocmask(SIG_BLOCK, &mask, NULL);
+}
+
 static int prepare(struct job *j, struct error *err)
 {
     struct text model;
+    catch_signals();
     if (make_partial(j, err) != 0)
         return -1;
     text_init(&model);
@@ -391,21 +412,6 @@ static int run(struct job *j, struct error *err)
     return show(j, err);
 }
 
-/* A signal ends the program it waits for, and then the way is the one of every error: nothing half-made
- * stays. */
-static void heard(int signal_number)
-{
-    (void)signal_number;
-}
-
-static void catch_signals(void)
-{
-    struct sigaction action = {.sa_handler = heard};
-    sigaction(SIGINT, &action, NULL);
-    sigaction(SIGTERM, &action, NULL);
-    sigaction(SIGHUP, &action, NULL);
-}
-
 int main(int argc, char **argv)
 {
     struct job j = {
@@ -456,7 +462,6 @@ int main(int argc, char **argv)
     if (result == 0 && !done)
         result = check_options(&j, &err);
     if (result == 0 && !done) {
-        catch_signals();
         j.folder = argv[first];
         result = run(&j, &err);
     }

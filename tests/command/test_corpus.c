@@ -282,6 +282,11 @@ static void a_complete_corpus_is_kept_and_another_replaced(void **state)
     succeeds(prepare(f, "out", "--seed 2"));
     assert_true(inode(f, "out") != made);
 
+    made = inode(f, "out");
+    write_under(f, "One other document.\n", 20, "text/a/more.txt"); /* the name stays */
+    succeeds(prepare(f, "out", "--seed 2"));
+    assert_true(inode(f, "out") != made);
+
     test_write(f->folder, "out/tokens.u16", "damage", 6);
     second = prepare(f, "out", "--seed 2");
     assert_non_null(strstr(second.err, "tokens.u16"));

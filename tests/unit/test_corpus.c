@@ -230,11 +230,14 @@ static void splits_are_held_out_by_domain(void **state)
 static void a_domain_is_split_the_same_without_the_others(void **state)
 {
     (void)state;
-    static const int three[] = {100, 90, 80}, one[] = {100};
-    struct source a, b, c;
+    static const int three[] = {100, 90, 80}, one[] = {100}, third[] = {80};
+    struct source a, b, c, d;
     make_source(&a, three, 3, 10);
     make_source(&b, one, 1, 10);
     make_source(&c, one, 1, 10);
+    make_source(&d, third, 1, 10);
+    strcpy(d.domains[0], "domain2"); /* a's third, now the first */
+    source_split(&d, 1, 10, 10, NULL);
     source_split(&a, 1, 10, 10, NULL);
     source_split(&b, 1, 10, 10, NULL);
     source_split(&c, 2, 10, 10, NULL);
@@ -244,6 +247,9 @@ static void a_domain_is_split_the_same_without_the_others(void **state)
         other_seed += b.documents[i].d.split != c.documents[i].d.split;
     }
     assert_true(other_seed > 0);
+    for (int i = 0; i < 80; i++)
+        assert_int_equal(a.documents[190 + i].d.split, d.documents[i].d.split);
+    source_release(&d);
     source_release(&a);
     source_release(&b);
     source_release(&c);
@@ -380,6 +386,7 @@ static void nonsense_is_refused(void **state)
         "train\td\ta\t4\t9\t0\tH\n",                             /* more ids than there are */
         "train\td\ta\t4\t4\t1\tH\nprobe\td\tb\t4\t3\t4\tH\n",    /* a gap in front */
         "train\td\ta\t4\t3\t0\tH\nprobe\td\tb\t4\t4\t3\tH\n",    /* not framed by BOS and EOS */
+        "probe\td\ta\t4\t3\t4\tH\ntrain\td\tb\t4\t4\t0\tH\n",    /* out of order */
         "dream\td\ta\t4\t4\t0\tH\nprobe\td\tb\t4\t3\t4\tH\n",    /* no such split */
         "train\td\ta\t4\t4\t0\tH\tx\nprobe\td\tb\t4\t3\t4\tH\n", /* a label without a value */
         "train\td\ta\\z\t4\t4\t0\tH\nprobe\td\tb\t4\t3\t4\tH\n", /* an unknown escape */
