@@ -197,10 +197,34 @@ static int read_config(struct checkpoint *c, struct error *err)
     for (int i = 0; i < config_n_keys; i++) {
         snprintf(name, sizeof name, "config.%s", config_keys[i].name);
         const char *value = metadata_text(c, name);
-        if (value && config_assign(&c->config, config_keys[i].name, value, err))
+        if (value && config_assign(&c->config, config_keys[i].name, value, err)) {
+            if (err)
+                err->status = STATUS_INPUT; /* nobody typed it */
             return error_prefix(err, "'%s'", c->path);
+        }
     }
     return 0;
+}
+
+/* Tensors follow each other without holes and fill the file, so that nothing cut, shifted or appended passes,
+ * whichever of them are wanted later. */
+static int check_extent(const struct checkpoint *c, struct error *err)
+{
+    const cJSON *header = c->header, *item;
+    double at = 0.0;
+
+    cJSON_ArrayForEach(item, header)
+    {
+        const cJSON *offsets = cJSON_GetObjectItemCaseSensitive(item, "data_offsets");
+        const cJSON *first = cJSON_GetArrayItem(offsets, 0), *last = cJSON_GetArrayItem(offsets, 1);
+        if (strcmp(item->string, "__metadata__") == 0)
+            continue;
+        if (!cJSON_IsNumber(first) || !cJSON_IsNumber(last) || first->valuedouble != at ||
+            !(last->valuedouble >= at))
+            return not_ours(c, "its tensors do not follow each other", err);
+        at = last->valuedouble;
+    }
+    return at == (double)c->n_data ? 0 : not_ours(c, "its tensors do not fill the file", err);
 }
 
 int checkpoint_open(struct checkpoint *c, const char *path, struct error *err)
@@ -224,7 +248,7 @@ int checkpoint_open(struct checkpoint *c, const char *path, struct error *err)
         not_ours(c, "its header is not JSON", err);
         goto failed;
     }
-    if (read_state(c, err) || read_config(c, err))
+    if (read_state(c, err) || read_config(c, err) || check_extent(c, err))
         goto failed;
     return 0;
 failed:
