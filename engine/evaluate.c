@@ -14,6 +14,8 @@ static double bytes_read(const struct tally *t, const struct corpus *c)
 
     for (int d = 0; d < t->n_documents; d++) {
         const struct document *document = &c->documents[d];
+        if (t->document_tokens[d] == 0)
+            continue; /* not read; it may have nothing to predict at all */
         bytes += (double)document->n_bytes * (double)t->document_tokens[d] / (double)(document->n_ids - 1);
     }
     return bytes;
