@@ -33,7 +33,7 @@ struct series {                  /* of one layer */
 struct collapse {
     /* options */
     int64_t window_steps, lasting;
-    double entropy_below, top_share_above, dead_share;
+    double entropy_below, effective_share, top_share_above, dead_share;
     const char *split;
 
     struct collapse_rule rule;
@@ -359,10 +359,12 @@ static int apply_options(struct collapse *c, struct error *err)
     if (c->window_steps < 0 || c->lasting < 1 || c->lasting > 1000000)
         return error_set(err, STATUS_USAGE, "--window and --lasting need a number of at least 1");
     given.entropy_below = c->entropy_below;
+    given.effective_share = c->effective_share;
     given.top_share_above = c->top_share_above;
     given.dead_share = c->dead_share;
     given.lasting = (int)c->lasting;
     c->rule_changed = given.entropy_below != c->rule.entropy_below ||
+                      given.effective_share != c->rule.effective_share ||
                       given.top_share_above != c->rule.top_share_above ||
                       given.dead_share != c->rule.dead_share || given.lasting != c->rule.lasting;
     c->rule = given;
@@ -407,10 +409,12 @@ static void add_reasons(struct text *t, int breach)
     static const struct {
         int bit;
         const char *name;
-    } reasons[] = {
-        {BREACH_ENTROPY, "load entropy"}, {BREACH_TOP_SHARE, "top share"}, {BREACH_DEAD, "dead experts"}};
+    } reasons[] = {{BREACH_ENTROPY, "load entropy"},
+                   {BREACH_EFFECTIVE, "effective experts"},
+                   {BREACH_TOP_SHARE, "top share"},
+                   {BREACH_DEAD, "dead experts"}};
     const char *separator = "";
-    for (int i = 0; i < 3; i++)
+    for (size_t i = 0; i < sizeof reasons / sizeof *reasons; i++)
         if (breach & reasons[i].bit) {
             text_printf(t, "%s%s", separator, reasons[i].name);
             separator = " + ";
@@ -1015,6 +1019,7 @@ int main(int argc, char **argv)
     struct collapse c = {
         .rule = collapse_rule_default(), .split = "train", .probe_first = -1, .probe_last = -1};
     c.entropy_below = c.rule.entropy_below;
+    c.effective_share = c.rule.effective_share;
     c.top_share_above = c.rule.top_share_above;
     c.dead_share = c.rule.dead_share;
     c.lasting = c.rule.lasting;
@@ -1024,6 +1029,8 @@ int main(int argc, char **argv)
         {"split", 0, OPTION_STRING, &c.split, "SPLIT", "train, valid, probe or routed (default train)"},
         {"entropy-below", 0, OPTION_REAL, &c.entropy_below, "X",
          "breach: k-aware load entropy below X (default 0.5)"},
+        {"effective-share", 0, OPTION_REAL, &c.effective_share, "X",
+         "breach: fewer than X of the experts are effective (default 0.5)"},
         {"top-share-above", 0, OPTION_REAL, &c.top_share_above, "X",
          "breach: the busiest expert takes more than X of the tokens (default 0.9)"},
         {"dead-share", 0, OPTION_REAL, &c.dead_share, "X",

@@ -8,21 +8,25 @@ const char *const collapse_state_names[5] = {"no_data", "never", "transient", "c
 
 struct collapse_rule collapse_rule_default(void)
 {
-    return (struct collapse_rule){COLLAPSE_RULE_VERSION, 0.5, 0.9, 0.5, 3, 50};
+    return (struct collapse_rule){COLLAPSE_RULE_VERSION, 0.5, 0.5, 0.9, 0.5, 3, 50};
 }
 
 /* With k/N above this, balance itself comes near the bar of the top share. */
 static const double top_share_applies = 0.5;
+/* With k/N above this, k experts used and no others are not far from the bar of the effective experts. */
+static const double effective_applies = 0.25;
 
 void collapse_rule_describe(const struct collapse_rule *rule, struct text *t)
 {
     text_printf(
         t,
-        "rule %d: k-aware load entropy below %g, or one expert with more than %g of the tokens (where "
+        "rule %d: k-aware load entropy below %g, or fewer than %g of the experts effective (e^H; where k/N "
+        "is at "
+        "most %g), or one expert with more than %g of the tokens (where "
         "k/N is at most %g), or at least %g of the experts without any, for %d evaluations and to the "
         "end; evaluations of fewer than %g tokens an expert skipped",
-        rule->version, rule->entropy_below, rule->top_share_above, top_share_applies, rule->dead_share,
-        rule->lasting, rule->tokens_per_expert);
+        rule->version, rule->entropy_below, rule->effective_share, effective_applies, rule->top_share_above,
+        top_share_applies, rule->dead_share, rule->lasting, rule->tokens_per_expert);
 }
 
 int collapse_breach(const struct collapse_rule *rule, const struct load_summary *load)
@@ -33,6 +37,8 @@ int collapse_breach(const struct collapse_rule *rule, const struct load_summary 
     int breach = 0;
     if (load->entropy_k_aware < rule->entropy_below)
         breach |= BREACH_ENTROPY;
+    if (load->k <= effective_applies * n && load->effective_experts < rule->effective_share * n)
+        breach |= BREACH_EFFECTIVE;
     if (load->k <= top_share_applies * n && load->top_share_of_tokens > rule->top_share_above)
         breach |= BREACH_TOP_SHARE;
     if (load->dead_experts > 0 && load->dead_experts >= rule->dead_share * n)

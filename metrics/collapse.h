@@ -1,9 +1,10 @@
 /* The collapse rule. There is no agreed one, so ours is written down, numbered and kept in figures' captions:
- * a layer is in breach at an evaluation when any of three holds
+ * a layer is in breach at an evaluation when any of four holds
  *
  *   k-aware load entropy          < entropy_below      (0.5)
- *   busiest expert's c_i / T      > top_share_above    (0.9; only where k/N <= 0.5, since it is k/N at best)
- *   dead experts (c_i = 0)       >= dead_share * N     (0.5)
+ *   effective experts e^H         < effective_share * N (0.5; only where k/N <= 0.25, since e^H is k at
+ * least) busiest expert's c_i / T      > top_share_above    (0.9; only where k/N <= 0.5, since it is k/N at
+ * best) dead experts (c_i = 0)       >= dead_share * N     (0.5)
  *
  * and has collapsed when a breach lasts for `lasting` evaluations and to the end of the series. Balanced
  * runs dip early and recover: that is a transient, not a collapse.
@@ -16,16 +17,16 @@
 #include "base/text.h"
 #include "metrics/load.h"
 
-enum { COLLAPSE_RULE_VERSION = 1 };
+enum { COLLAPSE_RULE_VERSION = 2 };
 
 struct collapse_rule {
     int version;
-    double entropy_below, top_share_above, dead_share;
+    double entropy_below, effective_share, top_share_above, dead_share;
     int lasting;              /* M, at least 1 */
     double tokens_per_expert; /* an evaluation with T < this times N says nothing and is skipped */
 };
-struct collapse_rule collapse_rule_default(void); /* 0.5, 0.9, 0.5, 3, 50 */
-/* "rule 1: k-aware entropy < 0.5, or ...": for captions. */
+struct collapse_rule collapse_rule_default(void); /* 0.5, 0.5, 0.9, 0.5, 3, 50 */
+/* "rule 2: k-aware entropy < 0.5, or ...": for captions. */
 void collapse_rule_describe(const struct collapse_rule *rule, struct text *t);
 
 /* What holds at one evaluation. */
@@ -33,6 +34,7 @@ enum breach {
     BREACH_ENTROPY = 1 << 0,
     BREACH_TOP_SHARE = 1 << 1,
     BREACH_DEAD = 1 << 2,
+    BREACH_EFFECTIVE = 1 << 3,
     BREACH_UNKNOWN = -1 /* too few tokens, or no load at all: skip it */
 };
 /* An or of the above; 0: none. A figure that is not defined (one expert, k = N) breaches nothing. */

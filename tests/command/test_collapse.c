@@ -202,7 +202,8 @@ static void test_states_and_onsets(void **state)
     assert_close(rows_real(csv, "1,", "dead"), 3, 0);
     assert_close(rows_real(csv, "1,", "top_share"), 1, 1e-12);
     expect_text(csv, "1,", "detail",
-                "in breach in the last 30 of 60 windows (load entropy + top share + dead experts)");
+                "in breach in the last 30 of 60 windows (load entropy + effective experts + top share + dead "
+                "experts)");
     expect_text(csv, "2,", "state", "transient");
     assert_nan(rows_real(csv, "2,", "onset_step"));
     assert_close(rows_real(csv, "2,", "effective_experts"), 4, 1e-9);
@@ -337,7 +338,7 @@ static void test_verdict_names_layers_and_steps(void **state)
     assert_non_null(strstr(csv, "layers 0 and 5: healthy"));
     assert_non_null(strstr(csv, "layer 0: balanced but unchanged"));
     assert_non_null(strstr(csv, "layer 2: balanced but indifferent"));
-    assert_non_null(strstr(csv, "rule 1:"));
+    assert_non_null(strstr(csv, "rule 2:"));
     assert_non_null(strstr(csv, "60 windows of 1 step (400 tokens)"));
     assert_non_null(strstr(csv, "moescope compare")); /* what it cost is not said here */
     assert_null(strstr(csv, "thresholds changed"));

@@ -25,11 +25,27 @@ static void test_breach(void **state)
     (void)state;
     const double even[] = {100, 100, 100, 100}, one[] = {397, 1, 1, 1}, two[] = {210, 190, 0, 0};
     assert_int_equal(breach(even, 4, 400), 0);
-    assert_int_equal(breach(one, 4, 400), BREACH_ENTROPY | BREACH_TOP_SHARE);
+    assert_int_equal(breach(one, 4, 400), BREACH_ENTROPY | BREACH_TOP_SHARE | BREACH_EFFECTIVE);
     /* H is just below ln 2, half of ln 4; two of four are dead; the busiest has 0.525 */
-    assert_int_equal(breach(two, 4, 400), BREACH_ENTROPY | BREACH_DEAD);
+    assert_int_equal(breach(two, 4, 400), BREACH_ENTROPY | BREACH_DEAD | BREACH_EFFECTIVE);
     const double none_at_all[] = {0, 0, 400, 0};
-    assert_int_equal(breach(none_at_all, 4, 400), BREACH_ENTROPY | BREACH_TOP_SHARE | BREACH_DEAD);
+    assert_int_equal(breach(none_at_all, 4, 400),
+                     BREACH_ENTROPY | BREACH_TOP_SHARE | BREACH_DEAD | BREACH_EFFECTIVE);
+}
+
+/* Shares 0.82 and six of 0.03 among eight: H = 0.82 ln(1/0.82) + 6 * 0.03 ln(1/0.03) = 0.163 + 0.631 = 0.794,
+ * e^H = 2.21, less than 4 of 8; the normalised entropy 0.382 is below 0.5 as well. Shares 0.5, six of 0.08
+ * and one of 0.02: H = 0.347 + 1.212 + 0.078 = 1.637, e^H = 5.14: nothing. Shares 0.58, six of 0.07:
+ * H = 0.316 + 1.117 = 1.433, e^H = 4.19, normalised 0.689; 0.62 and six of 0.0633: H = 0.296 + 1.049 = 1.345,
+ * e^H = 3.84: fewer than half effective, while the normalised entropy 0.647 and all else pass. */
+static void test_breach_of_effective_experts(void **state)
+{
+    (void)state;
+    const double narrow[] = {820, 30, 30, 30, 30, 30, 30, 0}, wide[] = {580, 70, 70, 70, 70, 70, 70, 0};
+    const double half[] = {620, 63, 63, 63, 63, 64, 64, 0};
+    assert_int_equal(breach(narrow, 8, 1000), BREACH_ENTROPY | BREACH_EFFECTIVE);
+    assert_int_equal(breach(wide, 8, 1000), 0);
+    assert_int_equal(breach(half, 8, 1000), BREACH_EFFECTIVE);
 }
 
 static void test_breach_with_several_choices(void **state)
@@ -136,7 +152,7 @@ static void test_description_states_the_figures(void **state)
     rule.entropy_below = 0.375;
     collapse_rule_describe(&rule, &t);
     assert_false(t.failed);
-    assert_non_null(strstr(t.data, "rule 1"));
+    assert_non_null(strstr(t.data, "rule 2"));
     assert_non_null(strstr(t.data, "0.375"));
     assert_non_null(strstr(t.data, "for 3 evaluations"));
     text_release(&t);
@@ -160,6 +176,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_breach),
+        cmocka_unit_test(test_breach_of_effective_experts),
         cmocka_unit_test(test_breach_with_several_choices),
         cmocka_unit_test(test_breach_unknown),
         cmocka_unit_test(test_series_without_collapse),
