@@ -49,7 +49,7 @@ endif
 # Every core, unless make was already told how many jobs.
 jobs = $(if $(filter -j% --jobserver%,$(MAKEFLAGS)),,-j$(shell nproc))
 
-.PHONY: all programs demo test check-tests sanitize lint bench docs clean help print-cflags print-programs FORCE
+.PHONY: all programs demo test tests check-tests sanitize lint bench docs clean help print-cflags print-programs FORCE
 all: programs ## build every program into bin/
 programs: $(foreach p,$(wildcard $(programs)),$(bindir)/$(call program_name,$(p)))
 
@@ -65,7 +65,9 @@ test: ## build and run every test
 	sh scripts/packages.sh test
 	$(MAKE) --no-print-directory $(jobs) all check-tests
 
-check-tests: $(tests) programs
+tests: $(tests) ## build the test programs, run none
+
+check-tests: tests programs
 	MOESCOPE_BIN=$(bindir) sh scripts/run-tests.sh $(tests)
 
 sanitize: ## the tests again under AddressSanitizer and UndefinedBehaviorSanitizer
