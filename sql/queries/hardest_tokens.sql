@@ -1,5 +1,5 @@
 -- Which tokens are hardest to predict?
--- The forty of highest mean loss among those that occur five times or more in the run's last probe pass.
+-- The forty of highest mean loss among those that occur four times or more in the run's last probe pass.
 WITH chosen AS (
     SELECT coalesce(:run, (SELECT run_id FROM run ORDER BY status = 'finished' DESC, run_id DESC LIMIT 1)) AS run_id
 ),
@@ -13,7 +13,7 @@ target AS (
     FROM pass AS p
     JOIN token_loss AS t ON t.run_id = p.run_id AND t.step = p.step AND t.split = 'probe'
     GROUP BY t.target_id
-    HAVING count(t.loss) >= 5
+    HAVING count(t.loss) >= 4
 )
 SELECT v.text AS target, t.n AS times, t.loss, k.train_count
 FROM target AS t

@@ -12,5 +12,5 @@ CREATE VIEW expert_load (
     probability_sum -- of the router's probability over all tokens, chosen or not
 ) AS
 SELECT b.run_id, b.step, b.split, nullif(b.domain_id, 0), b.layer, e.key,
-       e.value ->> 0, e.value ->> 1, e.value ->> 2, e.value ->> 3
+       e.value ->> 0, e.value ->> 1, CAST(e.value ->> 2 AS REAL), CAST(e.value ->> 3 AS REAL)
 FROM load_block AS b, json_each(b.experts) AS e;
