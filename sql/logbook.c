@@ -429,7 +429,7 @@ int logbook_resume_run(struct logbook *lb, const char *name, int64_t step, int64
 static int end_run(struct logbook *lb, int64_t run_id, const char *status, struct error *err)
 {
     struct statement s;
-    int64_t last_step;
+    int64_t last_step = 0;
     bool found = false;
     int result = statement_open(&s, lb, "store/end_run", err);
     if (result == 0) {

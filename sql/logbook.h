@@ -13,7 +13,8 @@ enum { LOGBOOK_MAX_LAYERS = 1024 }; /* a block's rowid is sequence_id * 1024 + l
 
 struct logbook;
 
-/* Opens an existing logbook read-only. STATUS_INPUT when it is missing, not a logbook, or of a newer schema. */
+/* Opens an existing logbook read-only. STATUS_INPUT when it is missing, not a logbook, or of a newer schema.
+ */
 int logbook_open(struct logbook **lb, const char *path, struct error *err);
 /* Opens for writing, creating the file and its schema where there is none. WAL while open. */
 int logbook_open_writable(struct logbook **lb, const char *path, struct error *err);
@@ -49,7 +50,8 @@ struct logbook_corpus {
 };
 
 /* Stores corpus, vocabulary, domains and documents unless the same sha256 is there already, in one
- * transaction. document_ids[i] and domain_ids[i] (caller's, n_documents each) receive the ids of document i. */
+ * transaction. document_ids[i] and domain_ids[i] (caller's, n_documents each) receive the ids of document i.
+ */
 int logbook_add_corpus(struct logbook *lb, const struct logbook_corpus *corpus, int64_t *corpus_id,
                        int64_t *vocabulary_id, int64_t *document_ids, int64_t *domain_ids, struct error *err);
 
@@ -59,7 +61,7 @@ struct logbook_layer {
     int n_experts;
     int k;                     /* 0: varies by token, stored as NULL */
     int64_t expert_parameters; /* of each routed expert */
-    int n_shared;              /* shared experts, numbered n_experts and on; they have rows in `expert` alone */
+    int n_shared; /* shared experts, numbered n_experts and on; they have rows in `expert` alone */
     int64_t shared_parameters; /* of each of them */
 };
 
@@ -81,7 +83,8 @@ struct logbook_run {
 int logbook_begin_run(struct logbook *lb, const struct logbook_run *run, int64_t *run_id, struct error *err);
 /* Goes on with the run of that name: deletes everything it logged for steps >= step in one transaction
  * (expensive only in what it deletes), status running, event "resumed". STATUS_INPUT when there is none. */
-int logbook_resume_run(struct logbook *lb, const char *name, int64_t step, int64_t *run_id, struct error *err);
+int logbook_resume_run(struct logbook *lb, const char *name, int64_t step, int64_t *run_id,
+                       struct error *err);
 /* status: finished, interrupted, failed. */
 int logbook_end_run(struct logbook *lb, int64_t run_id, const char *status, struct error *err);
 
@@ -110,19 +113,21 @@ int logbook_batch_commit(struct logbook_batch *b, struct error *err); /* takes t
 void logbook_batch_discard(struct logbook_batch *b);
 
 /* NaN and infinities become NULL with status nan, +inf, -inf. */
-void logbook_batch_metric(struct logbook_batch *b, int64_t step, const char *split, const char *name, double value);
+void logbook_batch_metric(struct logbook_batch *b, int64_t step, const char *split, const char *name,
+                          double value);
 void logbook_batch_layer_metric(struct logbook_batch *b, int64_t step, const char *split, int layer,
                                 const char *name, double value);
 
 struct logbook_load {
     int64_t domain_id; /* 0: all domains */
     int layer, n_experts;
-    const int64_t *assignments, *dropped;      /* (n_experts); dropped NULL: none */
+    const int64_t *assignments, *dropped;     /* (n_experts); dropped NULL: none */
     const double *gate_sum, *probability_sum; /* (n_experts) */
 };
-void logbook_batch_load(struct logbook_batch *b, int64_t step, const char *split, const struct logbook_load *load);
-void logbook_batch_document_loss(struct logbook_batch *b, int64_t step, const char *split, int64_t document_id,
-                                 int64_t n_tokens, double loss_sum);
+void logbook_batch_load(struct logbook_batch *b, int64_t step, const char *split,
+                        const struct logbook_load *load);
+void logbook_batch_document_loss(struct logbook_batch *b, int64_t step, const char *split,
+                                 int64_t document_id, int64_t n_tokens, double loss_sum);
 void logbook_batch_event(struct logbook_batch *b, int64_t step, const char *kind, int layer /* -1: none */,
                          int expert /* -1 */, double value /* NaN: none */, const char *message);
 void logbook_batch_checkpoint(struct logbook_batch *b, int64_t step, const char *path, const char *sha256);
@@ -155,9 +160,9 @@ void logbook_batch_probability(struct logbook_batch *b, int sequence, int layer,
 struct logbook_size_shape {
     int64_t steps, tokens_per_step, context, vocabulary, distinct_tokens;
     int moe_layers, n_experts, gate_bits;
-    double k;             /* mean decisions a token */
+    double k; /* mean decisions a token */
     double probe_passes, probe_tokens;
-    int decisions;        /* 0 none, 1 probe only, 2 all */
+    int decisions; /* 0 none, 1 probe only, 2 all */
 };
 double logbook_size_estimate(const struct logbook_size_shape *shape);
 

@@ -162,14 +162,12 @@ int query_step(struct query *q, struct error *err)
 
 static int column_index(struct query *q, const char *column)
 {
-    int n = sqlite3_column_count(q->statement.handle);
-    for (int i = 0; i < n; i++) {
-        if (strcmp(sqlite3_column_name(q->statement.handle, i), column) == 0) {
-            return i;
-        }
+    int n = sqlite3_column_count(q->statement.handle), i = 0;
+    while (i < n && strcmp(sqlite3_column_name(q->statement.handle, i), column) != 0) {
+        i++;
     }
-    assert(!"the query has no such column");
-    return 0;
+    assert(i < n); /* the query has no such column */
+    return i;
 }
 
 int64_t query_int(struct query *q, const char *column)

@@ -29,7 +29,7 @@ void query_bind_text(struct query *q, const char *parameter, const char *value);
 int query_step(struct query *q, struct error *err);
 /* Cells by column name; an unknown name is a programming error (assert). */
 int64_t query_int(struct query *q, const char *column);
-double query_real(struct query *q, const char *column); /* NULL reads as NaN */
+double query_real(struct query *q, const char *column);      /* NULL reads as NaN */
 const char *query_text(struct query *q, const char *column); /* until the next step; NULL stays NULL */
 bool query_is_null(struct query *q, const char *column);
 void query_close(struct query *q); /* safe on NULL */
@@ -48,7 +48,7 @@ int logbook_find_run(struct logbook *lb, const char *name, int64_t *run_id, stru
 
 struct block_filter {
     int64_t run_id;
-    const char *split; /* train, valid, probe, routed; NULL: all */
+    const char *split;             /* train, valid, probe, routed; NULL: all */
     int64_t first_step, last_step; /* both inclusive */
     int layer;                     /* -1: all layers */
 };
@@ -57,18 +57,19 @@ struct block { /* one sequence in one layer, decoded; pointers live until the ne
     int64_t step, sequence_id, sample_id, document_id, domain_id, offset;
     const char *split;
     int layer, n_experts, n_tokens, n_decisions;
-    const int32_t *offsets;   /* (n_tokens + 1), offsets[0] = 0 */
-    const int32_t *expert;    /* (n_decisions) slot order within a token */
-    const float *gate;        /* (n_decisions) */
-    const uint8_t *dropped;   /* (n_decisions) */
-    const int32_t *ids;       /* (n_tokens + 1) */
-    const float *loss;        /* (n_tokens); NaN where not kept or beyond 63.998 */
+    const int32_t *offsets; /* (n_tokens + 1), offsets[0] = 0 */
+    const int32_t *expert;  /* (n_decisions) slot order within a token */
+    const float *gate;      /* (n_decisions) */
+    const uint8_t *dropped; /* (n_decisions) */
+    const int32_t *ids;     /* (n_tokens + 1) */
+    const float *loss;      /* (n_tokens); NaN where not kept or beyond 63.998 */
 };
 
 struct blocks;
 /* In order of sequence_id, then layer. */
 int blocks_open(struct blocks **bs, struct logbook *lb, const struct block_filter *filter, struct error *err);
-int blocks_next(struct blocks *bs, struct block *block, struct error *err); /* 1 row, 0 end, -1 corrupt or I/O */
+int blocks_next(struct blocks *bs, struct block *block,
+                struct error *err); /* 1 row, 0 end, -1 corrupt or I/O */
 void blocks_close(struct blocks *bs);
 
 struct probability_block {
@@ -86,10 +87,10 @@ void probabilities_close(struct probabilities *ps);
 /* ---- check ---- */
 
 struct check_finding {
-    char what[64];     /* "checksums", "contiguous_steps", ... */
-    int64_t checked;   /* how many things were looked at */
+    char what[64];   /* "checksums", "contiguous_steps", ... */
+    int64_t checked; /* how many things were looked at */
     int64_t violations;
-    char detail[256];  /* the first violation, in words */
+    char detail[256]; /* the first violation, in words */
 };
 enum { CHECK_MAX_FINDINGS = 32 }; /* no logbook has more */
 /* All the checks, in order; findings: caller's array, *n its size in, the number filled out. */
