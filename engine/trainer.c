@@ -138,6 +138,9 @@ int trainer_restore(struct trainer *t, const struct checkpoint *c, struct error 
         return refuse(c, "the vocabulary's hash", s->vocabulary_sha256, t->corpus->vocabulary_sha256, err);
     if (strcmp(s->core_type, blas_core_type()) != 0)
         return refuse(c, "BLAS's core type", s->core_type, blas_core_type(), err);
+    if (s->next > t->train.n)
+        return error_set(err, STATUS_INPUT, "cannot resume from '%s': its position is beyond the corpus",
+                         c->path);
     if (checkpoint_load(c, &t->model, t->first_moment, t->second_moment, err))
         return -1;
     t->step = s->step;
