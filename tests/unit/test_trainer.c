@@ -1,0 +1,727 @@
+/* engine/trainer.h: the loop. That it learns; that a run broken off and resumed is the run that was not; what
+ * it tells the sink, when, and in which order; and how it ends when it cannot go on. All in memory but for
+ * the checkpoint. */
+#include "engine/trainer.h"
+
+#include <math.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "engine/blas.h"
+#include "engine/kernels.h"
+#include "tests/close.h"
+#include "tests/memory.h"
+#include "tests/numeric.h"
+#include "tests/support.h"
+
+struct training {
+    struct corpus corpus;
+    struct config config;
+    struct pool *pool;
+    struct memory_sink sink;
+    struct trainer trainer;
+    char *folder, path[4096];
+    volatile sig_atomic_t stop;
+    int64_t stop_after; /* updates */
+};
+
+typedef const char *const *settings; /* "section.key=value", ended by NULL */
+
+static void on_update(void *context, const struct trainer *t)
+{
+    struct training *r = context;
+
+    r->stop = t->step + 1 == r->stop_after;
+}
+
+/* Everything but the trainer; corpus: the small one. */
+static void training_prepare(struct training *r, settings s, int threads)
+{
+    struct error err = {0};
+
+    memset(r, 0, sizeof *r);
+    blas_start();
+    memory_small_corpus(&r->corpus);
+    memory_config(&r->config, s);
+    memory_sink_open(&r->sink);
+    r->folder = test_folder();
+    snprintf(r->path, sizeof r->path, "%s/run.safetensors", r->folder);
+    if (pool_open(&r->pool, threads, &err))
+        fail_msg("%s", err.text);
+}
+
+static int training_start(struct training *r, int64_t seed, struct error *err)
+{
+    if (trainer_init(&r->trainer, &r->config, &r->corpus, seed, r->pool, err))
+        return -1;
+    r->trainer.sink = &r->sink.sink;
+    r->trainer.checkpoint_path = r->path;
+    r->trainer.stop = &r->stop;
+    r->trainer.report = on_update;
+    r->trainer.report_context = r;
+    r->stop_after = -1;
+    return 0;
+}
+
+static void training_open(struct training *r, settings s, int threads, int64_t seed)
+{
+    struct error err = {0};
+
+    training_prepare(r, s, threads);
+    if (training_start(r, seed, &err))
+        fail_msg("%s", err.text);
+}
+
+static void training_close(struct training *r)
+{
+    trainer_release(&r->trainer);
+    trainer_release(&r->trainer); /* safe twice */
+    memory_sink_release(&r->sink);
+    config_release(&r->config);
+    pool_close(r->pool);
+    memory_corpus_release(&r->corpus);
+    test_folder_remove(r->folder);
+}
+
+static enum train_outcome run(struct training *r)
+{
+    enum train_outcome outcome;
+    struct error err = {0};
+
+    if (trainer_run(&r->trainer, &outcome, &err))
+        fail_msg("%s", err.text);
+    return outcome;
+}
+
+/* ---- learning ---- */
+
+static double mean_loss(const struct memory_sink *s, int64_t first, int64_t last)
+{
+    double sum = 0.0;
+
+    for (int64_t step = first; step < last; step++)
+        sum += memory_metric(s, step, SPLIT_TRAIN, "lm_loss");
+    return sum / (double)(last - first);
+}
+
+/* Untrained, every one of 24 ids is about as likely: ln 24 = 3.18. Counting upwards is learnt in 60 steps. */
+static void test_loss_falls(void **state)
+{
+    static const char *const models[][3] = {{"train.steps=60", NULL},
+                                            {"train.steps=60", "router.name=dense", NULL},
+                                            {"train.steps=60", "router.k=1", NULL}};
+
+    (void)state;
+    for (int i = 0; i < 3; i++) {
+        struct training r;
+        training_open(&r, models[i], 1, 1);
+        assert_int_equal(run(&r), TRAIN_FINISHED);
+        assert_close(memory_metric(&r.sink, 0, SPLIT_TRAIN, "lm_loss"), log(24), 0.1);
+        assert_true(mean_loss(&r.sink, 50, 60) < 0.6 * mean_loss(&r.sink, 0, 5));
+        /* held out: other starts of the same counting */
+        assert_true(memory_metric(&r.sink, 60, SPLIT_PROBE, "loss") <
+                    0.8 * memory_metric(&r.sink, 0, SPLIT_PROBE, "loss"));
+        assert_close(r.trainer.valid_loss, memory_metric(&r.sink, 60, SPLIT_VALID, "loss"), 0.0);
+        training_close(&r);
+    }
+}
+
+/* ---- the same run ---- */
+
+/* Noise, capacity, two passes a step: whatever could forget where it was. */
+static const char *const restless[] = {"train.steps=12",
+                                       "router.noise=0.5",
+                                       "router.capacity=1",
+                                       "train.accumulation=2",
+                                       "valid.every=5",
+                                       "train.checkpoint_every=4",
+                                       NULL};
+
+static void assert_same_training(const struct training *a, const struct training *b)
+{
+    const struct trainer *x = &a->trainer, *y = &b->trainer;
+    size_t bytes = x->model.n_weights * sizeof(float);
+
+    assert_memory_equal(x->model.weights, y->model.weights, bytes);
+    assert_memory_equal(x->first_moment, y->first_moment, bytes);
+    assert_memory_equal(x->second_moment, y->second_moment, bytes);
+    assert_int_equal(x->tokens, y->tokens);
+    assert_int_equal(x->stream.epoch, y->stream.epoch);
+    assert_int_equal(x->stream.next, y->stream.next);
+}
+
+static void assert_same_files(const char *a, const char *b)
+{
+    char first[SHA256_HEX], second[SHA256_HEX];
+
+    assert_int_equal(sha256_file(a, first, NULL), 0);
+    assert_int_equal(sha256_file(b, second, NULL), 0);
+    assert_string_equal(first, second);
+}
+
+static void test_threads_change_nothing(void **state)
+{
+    struct training one, more;
+
+    (void)state;
+    training_open(&one, restless, 1, 5);
+    run(&one);
+    for (int threads = 2; threads <= 3; threads++) {
+        training_open(&more, restless, threads, 5);
+        run(&more);
+        assert_same_training(&one, &more);
+        assert_same_files(one.path, more.path);
+        training_close(&more);
+    }
+    training_close(&one);
+}
+
+static void test_seeds_differ(void **state)
+{
+    struct training one, other;
+
+    (void)state;
+    training_open(&one, restless, 1, 5);
+    training_open(&other, restless, 1, 6);
+    assert_memory_not_equal(one.trainer.model.weights, other.trainer.model.weights,
+                            one.trainer.model.n_weights * sizeof(float));
+    assert_memory_not_equal(one.trainer.stream.order, other.trainer.stream.order,
+                            (size_t)one.trainer.train.n * sizeof(int));
+    training_close(&one);
+    training_close(&other);
+}
+
+/* A new process, as far as the engine can tell: everything made anew, then restored from the file. */
+static void restore(struct training *r, const char *path, int threads)
+{
+    struct checkpoint c;
+    struct error err = {0};
+
+    training_open(r, restless, threads, 5);
+    if (checkpoint_open(&c, path, &err) || trainer_restore(&r->trainer, &c, &err))
+        fail_msg("%s", err.text);
+    checkpoint_close(&c);
+}
+
+/* What the resumed run told after the interruption is what the unbroken run told there. */
+static void assert_same_story(const struct training *unbroken, const struct training *resumed, int64_t from)
+{
+    static const char *const names[] = {"loss",      "lm_loss",       "balance_loss", "z_loss",
+                                        "grad_norm", "learning_rate", "tokens"};
+
+    for (int64_t step = from; step < 12; step++) {
+        for (int i = 0; i < 7; i++) {
+            double a = memory_metric(&unbroken->sink, step, SPLIT_TRAIN, names[i]);
+            double b = memory_metric(&resumed->sink, step, SPLIT_TRAIN, names[i]);
+            assert_memory_equal(&a, &b, sizeof a);
+        }
+    }
+    assert_close(memory_metric(&resumed->sink, 12, SPLIT_VALID, "loss"),
+                 memory_metric(&unbroken->sink, 12, SPLIT_VALID, "loss"), 0.0);
+}
+
+static void check_interruption(const struct training *unbroken, int64_t at, int threads)
+{
+    struct training broken, resumed;
+    struct checkpoint c;
+
+    training_open(&broken, restless, threads, 5);
+    broken.stop_after = at;
+    broken.stop = at == 0;
+    assert_int_equal(run(&broken), TRAIN_INTERRUPTED);
+    assert_int_equal(broken.trainer.step, at);
+    assert_int_equal(checkpoint_open(&c, broken.path, NULL), 0);
+    assert_int_equal(c.state.step, at);
+    checkpoint_close(&c);
+    restore(&resumed, broken.path, threads);
+    assert_same_training(&broken, &resumed);
+    assert_int_equal(run(&resumed), TRAIN_FINISHED);
+    assert_same_training(unbroken, &resumed);
+    assert_same_files(unbroken->path, resumed.path);
+    assert_same_story(unbroken, &resumed, at);
+    training_close(&broken);
+    training_close(&resumed);
+}
+
+/* Before the first step, after it, at a checkpoint that was due anyway, and before the last. */
+static void test_interrupted_is_the_same_run(void **state)
+{
+    static const int64_t at[] = {0, 1, 8, 11};
+
+    (void)state;
+    for (int threads = 1; threads <= 2; threads++) {
+        struct training unbroken;
+        training_open(&unbroken, restless, threads, 5);
+        assert_int_equal(run(&unbroken), TRAIN_FINISHED);
+        for (int i = 0; i < 4; i++)
+            check_interruption(&unbroken, at[i], threads);
+        training_close(&unbroken);
+    }
+}
+
+/* The stop that comes with the last update finds a finished run. */
+static void test_stopped_at_the_end(void **state)
+{
+    struct training r;
+
+    (void)state;
+    training_open(&r, restless, 1, 5);
+    r.stop_after = 12;
+    assert_int_equal(run(&r), TRAIN_FINISHED);
+    training_close(&r);
+}
+
+/* ---- what is refused ---- */
+
+static void check_refused(struct training *r, struct checkpoint *c, const char *words)
+{
+    struct error err = {0};
+
+    assert_int_equal(trainer_restore(&r->trainer, c, &err), -1);
+    assert_int_equal(err.status, STATUS_INPUT);
+    if (!strstr(err.text, words))
+        fail_msg("\"%s\" does not say \"%s\"", err.text, words);
+}
+
+static void test_restore_refuses(void **state)
+{
+    struct training r;
+    struct checkpoint c;
+    char *const texts[] = {c.state.corpus_sha256, c.state.vocabulary_sha256, c.state.core_type};
+    static const char *const words[] = {"the corpus's hash", "the vocabulary's hash", "BLAS's core type"};
+
+    (void)state;
+    training_open(&r, restless, 1, 5);
+    run(&r);
+    assert_int_equal(checkpoint_open(&c, r.path, NULL), 0);
+    for (int i = 0; i < 3; i++) {
+        texts[i][0]++;
+        check_refused(&r, &c, words[i]);
+        texts[i][0]--;
+    }
+    c.state.next = r.trainer.train.n + 1; /* beyond the samples that there are */
+    check_refused(&r, &c, "position");
+    c.state.next = r.trainer.train.n; /* all of an epoch read: fine */
+    assert_int_equal(trainer_restore(&r.trainer, &c, NULL), 0);
+    checkpoint_close(&c);
+    training_close(&r);
+}
+
+static void check_init_refused(settings s, enum status status, const char *words)
+{
+    struct training r;
+    struct error err = {0};
+
+    training_prepare(&r, s, 1);
+    assert_int_equal(training_start(&r, 1, &err), -1);
+    assert_int_equal(err.status, status);
+    if (!strstr(err.text, words))
+        fail_msg("\"%s\" does not say \"%s\"", err.text, words);
+    training_close(&r);
+}
+
+static void test_init_refuses(void **state)
+{
+    (void)state;
+    check_init_refused((const char *const[]){"train.tokens_per_step=7", NULL}, STATUS_USAGE,
+                       "less than model.context 8");
+    check_init_refused((const char *const[]){"train.accumulation=5", NULL}, STATUS_USAGE, "is 6 tokens");
+    check_init_refused((const char *const[]){"log.gate_bits=12", NULL}, STATUS_USAGE, "log.gate_bits");
+    check_init_refused((const char *const[]){"router.k=5", NULL}, STATUS_USAGE, "router.k is 5");
+}
+
+static void test_corpus_without_probe(void **state)
+{
+    struct training r;
+    struct error err = {0};
+
+    (void)state;
+    training_prepare(&r, NULL, 1);
+    for (int d = 0; d < r.corpus.n_documents; d++) {
+        if (r.corpus.documents[d].split == SPLIT_PROBE)
+            r.corpus.documents[d].split = SPLIT_ROUTED;
+    }
+    assert_int_equal(training_start(&r, 1, &err), -1);
+    assert_int_equal(err.status, STATUS_INPUT);
+    training_close(&r);
+}
+
+/* ---- accumulation ---- */
+
+/* Documents of 8 n + 1 ids make samples of exactly 8: 32 tokens are the same four whether they come in one
+ * pass or in two. Without the router's losses, which are not sums over tokens, gradients must agree to
+ * rounding. */
+static void train_one_step(struct training *r, const char *accumulation)
+{
+    static const struct memory_document documents[] = {
+        {0, SPLIT_TRAIN, 33}, {1, SPLIT_TRAIN, 41}, {0, SPLIT_VALID, 9}, {1, SPLIT_PROBE, 9}};
+    const char *const s[] = {"train.steps=1", accumulation, "loss.balance=0", "loss.z=0", NULL};
+    struct error err = {0};
+
+    training_prepare(r, s, 1);
+    memory_corpus_release(&r->corpus);
+    memory_corpus(&r->corpus, documents, 4, 24);
+    if (training_start(r, 1, &err))
+        fail_msg("%s", err.text);
+    run(r);
+}
+
+static void test_accumulation(void **state)
+{
+    struct training one, two;
+    struct shelf shelf = {0};
+
+    (void)state;
+    train_one_step(&one, "train.accumulation=1");
+    train_one_step(&two, "train.accumulation=2");
+    size_t n = one.trainer.model.n_weights;
+    double *expected = shelf_widened(&shelf, one.trainer.first_moment, n);
+    assert_true(largest_error(two.trainer.first_moment, expected, n) < 1e-4);
+    assert_close(memory_metric(&two.sink, 0, SPLIT_TRAIN, "lm_loss"),
+                 memory_metric(&one.sink, 0, SPLIT_TRAIN, "lm_loss"), 1e-6);
+    double norm = memory_metric(&one.sink, 0, SPLIT_TRAIN, "grad_norm");
+    assert_close(memory_metric(&two.sink, 0, SPLIT_TRAIN, "grad_norm"), norm, 1e-5 * norm);
+    assert_int_equal(one.trainer.tokens, 32);
+    assert_int_equal(two.trainer.tokens, 32);
+    shelf_clear(&shelf);
+    training_close(&one);
+    training_close(&two);
+}
+
+/* ---- what is told, and when ---- */
+
+/* The steps at which a split was summed up, as "0 1 2 ". */
+static void steps_of(const struct memory_sink *s, enum memory_kind kind, enum corpus_split split, char *text,
+                     size_t size)
+{
+    size_t at = 0;
+
+    text[0] = '\0';
+    for (int i = 0; i < s->n; i++) {
+        if (s->calls[i].kind == kind && s->calls[i].split == split)
+            at += (size_t)snprintf(text + at, size - at, "%lld ", (long long)s->calls[i].step);
+    }
+}
+
+static void check_schedule(settings s, const char *probe, const char *valid, const char *checkpoints)
+{
+    struct training r;
+    char text[256];
+
+    training_open(&r, s, 1, 1);
+    assert_int_equal(run(&r), TRAIN_FINISHED);
+    steps_of(&r.sink, MEMORY_SUMMARY, SPLIT_PROBE, text, sizeof text);
+    assert_string_equal(text, probe);
+    steps_of(&r.sink, MEMORY_SUMMARY, SPLIT_VALID, text, sizeof text);
+    assert_string_equal(text, valid);
+    steps_of(&r.sink, MEMORY_CHECKPOINT, SPLIT_TRAIN, text, sizeof text);
+    assert_string_equal(text, checkpoints);
+    training_close(&r);
+}
+
+/* The probe at 0 and the doublings, every so many steps, and last; each once, though 0, 16 and 20 are due for
+ * two reasons. */
+static void test_schedule(void **state)
+{
+    (void)state;
+    check_schedule(NULL, "0 1 2 4 8 16 20 ", "20 ", "20 ");
+    check_schedule((const char *const[]){"probe.every=5", "valid.every=6", "train.checkpoint_every=7", NULL},
+                   "0 1 2 4 5 8 10 15 16 20 ", "0 6 12 18 20 ", "7 14 20 ");
+    check_schedule((const char *const[]){"train.steps=16", "probe.every=8", "valid.every=8",
+                                         "train.checkpoint_every=16", NULL},
+                   "0 1 2 4 8 16 ", "0 8 16 ", "16 ");
+    check_schedule((const char *const[]){"train.steps=0", NULL}, "0 ", "0 ", "");
+}
+
+/* Between two commits there is one step only, the last call of all is a commit, and every checkpoint comes
+ * after commit and drain: the logbook holds all that the file was trained on. */
+static void test_calls_are_grouped(void **state)
+{
+    struct training r;
+    int64_t step = -1;
+
+    (void)state;
+    training_open(&r, restless, 2, 1);
+    run(&r);
+    for (int i = 0; i < r.sink.n; i++) {
+        const struct memory_call *c = &r.sink.calls[i];
+        if (c->kind == MEMORY_COMMIT) {
+            step = -1;
+        } else if (c->kind == MEMORY_DRAIN) {
+            assert_int_equal(r.sink.calls[i - 1].kind, MEMORY_COMMIT);
+        } else {
+            assert_true(step < 0 || c->step == step);
+            step = c->step;
+        }
+        if (c->kind == MEMORY_CHECKPOINT)
+            assert_int_equal(r.sink.calls[i - 1].kind, MEMORY_DRAIN);
+    }
+    assert_int_equal(r.sink.calls[r.sink.n - 1].kind, MEMORY_COMMIT);
+    training_close(&r);
+}
+
+/* A step is its passes, their summary, its metrics, a commit. */
+static void check_step(const struct memory_sink *s, int64_t step, const char *const *names)
+{
+    int i = 0, passes = 0;
+    double tokens = 0.0;
+
+    while (i < s->n &&
+           !(s->calls[i].kind == MEMORY_PASS && s->calls[i].step == step && s->calls[i].split == SPLIT_TRAIN))
+        i++;
+    for (; s->calls[i].kind == MEMORY_PASS; i++, passes++)
+        tokens += s->calls[i].value;
+    assert_int_equal(passes, 2);
+    assert_int_equal(s->calls[i].kind, MEMORY_SUMMARY);
+    assert_close(s->calls[i++].value, tokens, 0.0);
+    for (; *names; names++, i++) {
+        assert_int_equal(s->calls[i].kind, MEMORY_METRIC);
+        assert_string_equal(s->calls[i].name, *names);
+        assert_int_equal(s->calls[i].step, step);
+        assert_int_equal(s->calls[i].split, SPLIT_TRAIN);
+    }
+    assert_int_equal(s->calls[i].kind, MEMORY_COMMIT);
+}
+
+static void test_what_a_step_tells(void **state)
+{
+    static const char *const names[] = {
+        "loss",   "lm_loss", "balance_loss",      "z_loss", "grad_norm", "learning_rate",
+        "tokens", "seconds", "tokens_per_second", NULL};
+    static const char *const dense_names[] = {"loss",   "lm_loss", "grad_norm",         "learning_rate",
+                                              "tokens", "seconds", "tokens_per_second", NULL};
+    struct training r;
+
+    (void)state;
+    training_open(&r, restless, 1, 1);
+    run(&r);
+    for (int64_t step = 0; step < 12; step++)
+        check_step(&r.sink, step, names);
+    training_close(&r);
+    training_open(&r, (const char *const[]){"router.name=dense", "train.accumulation=2", NULL}, 1, 1);
+    run(&r);
+    check_step(&r.sink, 3, dense_names);
+    training_close(&r);
+}
+
+/* loss = lm + 2 blocks * (balance + z, weighted); tokens and seconds only grow; passes' tokens add up. */
+static void test_metrics_add_up(void **state)
+{
+    static const char *const weights[] = {"loss.balance=0.5", "loss.z=0.25", NULL};
+    struct training r;
+    double tokens = 0.0, seconds = 0.0;
+
+    (void)state;
+    training_open(&r, weights, 1, 1);
+    run(&r);
+    for (int i = 0; i < r.sink.n; i++) {
+        const struct memory_call *c = &r.sink.calls[i];
+        if (c->kind != MEMORY_SUMMARY || c->split != SPLIT_TRAIN)
+            continue;
+        double lm = memory_metric(&r.sink, c->step, SPLIT_TRAIN, "lm_loss");
+        double balance = memory_metric(&r.sink, c->step, SPLIT_TRAIN, "balance_loss");
+        double z = memory_metric(&r.sink, c->step, SPLIT_TRAIN, "z_loss");
+        tokens += c->value;
+        assert_close(lm, c->loss / c->value, 1e-9);
+        assert_true(balance > 0.9 && balance < 4.0);
+        assert_close(memory_metric(&r.sink, c->step, SPLIT_TRAIN, "loss"),
+                     lm + 2 * (0.5 * balance + 0.25 * z), 1e-9);
+        assert_close(memory_metric(&r.sink, c->step, SPLIT_TRAIN, "tokens"), tokens, 0.0);
+        assert_true(memory_metric(&r.sink, c->step, SPLIT_TRAIN, "seconds") >= seconds);
+        seconds = memory_metric(&r.sink, c->step, SPLIT_TRAIN, "seconds");
+        assert_true(memory_metric(&r.sink, c->step, SPLIT_TRAIN, "tokens_per_second") > 0.0);
+    }
+    assert_close(tokens, (double)r.trainer.tokens, 0.0);
+    training_close(&r);
+}
+
+/* ---- the learning rate ---- */
+
+static void check_rates(settings s, const double *share, int n)
+{
+    struct training r;
+
+    training_open(&r, s, 1, 1);
+    run(&r);
+    for (int step = 0; step < n; step++)
+        assert_close(memory_metric(&r.sink, step, SPLIT_TRAIN, "learning_rate"), 0.02 * share[step], 1e-8);
+    training_close(&r);
+}
+
+/* Four steps up, then the cosine over the other eight: (1 - 0.1) / 2 (1 + cos(pi i / 8)) + 0.1, with
+ * cos(pi / 8) = 0.923880, cos(pi / 4) = 0.707107, cos(3 pi / 8) = 0.382683. */
+static void test_learning_rate(void **state)
+{
+    static const double warm[] = {0.25,      0.5,       0.75, 1.0,       1.0,       0.965746,
+                                  0.8681981, 0.7222075, 0.55, 0.3777925, 0.2318019, 0.134254};
+    static const double cold[] = {1.0, 0.5, 0.0}, slow[] = {0.1, 0.2, 0.3};
+
+    (void)state;
+    check_rates((const char *const[]){"train.warmup=4", "train.steps=12", "train.final_rate=0.1", NULL}, warm,
+                12);
+    check_rates((const char *const[]){"train.warmup=0", "train.steps=2", "train.final_rate=0", NULL}, cold,
+                2);
+    check_rates((const char *const[]){"train.warmup=10", "train.steps=3", NULL}, slow, 3);
+}
+
+/* One step of AdamW from nothing moves every weight by the rate, whatever the gradient's size and sign, plus
+ * decay where there is any: clipping cannot show in weights then, but in the first moment it does. */
+static void test_clipping(void **state)
+{
+    struct training r;
+    double norms[2];
+
+    (void)state;
+    for (int i = 0; i < 2; i++) {
+        training_open(
+            &r, (const char *const[]){"train.steps=1", i ? "train.clip=0.01" : "train.clip=0", NULL}, 1, 1);
+        run(&r);
+        norms[i] = 10.0 * sqrt(sum_of_squares(r.pool, r.trainer.first_moment, r.trainer.model.n_weights));
+        double norm = memory_metric(&r.sink, 0, SPLIT_TRAIN, "grad_norm"); /* before clipping */
+        assert_true(norm > 0.02);
+        assert_close(norms[i], i ? 0.01 : norm, 1e-5 * norm);
+        training_close(&r);
+    }
+}
+
+/* The first step of AdamW moves a weight by the rate at most, whatever its gradient, from where decay has put
+ * it: w0 (1 - rate decay) for matrices but the embedding, w0 for the rest. */
+static void test_decay(void **state)
+{
+    static const char *const s[] = {"train.steps=1", "train.warmup=0", "train.decay=5", NULL};
+    struct training r;
+
+    (void)state;
+    training_open(&r, s, 1, 1);
+    struct shelf shelf = {0};
+    struct model *m = &r.trainer.model;
+    double *before = shelf_widened(&shelf, m->weights, m->n_weights);
+    run(&r);
+    for (int i = 0; i < m->n_parameters; i++) {
+        const struct parameter *p = &m->parameters[i];
+        double keep = p->decay ? 1.0 - 0.02 * 5.0 : 1.0;
+        assert_int_equal(p->decay, p->n_dimensions > 1 && strcmp(p->name, "embedding") != 0);
+        for (size_t j = 0; j < p->count; j++) {
+            double moved = fabs((double)m->weights[p->offset + j] - keep * before[p->offset + j]);
+            assert_true(moved <= 0.02 * 1.001);
+        }
+    }
+    shelf_clear(&shelf);
+    training_close(&r);
+}
+
+/* ---- bad ends ---- */
+
+/* A weight decay that multiplies the matrices by -10^4 a step overflows soon. */
+static const char *const explosive[] = {"train.learning_rate=100",  "train.decay=100",
+                                        "train.warmup=0",           "train.clip=0",
+                                        "train.checkpoint_every=1", NULL};
+
+static void test_divergence(void **state)
+{
+    struct training r;
+    struct checkpoint c;
+    struct error err = {0};
+    int events = 0;
+
+    (void)state;
+    training_open(&r, explosive, 2, 1);
+    assert_int_equal(run(&r), TRAIN_DIVERGED);
+    int64_t step = r.trainer.step;
+    assert_in_range(step, 1, 19);
+    assert_false(isfinite(memory_metric(&r.sink, step, SPLIT_TRAIN, "lm_loss")) &&
+                 isfinite(memory_metric(&r.sink, step, SPLIT_TRAIN, "grad_norm")));
+    for (int i = 0; i < r.sink.n; i++) {
+        if (r.sink.calls[i].kind != MEMORY_EVENT)
+            continue;
+        assert_string_equal(r.sink.calls[i].name, "diverged");
+        assert_int_equal(r.sink.calls[i].step, step);
+        events++;
+    }
+    assert_int_equal(events, 1);
+    assert_int_equal(r.sink.calls[r.sink.n - 1].kind, MEMORY_COMMIT);
+    /* the last checkpoint stays, and the weights are still its: what is not finite was not applied */
+    if (checkpoint_open(&c, r.path, &err))
+        fail_msg("%s", err.text);
+    assert_int_equal(c.state.step, step);
+    struct shelf shelf = {0};
+    float *weights = shelf_floats(&shelf, r.trainer.model.n_weights);
+    memcpy(weights, r.trainer.model.weights, sizeof *weights * r.trainer.model.n_weights);
+    assert_int_equal(checkpoint_load(&c, &r.trainer.model, NULL, NULL, &err), 0);
+    assert_memory_equal(weights, r.trainer.model.weights, sizeof *weights * r.trainer.model.n_weights);
+    checkpoint_close(&c);
+    shelf_clear(&shelf);
+    training_close(&r);
+}
+
+/* Whichever call the sink cannot take, the run ends there and says so. */
+static void test_sink_fails(void **state)
+{
+    static const char *const s[] = {"train.steps=1", NULL};
+    struct training r;
+
+    (void)state;
+    training_open(&r, s, 1, 1);
+    run(&r);
+    int n = r.sink.n;
+    training_close(&r);
+    assert_true(n > 30);
+    for (int call = 0; call < n; call++) {
+        enum train_outcome outcome;
+        struct error err = {0};
+        training_open(&r, s, 1, 1);
+        r.sink.fail_at = call;
+        assert_int_equal(trainer_run(&r.trainer, &outcome, &err), -1);
+        assert_int_equal(err.status, STATUS_MACHINE);
+        assert_string_equal(err.text, "the test's sink is full");
+        assert_int_equal(r.sink.n, call);
+        training_close(&r);
+    }
+}
+
+static void test_checkpoint_cannot_be_written(void **state)
+{
+    struct training r;
+    enum train_outcome outcome;
+    struct error err = {0};
+
+    (void)state;
+    training_open(&r, NULL, 1, 1);
+    snprintf(r.path, sizeof r.path, "%s/missing/run.safetensors", r.folder);
+    assert_int_equal(trainer_run(&r.trainer, &outcome, &err), -1);
+    assert_int_equal(err.status, STATUS_MACHINE);
+    assert_non_null(strstr(err.text, "missing/run.safetensors"));
+    training_close(&r);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_loss_falls),
+        cmocka_unit_test(test_threads_change_nothing),
+        cmocka_unit_test(test_seeds_differ),
+        cmocka_unit_test(test_interrupted_is_the_same_run),
+        cmocka_unit_test(test_stopped_at_the_end),
+        cmocka_unit_test(test_restore_refuses),
+        cmocka_unit_test(test_init_refuses),
+        cmocka_unit_test(test_corpus_without_probe),
+        cmocka_unit_test(test_accumulation),
+        cmocka_unit_test(test_schedule),
+        cmocka_unit_test(test_calls_are_grouped),
+        cmocka_unit_test(test_what_a_step_tells),
+        cmocka_unit_test(test_metrics_add_up),
+        cmocka_unit_test(test_learning_rate),
+        cmocka_unit_test(test_clipping),
+        cmocka_unit_test(test_decay),
+        cmocka_unit_test(test_divergence),
+        cmocka_unit_test(test_sink_fails),
+        cmocka_unit_test(test_checkpoint_cannot_be_written),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
