@@ -118,9 +118,11 @@ static void choose(const float *probability, int n_experts, int k, int32_t *expe
 {
     char taken[MOST_EXPERTS] = {0};
     for (int slot = 0; slot < k; slot++) {
-        int best = -1;
-        for (int e = 0; e < n_experts; e++)
-            if (!taken[e] && (best < 0 || probability[e] > probability[best]))
+        int best = 0;
+        while (taken[best])
+            best++;
+        for (int e = best; e < n_experts; e++)
+            if (!taken[e] && probability[e] > probability[best])
                 best = e;
         taken[best] = 1;
         expert[slot] = best;

@@ -35,7 +35,8 @@ int associations_join(struct associations *a, struct associations *from, struct 
         return error_no_memory(err, "the information");
     if (from->n > 0)
         memcpy(items + a->n, from->items, (size_t)from->n * sizeof *items);
-    *a = (struct associations){items, n, n};
+    a->items = items;
+    a->n = a->capacity = n;
     from->n = 0;
     return 0;
 }

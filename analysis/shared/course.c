@@ -107,7 +107,7 @@ int course_follow(struct course *c, struct logbook *lb, int64_t run_id, const st
 
 int course_settled(const struct course *c, int layer, double level)
 {
-    const struct passing *p = &c->passing[layer * c->n];
+    const struct passing *p = &c->passing[(size_t)layer * (size_t)c->n];
     int i = c->n - 1;
     while (i > 0 && p[i - 1].final.overlap_above >= level)
         i--;

@@ -102,17 +102,26 @@ static void drop_idle_labels(struct documents *d)
 
 /* ---- documents, steps, samples ---- */
 
+static int more_documents(struct documents *d, int capacity)
+{
+    int64_t *ids = realloc(d->ids, (size_t)capacity * sizeof *ids);
+    if (!ids)
+        return -1;
+    d->ids = ids;
+    int *value = realloc(d->labels[0].value, (size_t)capacity * sizeof *value);
+    if (!value)
+        return -1;
+    d->labels[0].value = value;
+    return 0;
+}
+
 static int read_documents(struct documents *d, struct query *q, struct error *err)
 {
     int more, capacity = 0;
     while ((more = query_step(q, err)) == 1) {
         if (d->n_documents == capacity) {
             capacity = capacity ? 2 * capacity : 64;
-            int64_t *ids = realloc(d->ids, (size_t)capacity * sizeof *ids);
-            int *value = realloc(d->labels[0].value, (size_t)capacity * sizeof *value);
-            d->ids = ids ? ids : d->ids;
-            d->labels[0].value = value ? value : d->labels[0].value;
-            if (!ids || !value)
+            if (more_documents(d, capacity) != 0)
                 return error_no_memory(err, "the documents");
         }
         d->ids[d->n_documents++] = query_int(q, "document_id");
@@ -264,6 +273,22 @@ int documents_choose_step(const struct documents *d, const char *run, int64_t *s
 
 /* ---- the vocabulary ---- */
 
+static int widen(struct vocabulary *v, int n)
+{
+    char **text = realloc(v->text, (size_t)n * sizeof *text);
+    if (!text)
+        return -1;
+    v->text = text;
+    int64_t *count = realloc(v->train_count, (size_t)n * sizeof *count);
+    if (!count)
+        return -1;
+    v->train_count = count;
+    memset(text + v->n, 0, (size_t)(n - v->n) * sizeof *text);
+    memset(count + v->n, 0, (size_t)(n - v->n) * sizeof *count);
+    v->n = n;
+    return 0;
+}
+
 static int add_token(struct vocabulary *v, struct query *q, struct error *err)
 {
     int64_t id = query_int(q, "token_id");
@@ -271,15 +296,8 @@ static int add_token(struct vocabulary *v, struct query *q, struct error *err)
         return error_set(err, STATUS_INPUT, "the vocabulary has a token %" PRId64, id);
     if (id >= v->n) {
         int n = id < 512 ? 1024 : 2 * (int)id;
-        char **text = realloc(v->text, (size_t)n * sizeof *text);
-        v->text = text ? text : v->text;
-        int64_t *count = realloc(v->train_count, (size_t)n * sizeof *count);
-        v->train_count = count ? count : v->train_count;
-        if (!text || !count)
+        if (widen(v, n) != 0)
             return error_no_memory(err, "the vocabulary");
-        memset(text + v->n, 0, (size_t)(n - v->n) * sizeof *text);
-        memset(count + v->n, 0, (size_t)(n - v->n) * sizeof *count);
-        v->n = n;
     }
     v->train_count[id] = query_int(q, "train_count");
     v->text[id] = strdup(query_text(q, "text"));

@@ -75,6 +75,7 @@ static void add(struct sums *sums, int at, double needed)
 
 /* Which documents, tokens and positions; the same for every block. */
 struct context {
+    const struct moe_layer *layers; /* (n_layers) */
     const struct documents *documents;
     const struct vocabulary *vocabulary;
     double *mass; /* (max_experts) scratch */
@@ -101,17 +102,17 @@ static void add_token(struct layer_spread *l, const struct context *c, const flo
     add(&l->bucket, bucket_of(count_of(c->vocabulary, id)) * c->documents->n_documents + document, needed);
 }
 
-static struct layer_spread *layer_of(struct spread *s, int layer)
+static struct layer_spread *layer_of(struct spread *s, const struct context *c, int layer)
 {
     for (int i = 0; i < s->n_layers; i++)
-        if (s->layers[i].layer->layer == layer)
+        if (c->layers[i].layer == layer)
             return &s->layers[i];
     return NULL;
 }
 
 static void add_block(struct spread *s, const struct context *c, const struct probability_block *b)
 {
-    struct layer_spread *l = layer_of(s, b->layer);
+    struct layer_spread *l = layer_of(s, c, b->layer);
     int document = documents_index(c->documents, b->document_id);
     if (!l || document < 0 || b->n_experts != l->all.n_experts)
         return;
@@ -166,7 +167,7 @@ int spread_measure(struct spread *s, const struct analysis *a, const struct docu
     struct vocabulary v;
     if (vocabulary_read(&v, a->logbook, a->run_id, err) != 0)
         return -1;
-    struct context c = {d, &v, malloc((size_t)a->max_experts * sizeof *c.mass), matched, 0};
+    struct context c = {a->layers, d, &v, malloc((size_t)a->max_experts * sizeof *c.mass), matched, 0};
     int result = c.mass ? spread_init(s, a, d, err) : error_no_memory(err, "the router's probabilities");
     c.n_positions = s->n_positions;
     if (result == 0)

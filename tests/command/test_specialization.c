@@ -197,7 +197,7 @@ static void test_tokens(void **state)
         snprintf(start, sizeof start, "2,1,%d,", rank);
         char *token = rows_text(csv, start, "token");
         assert_int_equal(token[0], 'w');
-        assert_int_equal(atoi(token + 1) % 4, 1);
+        assert_int_equal(strtol(token + 1, NULL, 10) % 4, 1);
         free(token);
         assert_close(rows_real(csv, start, "lift"), rows_real(csv, "2,1,1,", "lift"), 1e-12);
         assert_true(rows_real(csv, start, "documents") >= 3);
@@ -347,7 +347,7 @@ static void test_print_sql(void **state)
     r = test_run("%s/moescope-specialization %s --run pairs --print-sql | sqlite3 -bail -readonly %s | wc -l",
                  bin, fixture.path, fixture.path);
     assert_string_equal(r.err, "");
-    assert_true(atoi(r.out) > 20);
+    assert_true(strtol(r.out, NULL, 10) > 20);
     test_run_release(&r);
     free(bin);
 }

@@ -1,0 +1,60 @@
+/* What moescope demand measures, each figure once however many tables show it, and what it says of it in
+ * words. The tables are in analysis/demand.c. */
+#ifndef ANALYSIS_SHARED_DEMAND_H
+#define ANALYSIS_SHARED_DEMAND_H
+#include "analysis/shared/spread.h"
+#include "metrics/resample.h"
+
+struct working_set {
+    int layer, n_experts, unused;
+    double k;            /* mean decisions a token */
+    int for_90_percent;  /* experts that get 90 % of the decisions */
+    double per_document; /* mean number of experts that a document meets */
+    double tokens_per_document;
+};
+
+struct demand {
+    /* options */
+    int64_t step, positions;
+
+    struct documents documents;
+    struct working_set *sets;    /* (n_layers) */
+    struct spread spread;        /* layers NULL: not measured yet */
+    struct concentration *start; /* (n_steps, n_layers) of the first pass; the rest is empty */
+    int n_start;
+};
+
+/* Reads the documents and, from the decisions at --step, the working sets. */
+int demand_read(struct demand *s, const struct analysis *a, struct error *err);
+void demand_release(struct demand *s); /* safe on zeroed */
+
+int demand_spread(struct demand *s, const struct analysis *a, struct error *err); /* at --step */
+int demand_start(struct demand *s, const struct analysis *a, struct error *err);  /* at the first step */
+
+/* Mean number of experts, over documents, drawn within domains unless `pooled`. */
+int demand_interval(const struct demand *s, const double *needed, const double *tokens, bool pooled,
+                    struct interval *i, struct error *err);
+/* Of one domain's documents, at matched positions. */
+int demand_domain_interval(const struct demand *s, const struct layer_spread *l, int domain,
+                           struct interval *i, struct error *err);
+/* A bucket's sums by document as departures from the mean of the document's domain, since rare tokens are of
+ * other domains than frequent ones. departure: (n_documents) */
+int demand_departures(const struct demand *s, const struct layer_spread *l, int bucket, double *departure,
+                      struct error *err);
+
+/* The verdict of the program: `state` of *a is a struct demand. */
+int demand_judge(struct analysis *a, struct verdicts *v, struct error *err);
+
+/* (n_documents) the documents' domains */
+static inline const int *demand_strata(const struct demand *s)
+{
+    return s->documents.labels[0].value;
+}
+
+/* The documents of one bucket. */
+static inline const double *demand_bucket(const double *sums, int bucket, int n_documents)
+{
+    return sums + (size_t)bucket * (size_t)n_documents;
+}
+
+#endif
