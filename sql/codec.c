@@ -69,7 +69,8 @@ void pack_fraction(uint8_t *out, int width, double scale, const float *values, s
     double full = width == 1 ? 255 : 65535;
     double factor = full / scale;
     for (size_t i = 0; i < n; i++) {
-        double stored = fmin(fmax(values[i] * factor + 0.5, 0), full);
+        double stored = values[i] * factor + 0.5;
+        stored = stored < 0 ? 0 : stored > full ? full : stored;
         uint32_t v = (uint32_t)stored; /* truncation of a value that is half a step up: nearest */
         if (width == 1) {
             out[i] = (uint8_t)v;

@@ -17,7 +17,7 @@ CREATE TABLE run (
     corpus_id     INTEGER REFERENCES corpus,
     config        TEXT NOT NULL CHECK (json_valid(config)), -- object with dotted keys; see run_config
     program       TEXT,                 -- name and version of what wrote it
-    machine       TEXT CHECK (json_valid(machine))          -- cpu, threads, BLAS and its core type
+    machine       TEXT CHECK (machine IS NULL OR json_valid(machine)) -- cpu, threads, BLAS and its core type
 ) STRICT;
 
 -- The MoE blocks of a run; dense blocks have no row. Rows may differ by layer.

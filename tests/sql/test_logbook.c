@@ -215,9 +215,14 @@ static void test_begin_run(void **state)
     assert_int_equal(logbook_begin_run(s.lb, &again, &id, &err), -1);
     assert_int_equal(err.status, STATUS_USAGE);
     assert_non_null(strstr(err.text, "a run named 'first' already"));
+    const struct logbook_run least = {.name = "second", .task = "x", .router = "x"};
+    assert_int_equal(logbook_begin_run(s.lb, &least, &id, &err), 0);
+    trial_expect(&s, "SELECT config, machine IS NULL, corpus_id IS NULL FROM run WHERE name = 'second';",
+                 "{}|1|1\n");
     trial_end(&s, "finished");
-    trial_expect(&s, "SELECT status, finished_at >= started_at FROM run;", "finished|1\n");
-    trial_expect(&s, "SELECT kind FROM event ORDER BY event_id;", "started\nfinished\n");
+    trial_expect(&s, "SELECT status, finished_at >= started_at FROM run WHERE name = 'first';",
+                 "finished|1\n");
+    trial_expect(&s, "SELECT kind FROM event WHERE run_id = 1 ORDER BY event_id;", "started\nfinished\n");
     assert_int_equal(logbook_end_run(s.lb, 99, "finished", &err), -1);
     trial_release(&s);
 }
@@ -497,6 +502,64 @@ static void test_killed_in_read_only_folder(void **state)
     trial_release(&s);
 }
 
+/* ---- a kill ---- */
+
+/* Killed at any moment, a run leaves whole steps: as many sequences, blocks and loads as metrics. A reader
+ * needs nothing special, and the next writer leaves a file that stands alone. */
+static void test_kill(void **state)
+{
+    struct trial s;
+    struct error err;
+    int64_t id;
+    int status, progress[2];
+    char byte;
+    (void)state;
+    trial_open(&s);
+    trial_stop(&s);
+    for (int round = 0; round < 5; round++) {
+        assert_int_equal(pipe(progress), 0);
+        pid_t child = fork();
+        assert_true(child >= 0);
+        if (child == 0) {
+            char name[16];
+            snprintf(name, sizeof name, "run%d", round);
+            if (logbook_open_writable(&s.lb, s.path, NULL) != 0) {
+                _exit(1);
+            }
+            trial_run(&s, name, layers, 2, 8);
+            for (int64_t step = 0;; step += 8) {
+                log_steps(&s, step, step + 7);
+                if (write(progress[1], "x", 1) != 1) {
+                    _exit(2);
+                }
+            }
+        }
+        close(progress[1]); /* a child that fails ends the read */
+        /* Eight steps were handed over, of which four may wait; then somewhere in those that follow. */
+        assert_int_equal(read(progress[0], &byte, 1), 1);
+        usleep((useconds_t)(1700 * round));
+        assert_int_equal(kill(child, SIGKILL), 0);
+        assert_int_equal(waitpid(child, &status, 0), child);
+        assert_true(WIFSIGNALED(status));
+        close(progress[0]);
+    }
+    trial_expect(&s, "PRAGMA integrity_check; SELECT count(*), sum(status = 'running') FROM run;",
+                 "ok\n5|5\n");
+    trial_expect(
+        &s,
+        "SELECT count(*) > 5, count(*) = (SELECT count(*) FROM sequence), count(*) = (SELECT count(*) FROM "
+        "routing_block), count(*) = (SELECT count(*) FROM load_block) FROM metric;"
+        "SELECT count(*) FROM (SELECT run_id, max(step) + 1 AS n, count(*) AS m FROM metric GROUP BY 1) "
+        "WHERE "
+        "n <> m;",
+        "1|1|1|1\n0\n");
+    assert_int_equal(logbook_open_writable(&s.lb, s.path, &err), 0);
+    assert_int_equal(logbook_resume_run(s.lb, "run2", 3, &id, &err), 0);
+    trial_stop(&s);
+    trial_expect(&s, "PRAGMA journal_mode; SELECT count(*) FROM metric WHERE run_id = 3;", "delete\n3\n");
+    trial_release(&s);
+}
+
 /* ---- a full disk ---- */
 
 /* The limit on file size stands in for a full disk. The thread's failure reaches the caller, what was
@@ -578,6 +641,7 @@ int main(void)
         cmocka_unit_test(test_two_writers),
         cmocka_unit_test(test_reader_beside_writer),
         cmocka_unit_test(test_killed_in_read_only_folder),
+        cmocka_unit_test(test_kill),
         cmocka_unit_test(test_full_disk),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -10,6 +10,7 @@
 #include <cmocka.h>
 
 #include "tests/close.h"
+#include "tests/support.h"
 #include "tests/trial.h"
 
 static struct logbook_batch *batch(struct trial *s)
@@ -404,6 +405,45 @@ static void test_wide_tokens(void **state)
     trial_release(&s);
 }
 
+/* A block that is not what was written is an error, with the sequence in it; the reader does not go on. */
+static void test_damaged_block(void **state)
+{
+    static const struct {
+        const char *damage, *reason;
+    } cases[] = {
+        {"UPDATE routing_block SET gates = x'00ff55'", "checksum of a routing block"},
+        {"UPDATE routing_block SET codec = 'x'", "an unknown codec"},
+        {"UPDATE sequence SET losses = x'000000000000'", "checksum of losses"},
+        {"UPDATE sample SET tokens = x'00'", "length of tokens"},
+        {"DELETE FROM sample", "no sample"},
+        {"UPDATE moe_layer SET n_experts = 2", "an expert that the layer has not"},
+    };
+    static const int32_t expert[] = {0, 1, 2};
+    static const float gate[] = {0.5f, 0.25f, 0.125f};
+    const struct logbook_block block = {.layer = 1, .n_experts = 4, .k = 1, .expert = expert, .gate = gate};
+    (void)state;
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        const struct block_filter filter = {1, NULL, 0, 9, -1};
+        struct trial s;
+        struct error err;
+        struct blocks *bs;
+        struct block b;
+        write_one(&s, 4, &block, 8);
+        struct test_run r = test_run("sqlite3 '%s' \"%s\"", s.path, cases[i].damage);
+        assert_int_equal(r.status, 0);
+        test_run_release(&r);
+        trial_read(&s);
+        assert_int_equal(blocks_open(&bs, s.lb, &filter, &err), 0);
+        assert_int_equal(blocks_next(bs, &b, &err), -1);
+        assert_int_equal(err.status, STATUS_INPUT);
+        if (strstr(err.text, cases[i].reason) == NULL || strstr(err.text, "sequence 1") == NULL) {
+            fail_msg("%s: %s", cases[i].damage, err.text);
+        }
+        blocks_close(bs);
+        trial_release(&s);
+    }
+}
+
 /* Figures that are not numbers are rows with a status; loads come back to the last bit, zeros included. */
 static void test_figures(void **state)
 {
@@ -536,6 +576,7 @@ int main(void)
         cmocka_unit_test(test_probabilities), cmocka_unit_test(test_order_and_filters),
         cmocka_unit_test(test_wide_tokens),   cmocka_unit_test(test_figures),
         cmocka_unit_test(test_samples),       cmocka_unit_test(test_refusals),
+        cmocka_unit_test(test_damaged_block),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
