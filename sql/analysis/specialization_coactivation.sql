@@ -1,5 +1,5 @@
--- Pairs of experts that tokens choose together: P(b | a), all pairs whatever their ranks. The table adds the
--- lift over what the experts' loads give when they ignore each other.
+-- Pairs of experts that tokens choose together: P(b | a), all pairs whatever their ranks. The table adds pairs
+-- that never meet, and the lift over what the experts' loads give when they ignore each other.
 -- :run (default: the newest), :step (default: the last of the probe).
 WITH at AS (
     SELECT run_id, max(step) AS step

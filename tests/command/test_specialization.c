@@ -304,6 +304,16 @@ static void test_formats(void **state)
     r = specialization("known", "--format json --table repetition");
     assert_int_equal(strncmp(r.out, "[\n  {\"layer\": 0, \"lag\": 1, \"repeated\": 1,", 40), 0);
     test_run_release(&r);
+    char *file = NULL;
+    assert_true(asprintf(&file, "%s/out.csv", fixture.folder) > 0);
+    char *bin = test_bin();
+    r = test_run("%s/moescope-specialization %s --run known --table lift -f csv -o %s && wc -l < %s", bin,
+                 fixture.path, file, file);
+    assert_int_equal(r.status, 0);
+    assert_int_equal(strtol(r.out, NULL, 10), 1 + 4 * N_DOMAINS * N_EXPERTS);
+    test_run_release(&r);
+    free(bin);
+    free(file);
     r = specialization("known", "--step 0 --format csv --table information");
     assert_int_equal(r.status, 0);
     assert_null(strstr(r.out, ",100,"));
