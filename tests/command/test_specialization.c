@@ -320,6 +320,35 @@ static void test_formats(void **state)
     test_run_release(&r);
 }
 
+/* Six documents a domain are too few for an interval: nothing is claimed beyond chance. One domain: nothing
+ * at all. */
+static void test_few_documents(void **state)
+{
+    static const int64_t steps[] = {0, 100};
+    struct fixture few;
+    char *bin = test_bin();
+    (void)state;
+    for (int domains = 1; domains <= 2; domains++) {
+        struct fixture_run run = {.name = "few",
+                                  .n_layers = 1,
+                                  .n_experts = N_EXPERTS,
+                                  .k = 1,
+                                  .steps = steps,
+                                  .n_steps = 2,
+                                  .route = route};
+        fixture_open(&few, domains, 6);
+        fixture_run(&few, &run);
+        fixture_finish(&few);
+        struct test_run r =
+            test_run("%s/moescope-specialization %s && %s/moescope-demand %s", bin, few.path, bin, few.path);
+        assert_int_equal(r.status, 0);
+        assert_non_null(strstr(r.out, domains == 1 ? "one domain only" : "too few documents to say whether"));
+        test_run_release(&r);
+        fixture_release(&few);
+    }
+    free(bin);
+}
+
 static void assert_refused(const char *run, const char *arguments, int status, const char *reason)
 {
     struct test_run r = specialization(run, arguments);
@@ -376,6 +405,7 @@ int main(void)
         cmocka_unit_test(test_repetition),
         cmocka_unit_test(test_verdict),
         cmocka_unit_test(test_formats),
+        cmocka_unit_test(test_few_documents),
         cmocka_unit_test(test_refusals),
         cmocka_unit_test(test_print_sql),
     };
