@@ -2,7 +2,6 @@
 #include <inttypes.h>
 #include <stdio.h>
 
-#include "base/file.h"
 #include "base/options.h"
 #include "base/table.h"
 #include "sql/read.h"
@@ -37,24 +36,32 @@ static int64_t count_violations(const struct check_finding *findings, int n)
     return violations;
 }
 
-static int check(const char *path, const struct choices *c, FILE *out, int64_t *violations, struct error *err)
+static int check(void *context, char **operands, int n_operands, FILE *out, struct error *err)
 {
+    const struct choices *c = context;
+    int64_t violations = 0;
     struct check_finding findings[CHECK_MAX_FINDINGS];
     struct logbook *lb = NULL;
     enum table_format format;
     int n = CHECK_MAX_FINDINGS;
     int result = table_format_parse(c->format, &format, err);
     if (result == 0) {
-        result = logbook_open(&lb, path, err);
+        result = logbook_open(&lb, operands[0], err);
     }
     if (result == 0) {
         result = logbook_check(lb, findings, &n, err);
     }
     if (result == 0) {
-        *violations = count_violations(findings, n);
+        violations = count_violations(findings, n);
         result = print_findings(findings, n, out, format, err);
     }
     logbook_close(lb);
+    (void)n_operands;
+    if (result == 0 && violations > 0) {
+        fprintf(stderr, "moescope check: '%s' violates what a logbook promises, %" PRId64 " times\n",
+                operands[0], violations);
+        return STATUS_INPUT;
+    }
     return result;
 }
 
@@ -89,25 +96,5 @@ int main(int argc, char **argv)
         .options = options,
         .min_operands = 1,
         .max_operands = 1};
-    struct output out = {0};
-    struct error err = {0};
-    bool done = false;
-    int64_t violations = 0;
-    int first;
-    int result = options_parse(&program, argc, argv, &first, &done, &err);
-    if (result == 0 && !done) {
-        result = output_open(&out, c.output, &err);
-        if (result == 0) {
-            result = check(argv[first], &c, out.stream, &violations, &err);
-        }
-        if (result == 0) {
-            result = output_commit(&out, &err);
-        }
-        output_discard(&out);
-    }
-    if (result == 0 && violations > 0) {
-        result = error_set(&err, STATUS_INPUT, "'%s' violates what a logbook promises, %" PRId64 " times",
-                           argv[first], violations);
-    }
-    return program_finish(&program, result, &err);
+    return program_main(&program, argc, argv, &c.output, check, &c);
 }

@@ -3,7 +3,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#include "base/file.h"
 #include "base/options.h"
 #include "base/table.h"
 #include "base/text.h"
@@ -91,14 +90,16 @@ static int print_sql(struct query *q, FILE *out, struct error *err)
     return 0;
 }
 
-static int list_runs(const char *path, const struct choices *c, FILE *out, struct error *err)
+static int list_runs(void *context, char **operands, int n_operands, FILE *out, struct error *err)
 {
+    const struct choices *c = context;
     struct logbook *lb = NULL;
     struct query *q = NULL;
     enum table_format format;
     int result = table_format_parse(c->format, &format, err);
+    (void)n_operands;
     if (result == 0) {
-        result = logbook_open(&lb, path, err);
+        result = logbook_open(&lb, operands[0], err);
     }
     if (result == 0) {
         result = query_open(&q, lb, "queries/runs", err);
@@ -131,20 +132,5 @@ int main(int argc, char **argv)
         .options = options,
         .min_operands = 1,
         .max_operands = 1};
-    struct output out = {0};
-    struct error err = {0};
-    bool done = false;
-    int first;
-    int result = options_parse(&program, argc, argv, &first, &done, &err);
-    if (result == 0 && !done) {
-        result = output_open(&out, c.output, &err);
-        if (result == 0) {
-            result = list_runs(argv[first], &c, out.stream, &err);
-        }
-        if (result == 0) {
-            result = output_commit(&out, &err);
-        }
-        output_discard(&out);
-    }
-    return program_finish(&program, result, &err);
+    return program_main(&program, argc, argv, &c.output, list_runs, &c);
 }

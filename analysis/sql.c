@@ -187,8 +187,9 @@ static int run_shell(const char *path, struct error *err)
                      strerror(cause), cause == ENOENT ? "" : ", or see to its rights");
 }
 
-static int ask(char **operands, int n, const struct choices *c, FILE *out, struct error *err)
+static int ask(void *context, char **operands, int n, FILE *out, struct error *err)
 {
+    const struct choices *c = context;
     struct logbook *lb = NULL;
     enum table_format format;
     if (table_format_parse(c->format, &format, err) != 0) {
@@ -240,21 +241,7 @@ int main(int argc, char **argv)
         .options = options,
         .min_operands = 0,
         .max_operands = 2};
-    struct output out = {0};
-    struct error err = {0};
-    bool done = false;
-    int first;
-    int result = options_parse(&program, argc, argv, &first, &done, &err);
-    if (result == 0 && !done) {
-        result = output_open(&out, c.output, &err);
-        if (result == 0) {
-            result = ask(argv + first, argc - first, &c, out.stream, &err);
-        }
-        if (result == 0) {
-            result = output_commit(&out, &err);
-        }
-        output_discard(&out);
-    }
+    int status = program_main(&program, argc, argv, &c.output, ask, &c);
     string_list_release(&c.parameters);
-    return program_finish(&program, result, &err);
+    return status;
 }

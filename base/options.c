@@ -10,6 +10,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/file.h"
 #include "base/text.h"
 
 /* What getopt_long returns for the option at index i of the table: beyond every character, so that a long
@@ -405,4 +406,23 @@ const char *nearest_name(const char *word, const char *const *names, int n)
         }
     }
     return best;
+}
+
+int program_main(const struct program *p, int argc, char **argv, const char *const *output, program_body *run,
+                 void *context)
+{
+    struct output out = {0};
+    struct error err = {0};
+    bool done = false;
+    int first, result = options_parse(p, argc, argv, &first, &done, &err);
+
+    if (result == 0 && !done)
+        result = output_open(&out, output ? *output : NULL, &err);
+    if (result == 0 && !done) {
+        result = run(context, argv + first, argc - first, out.stream, &err);
+        if (result >= 0 && output_commit(&out, &err))
+            result = -1;
+        output_discard(&out);
+    }
+    return program_finish(p, result, &err);
 }

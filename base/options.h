@@ -3,6 +3,7 @@
 #define BASE_OPTIONS_H
 #include <stdbool.h>
 #include <stdint.h>
+#include <stdio.h>
 
 #include "base/error.h"
 
@@ -48,6 +49,12 @@ int options_parse(const struct program *p, int argc, char **argv, int *first, bo
  * stdout was written (a failed write is STATUS_MACHINE, a closed pipe is silent), returns the exit status.
  * `result` is 0, -1 with *err filled in, or a status of its own such as STATUS_FINDING. */
 int program_finish(const struct program *p, int result, const struct error *err);
+
+/* A whole main: parses, runs, finishes. `output`: where --output puts its argument, read after parsing; the
+ * file appears whole, or not at all when run fails. NULL, or no such option given: stdout. */
+typedef int program_body(void *context, char **operands, int n_operands, FILE *out, struct error *err);
+int program_main(const struct program *p, int argc, char **argv, const char *const *output, program_body *run,
+                 void *context);
 
 /* The name most like `word` (mistyped letters, swapped neighbours, a beginning), NULL if none is near:
  * for "did you mean". */

@@ -72,7 +72,8 @@ static void update(struct model *m, float *first, float *second, int step)
     m->seconds[PART_OPTIMISER] += clock_seconds() - start;
 }
 
-static int print(const struct model *m, double flops, double seconds, double limit, struct error *err)
+static int print(const struct model *m, double flops, double seconds, double limit, FILE *out,
+                 struct error *err)
 {
     static const char *const columns[] = {"part", "ms_per_step", "share"};
     enum table_format format;
@@ -80,7 +81,7 @@ static int print(const struct model *m, double flops, double seconds, double lim
 
     if (table_format_parse(args.format, &format, err))
         return -1;
-    t = table_open(stdout, format, "Where a step goes", columns, 3);
+    t = table_open(out, format, "Where a step goes", columns, 3);
     for (int i = 0; i < N_PARTS && t; i++) {
         table_text(t, part_names[i]);
         table_real(t, 1e3 * m->seconds[i] / (double)args.steps);
@@ -88,13 +89,13 @@ static int print(const struct model *m, double flops, double seconds, double lim
     }
     if (!t || table_close(t, err))
         return error_no_memory(err, "a table");
-    printf("%.1f GFLOP a step, %.0f ms, %.1f GFLOP/s; sgemm limit %.1f GFLOP/s (%s): %.1f %%\n", flops * 1e-9,
-           1e3 * seconds / (double)args.steps, flops * (double)args.steps / seconds * 1e-9, limit,
-           blas_core_type(), 100.0 * flops * (double)args.steps / seconds * 1e-9 / limit);
+    fprintf(out, "%.1f GFLOP a step, %.0f ms, %.1f GFLOP/s; sgemm limit %.1f GFLOP/s (%s): %.1f %%\n",
+            flops * 1e-9, 1e3 * seconds / (double)args.steps, flops * (double)args.steps / seconds * 1e-9,
+            limit, blas_core_type(), 100.0 * flops * (double)args.steps / seconds * 1e-9 / limit);
     return 0;
 }
 
-static int bench(struct error *err)
+static int bench(void *context, char **operands, int n_operands, FILE *out, struct error *err)
 {
     struct config config;
     struct model_config mc;
@@ -105,6 +106,9 @@ static int bench(struct error *err)
     double seconds = 0.0, limit = 0.0;
     float *moments;
 
+    (void)context;
+    (void)operands;
+    (void)n_operands;
     blas_start();
     if (config_init(&config, err))
         return -1;
@@ -132,7 +136,7 @@ static int bench(struct error *err)
         double one = blas_measure_limit(pool, 2048, 3, err);
         limit += step >= 0 ? one / (double)args.steps : 0.0;
     }
-    int result = print(&m, model_flops_per_token(&mc, 0.0, mc.context) * tokens, seconds, limit, err);
+    int result = print(&m, model_flops_per_token(&mc, 0.0, mc.context) * tokens, seconds, limit, out, err);
     free(moments);
     model_release(&m);
     pool_close(pool);
@@ -142,12 +146,8 @@ static int bench(struct error *err)
 
 int main(int argc, char **argv)
 {
-    struct error err = {0};
-    bool done = false;
-    int first, result = options_parse(&program, argc, argv, &first, &done, &err);
+    int status = program_main(&program, argc, argv, NULL, bench, NULL);
 
-    if (result == 0 && !done)
-        result = bench(&err);
     string_list_release(&args.set);
-    return program_finish(&program, result, &err);
+    return status;
 }

@@ -192,7 +192,7 @@ static void session_release(struct session *s)
     free(s->name);
 }
 
-static int print_losses(const struct session *s, struct error *err)
+static int print_losses(const struct session *s, FILE *out, struct error *err)
 {
     static const char *const columns[] = {"document", "domain", "tokens", "loss", "bits_per_byte"};
     enum table_format format;
@@ -200,7 +200,7 @@ static int print_losses(const struct session *s, struct error *err)
 
     if (table_format_parse(args.format, &format, err))
         return -1;
-    t = table_open(stdout, format, NULL, columns, 5);
+    t = table_open(out, format, NULL, columns, 5);
     for (int d = 0; d < s->corpus.n_documents && t; d++) {
         const struct document *document = &s->corpus.documents[d];
         table_text(t, document->name);
@@ -262,11 +262,12 @@ static int route(struct session *s, struct error *err)
     return result;
 }
 
-static int run(int argc, char **argv, struct error *err)
+static int run(void *context, char **operands, int n_operands, FILE *out, struct error *err)
 {
-    struct session s = {.n_texts = argc - 1};
+    struct session s = {.n_texts = n_operands - 1};
     int result = -1;
 
+    (void)context;
     if (!args.checkpoint)
         return error_set(err, STATUS_USAGE, "--checkpoint is needed; see 'moescope route --help'");
     blas_start();
@@ -280,24 +281,18 @@ static int run(int argc, char **argv, struct error *err)
     }
     if (!s.name)
         error_no_memory(err, "the run's name");
-    else if (load(&s, argv + 1, err) == 0 && make_model(&s, err) == 0 &&
-             logbook_open_writable(&s.logbook, argv[0], err) == 0 &&
+    else if (load(&s, operands + 1, err) == 0 && make_model(&s, err) == 0 &&
+             logbook_open_writable(&s.logbook, operands[0], err) == 0 &&
              recorder_open(&s.recorder, s.logbook, &s.checkpoint.config, &s.corpus, err) == 0 &&
              recorder_begin(&s.recorder, s.name, s.checkpoint.state.seed, &s.model.config,
                             model_parameters(&s.model), pool_threads(s.pool), err) == 0 &&
              route(&s, err) == 0)
-        result = print_losses(&s, err);
+        result = print_losses(&s, out, err);
     session_release(&s);
     return result;
 }
 
 int main(int argc, char **argv)
 {
-    struct error err = {0};
-    bool done = false;
-    int first, result = options_parse(&program, argc, argv, &first, &done, &err);
-
-    if (result == 0 && !done)
-        result = run(argc - first, argv + first, &err);
-    return program_finish(&program, result, &err);
+    return program_main(&program, argc, argv, NULL, run, NULL);
 }

@@ -89,7 +89,7 @@ static void say(const char *text)
 
 /* ---- what to run ---- */
 
-static int list_keys(struct error *err)
+static int list_keys(FILE *out, struct error *err)
 {
     static const char *const columns[] = {"key", "default", "meaning"};
     enum table_format format;
@@ -97,7 +97,7 @@ static int list_keys(struct error *err)
 
     if (table_format_parse(args.format, &format, err))
         return -1;
-    t = table_open(stdout, format, NULL, columns, 3);
+    t = table_open(out, format, NULL, columns, 3);
     for (int i = 0; i < config_n_keys && t; i++) {
         table_text(t, config_keys[i].name);
         table_text(t, config_keys[i].initial);
@@ -428,14 +428,17 @@ static int prepare(struct session *s, bool *finished, struct error *err)
     return recorder_open(&s->recorder, s->logbook, &s->config, &s->corpus, err);
 }
 
-static int run(struct error *err)
+static int run(void *context, char **operands, int n_operands, FILE *out, struct error *err)
 {
     struct session s = {0};
     bool finished = false;
     int result;
 
+    (void)context;
+    (void)operands;
+    (void)n_operands;
     if (args.list_keys)
-        return list_keys(err);
+        return list_keys(out, err);
     if (!args.log || !args.name)
         return error_set(err, STATUS_USAGE, "--log and --name are needed; see 'moescope train --help'");
     blas_start();
@@ -452,12 +455,8 @@ static int run(struct error *err)
 
 int main(int argc, char **argv)
 {
-    struct error err = {0};
-    bool done = false;
-    int first, result = options_parse(&program, argc, argv, &first, &done, &err);
+    int status = program_main(&program, argc, argv, NULL, run, NULL);
 
-    if (result == 0 && !done)
-        result = run(&err);
     string_list_release(&args.set);
-    return program_finish(&program, result, &err);
+    return status;
 }

@@ -16,7 +16,7 @@ train() { # name, then what differs from studies/demo.ini
 }
 
 sh corpora/default.sh "$text"
-bin/moescope corpus "$text" -o "$corpus" --vocabulary 4096 >"$out/corpus.txt"
+bin/moescope corpus "$text" -o "$corpus" --vocabulary 1024 >"$out/corpus.txt"
 
 train unigram --set model.kind=unigram
 train bigram --set model.kind=bigram
