@@ -267,11 +267,13 @@ static int make_partial(struct job *j, struct error *err)
     return result;
 }
 
-/* From here on there is something to clean up. A signal ends the program that is waited for, and then the way
- * is the one of every error; blocked, it waits until something is waited for. */
+/* From the making of a folder on there is something to clean up. A signal ends the program that is waited
+ * for, and then the way is the one of every error; the main thread blocks it until then. A thread of a
+ * library may be the one to receive it, and hands it on. */
 static void heard(int signal_number)
 {
-    (void)signal_number;
+    if (gettid() != getpid())
+        tgkill(getpid(), getpid(), signal_number);
 }
 
 static void catch_signals(void)
