@@ -56,6 +56,11 @@ check_laws() {
         grep -v 'lint: allow path' | sed 's/$/: path: a path of one machine/'
     files '*.sh' '*.md' '*.sql' '*.gp' '*.pl' '*.ini' '*.awk' Makefile | tr '\n' '\0' |
         xargs -0 grep -n -E '[[:blank:]]$|'"$(printf '\r')" | sed 's/$/: blank: white space at the end/'
+    for page in $(files '*.md'); do
+        grep -n -o '](\([^):#]*\)' "$page" | while IFS=: read -r line link; do
+            [ -e "$(dirname "$page")/${link#](}" ] || echo "$page:$line: link: '${link#](}' is not there"
+        done
+    done
 }
 
 check_headers() {
@@ -82,6 +87,8 @@ check_sql() {
         grep -n -i -E '\b(generate_series|stddev|median|percentile|jsonb[a-z_]*) *\(' "$file" |
             sed "s,^,$file:,; s/\$/: not in the stock SQLite library/"
     done
+    sed -n '/^## Ask/,/^## The/s/^    //p' README.md | grep -v '^\$' | sqlite3 -batch -readonly "$work/logbook.db" 2>&1 |
+        sed 's,^,README.md: ,'
 }
 
 check_format() {
