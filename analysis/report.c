@@ -3,7 +3,6 @@
 #include <string.h>
 
 #include "analysis/shared/report.h"
-#include "base/file.h"
 
 struct choices {
     struct string_list runs;
@@ -28,38 +27,36 @@ static void add_folder(struct text *t, const struct choices *c)
     text_add(t, ".figures");
 }
 
-static int write_page(struct report *r, struct error *err)
+static int make_page(struct report *r, const struct choices *c, FILE *out, struct error *err)
 {
     struct text page;
-    struct output out;
     text_init(&page);
-    int result = report_page(r, &page, err);
-    if (result == 0 && (result = output_open(&out, r->output, err)) == 0) {
-        fwrite(page.data, 1, page.length, out.stream);
-        result = output_commit(&out, err);
-        output_discard(&out);
-    }
+    int result = report_open(r, &c->runs, err);
+    if (result == 0)
+        result = report_collect(r, err);
+    if (result == 0)
+        result = report_draw(r, err);
+    if (result == 0)
+        result = report_page(r, &page, err);
+    if (result == 0)
+        fwrite(page.data, 1, page.length, out);
     text_release(&page);
     return result;
 }
 
-static int make_report(const char *db, const struct choices *c, struct error *err)
+static int make_report(void *context, char **operands, int n_operands, FILE *out, struct error *err)
 {
+    const struct choices *c = context;
     struct text folder;
+    (void)n_operands;
     if (!c->output || !*c->output)
         return error_set(err, STATUS_USAGE,
                          "no output was named: -o FILE.html; see 'moescope report --help'");
     text_init(&folder);
     add_folder(&folder, c);
     struct report r = {
-        .db = db, .output = c->output, .folder = folder.data, .title = c->title, .quiet = c->quiet};
-    int result = folder.failed ? error_no_memory(err, "the report") : report_open(&r, &c->runs, err);
-    if (result == 0)
-        result = report_collect(&r, err);
-    if (result == 0)
-        result = report_draw(&r, err);
-    if (result == 0)
-        result = write_page(&r, err);
+        .db = operands[0], .output = c->output, .folder = folder.data, .title = c->title, .quiet = c->quiet};
+    int result = folder.failed ? error_no_memory(err, "the report") : make_page(&r, c, out, err);
     report_close(&r);
     text_release(&folder);
     return result;
@@ -92,12 +89,7 @@ int main(int argc, char **argv)
         .min_operands = 1,
         .max_operands = 1,
     };
-    struct error err = {0};
-    int first;
-    bool done = false;
-    int result = options_parse(&program, argc, argv, &first, &done, &err);
-    if (result == 0 && !done)
-        result = make_report(argv[first], &c, &err);
+    int status = program_main(&program, argc, argv, &c.output, make_report, &c);
     string_list_release(&c.runs);
-    return program_finish(&program, result, &err);
+    return status;
 }

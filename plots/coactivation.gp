@@ -12,8 +12,10 @@ gap_y = 48
 set palette @diverging maxcolors 33
 set cbrange [-2:2]
 set cbtics ('¼' -2, '½' -1, '1' 0, '×2' 1, '×4' 2) scale 0 offset 0, 0.4
-set colorbox horizontal user origin screen 1.0 * room_left / width, screen 1 - 30.0 / height \
-    size screen 220.0 / width, screen 10.0 / height
+none = 'never'
+none_colour = shade
+legend = 'pairs chosen together against chance'
+@scale
 unset grid
 every = n_experts > 8 ? n_experts / 4 : 1
 unset border
@@ -22,8 +24,7 @@ set multiplot
 do for [i = 1:|layer|] {
     @panel
     if (i == 1) {
-        set label 100 'pairs chosen together against chance;  grey: never' at screen \
-            (room_left + 236.0) / width, screen 1 - 25.0 / height left textcolor rgb muted font ',11'
+        @legends
     } else { unset colorbox }
     title = sprintf('layer %d', layer[i])
     @heading
@@ -39,6 +40,6 @@ do for [i = 1:|layer|] {
              (column("expert_a") + 0.5):(clip(log2(column("lift")), 2)) with boxxyerror fs solid noborder fc palette, \
          data using (when(other(i) && column("probability") <= 0, column("expert_b"))):"expert_a": \
              (column("expert_b") - 0.5):(column("expert_b") + 0.5):(column("expert_a") - 0.5): \
-             (column("expert_a") + 0.5) with boxxyerror fs solid noborder fc rgb shade
+             (column("expert_a") + 0.5) with boxxyerror fs solid noborder fc rgb none_colour
 }
 unset multiplot

@@ -36,9 +36,10 @@ do for [part = 0:1] {
         set yrange [0.5:-0.5]
         set ytics ('all text' 0) scale 0
         set xlabel all_unit
-        set label 1 sprintf('←  better than %s', baseline) at 0, screen heading_at right offset -0.8, 0 \
+        set label 1 sprintf('←  better than %s', baseline) at graph 0, screen heading_at left \
             textcolor rgb muted font ',11'
-        set label 2 'worse  →' at 0, screen heading_at left offset 0.8, 0 textcolor rgb muted font ',11'
+        set label 2 sprintf('worse than %s  →', baseline) at graph 1, screen heading_at right \
+            textcolor rgb muted font ',11'
         do for [r = 1:|run|] {
             set label 10 + r run[r] at graph 1.02, graph 1 - (r - 0.5) / |run| left textcolor lt run_type[r] \
                 font ',11'

@@ -1,7 +1,7 @@
 # What a token's expert tells about its document: mutual information by layer, at the end (full) and at step 0
 # (pale), with intervals; the grey band is what labels dealt at random give.
 # Data: run, layer, label, step, mutual_information, null_mean, null_low, null_high, ..., low, high.
-# Parameters: run[], run_type[], label_of_row[], row_title[], row_high[], n_layers, first_layer, columns, rows.
+# Parameters: run[], run_type[], label_of_row[], row_title[], row_high[], row_low[], row_tic[], n_layers, first_layer, columns, rows.
 
 load 'style.gp'
 
@@ -23,7 +23,9 @@ do for [i = 1:columns * rows] {
     unit = row_title[k]
     @headings
     set xrange [first_layer - 0.6:first_layer + n_layers - 0.4]
-    set yrange [0:row_high[k]]
+    set yrange [row_low[k]:row_high[k]]
+    set ytics row_tic[k]
+    set arrow 1 from graph 0, first 0 to graph 1, first 0 nohead lc rgb axis lw 1
     set xtics 1 scale 0
     if (r > 1) { set format y '' } else { set format y '%g' }
     if (last_in_column(i, columns * rows)) { set xlabel 'layer' } else { set xlabel '' }

@@ -10,22 +10,24 @@ room_left = 92
 room_right = 16
 room_top = 74
 room_bottom = 30
-gap_x = 92
+gap_x = 20
 gap_y = 44
 set palette @diverging maxcolors 33
 set cbrange [-3:3]
 set cbtics ('⅛' -3, '¼' -2, '½' -1, '1' 0, '×2' 1, '×4' 2, '×8' 3) scale 0 offset 0, 0.4
-set colorbox horizontal user origin screen 1.0 * room_left / width, screen 1 - 30.0 / height \
-    size screen 220.0 / width, screen 10.0 / height
+none = 'none'
+none_colour = shade
+legend = 'lift: share of the domain over share of all text; dot: q < 0.05'
+@scale
 unset grid
 unset border
+number_font = panel_width(columns) / n_experts < 14 ? ',8' : ',9'
 is(l) = column("layer") == layer[l]
 set multiplot
 do for [i = 1:|layer|] {
     @panel
     if (i == 1) {
-        set label 100 'lift: share of the domain over share of all text;  grey: none;  dot: q < 0.05' at screen \
-            (room_left + 236.0) / width, screen 1 - 25.0 / height left textcolor rgb muted font ',11'
+        @legends
     } else { unset colorbox }
     title = sprintf('layer %d', layer[i])
     @heading
@@ -33,17 +35,17 @@ do for [i = 1:|layer|] {
     set yrange [|domain| + 0.6:-0.5]
     unset xtics
     set ytics () scale 0 offset 0.6, 0
-    do for [d = 1:|domain|] { set ytics add (domain[d] d - 1) }
-    set label 3 'expert' at -0.8, |domain| right textcolor rgb muted font ',10'
+    do for [d = 1:|domain|] { set ytics add (first_in_row(i) ? domain[d] : '' d - 1) }
+    if (first_in_row(i)) { set label 3 'expert' at -0.8, |domain| right textcolor rgb muted font ',10' }
     plot data using (when(is(i) && column("lift") > 0, column("column"))):"row":(column("column") - 0.5): \
              (column("column") + 0.5):(column("row") - 0.5):(column("row") + 0.5):(clip(log2(column("lift")), 3)) \
              with boxxyerror fs solid noborder fc palette, \
          data using (when(is(i) && column("share") <= 0, column("column"))):"row":(column("column") - 0.5): \
              (column("column") + 0.5):(column("row") - 0.5):(column("row") + 0.5) \
-             with boxxyerror fs solid noborder fc rgb shade, \
+             with boxxyerror fs solid noborder fc rgb none_colour, \
          data using (when(is(i) && column("q") < 0.05 && column("share") > 0, column("column"))):"row" with points \
              pt 7 ps 0.18 lc rgb ink, \
          data using (when(is(i) && column("row") == 0, column("column"))):(|domain|):(strcol("expert")) with labels \
-             font ',9' textcolor rgb muted
+             font number_font textcolor rgb muted
 }
 unset multiplot

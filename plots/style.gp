@@ -103,6 +103,16 @@ headings = "set label 1 title at graph 0, 1 offset character 0, 1.9 left font ',
            "set label 2 unit at graph 0, 1 offset character 0, 0.8 left font ',11' textcolor rgb muted"
 # What the y axis counts is said above it, level, where it is read first.
 above = "set label 2 unit at graph 0, 1 offset character 0, 0.8 left textcolor rgb muted font ',11'"
+# Heat maps: the scale stands above the panels, beside it what has no place on it (`none`, in `none_colour`) and
+# what is shown (`legend`). @scale before the first panel, @legends within it, `unset colorbox` in the others.
+scale = "set colorbox horizontal user origin screen 1.0 * room_left / width, screen 1 - 30.0 / height " . \
+        "size screen 220.0 / width, screen 10.0 / height"
+legends = "set label 100 '■' at screen (room_left + 236.0) / width, screen 1 - 25.0 / height left " . \
+          "textcolor rgb none_colour font ',12'; " . \
+          "set label 101 none at screen (room_left + 250.0) / width, screen 1 - 25.0 / height left " . \
+          "textcolor rgb muted font ',11'; " . \
+          "set label 102 legend at screen (room_left + 306.0) / width, screen 1 - 25.0 / height left " . \
+          "textcolor rgb muted font ',11'"
 # The panel stands at the left edge, or nothing is below it: then it carries the axis' words.
 first_in_row(i) = (i - 1) % columns == 0
 last_in_column(i, n) = i + columns > n

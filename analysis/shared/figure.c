@@ -209,8 +209,8 @@ static int compare_reals(const void *a, const void *b)
  * that stands around the mean of what its members wanted. */
 static void spread_sorted(double **y, int n, double gap, double low, double high)
 {
-    int *first = calloc((size_t)n, sizeof *first);
-    double *start = calloc((size_t)n, sizeof *start); /* of the group's first member */
+    int *first = calloc((size_t)n + 1, sizeof *first);
+    double *start = calloc((size_t)n + 1, sizeof *start); /* of the group's first member */
     int groups = 0;
     for (int i = 0; first && start && i < n; i++) {
         first[groups] = i;
@@ -255,14 +255,26 @@ void spread_labels(double *y, int n, double gap, double low, double high)
     free(order);
 }
 
-double round_up(double x)
+/* The first of mantissa[0 .. n - 1] times a power of ten that is at least x; 1 unless x is positive. */
+static double round_to(double x, const double *mantissa, int n)
 {
-    static const double steps[] = {1, 1.5, 2, 2.5, 3, 4, 5, 6, 8, 10};
-    if (!(x > 0))
+    if (!(x > 0) || !isfinite(x))
         return 1;
     double power = pow(10, floor(log10(x)));
-    for (size_t i = 0; i < sizeof steps / sizeof steps[0]; i++)
-        if (steps[i] * power >= x * (1 - 1e-9))
-            return steps[i] * power;
+    for (int i = 0; i < n; i++)
+        if (mantissa[i] * power >= x * (1 - 1e-9))
+            return mantissa[i] * power;
     return 10 * power;
+}
+
+double round_up(double x)
+{
+    static const double mantissa[] = {1, 1.5, 2, 2.5, 3, 4, 5, 6, 8};
+    return round_to(x, mantissa, sizeof mantissa / sizeof mantissa[0]);
+}
+
+double axis_step(double x)
+{
+    static const double mantissa[] = {1, 2, 5};
+    return round_to(x, mantissa, sizeof mantissa / sizeof mantissa[0]);
 }

@@ -56,5 +56,7 @@ const char *plot_file(const char *name);
 void spread_labels(double *y, int n, double gap, double low, double high);
 /* A bound for an axis: the next 1, 1.5, 2, 2.5, 3, 4, 5, 6 or 8 times a power of ten that is at least x. */
 double round_up(double x);
+/* A distance between tics: 1, 2 or 5 times a power of ten, at least x. */
+double axis_step(double x);
 
 #endif

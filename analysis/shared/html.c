@@ -59,7 +59,8 @@ static void add_words(struct text *page, const char *name)
     char words[128];
     snprintf(words, sizeof words, "%s", name);
     for (char *s = words; *s; s++)
-        *s = *s == '_' ? ' ' : *s;
+        if (*s == '_')
+            *s = ' ';
     text_add_html(page, words);
 }
 

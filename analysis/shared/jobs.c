@@ -3,7 +3,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -35,8 +34,7 @@ static char **copy_arguments(const char *const *argv)
     return copy;
 }
 
-int job_add_array(struct job_list *list, const char *folder, void *of, const char *const *argv,
-                  struct error *err)
+int job_add(struct job_list *list, const char *folder, void *of, const char *const *argv, struct error *err)
 {
     if (list->n == list->capacity) {
         int capacity = list->capacity ? 2 * list->capacity : 16;
@@ -51,19 +49,6 @@ int job_add_array(struct job_list *list, const char *folder, void *of, const cha
         return error_no_memory(err, "programs to run");
     list->jobs[list->n++] = job;
     return 0;
-}
-
-int job_add(struct job_list *list, const char *folder, void *of, struct error *err, const char *program, ...)
-{
-    const char *argv[JOB_ARGUMENTS] = {program};
-    int n = 1;
-    va_list arguments;
-    va_start(arguments, program);
-    while (n < JOB_ARGUMENTS - 1 && (argv[n] = va_arg(arguments, const char *)) != NULL)
-        n++;
-    va_end(arguments);
-    argv[n] = NULL;
-    return job_add_array(list, folder, of, argv, err);
 }
 
 void job_list_release(struct job_list *list)
@@ -184,9 +169,10 @@ int job_list_run(struct job_list *list, void (*done)(void *state, int n_done), v
 
 char *sibling_program(const char *name)
 {
-    char self[PATH_MAX], path[PATH_MAX + 256];
+    char self[PATH_MAX];
     ssize_t n = readlink("/proc/self/exe", self, sizeof self - 1);
     if (n > 0) {
+        char path[PATH_MAX + 256];
         self[n] = '\0';
         char *slash = strrchr(self, '/');
         snprintf(path, sizeof path, "%.*s/%s", slash ? (int)(slash - self) : 0, self, name);

@@ -7,8 +7,6 @@
 
 #include "base/error.h"
 
-enum { JOB_ARGUMENTS = 64 };
-
 struct job {
     char **argv;        /* ends with NULL; argv[0] is a path, or a name to look up in PATH */
     const char *folder; /* where it runs; NULL: here */
@@ -28,12 +26,8 @@ struct job_list {
     int n, capacity;
 };
 
-/* Adds a job; the strings are copied, the last argument is NULL. */
-int job_add(struct job_list *list, const char *folder, void *of, struct error *err, const char *program, ...)
-    __attribute__((sentinel));
-/* The same with the arguments as an array that ends with NULL. */
-int job_add_array(struct job_list *list, const char *folder, void *of, const char *const *argv,
-                  struct error *err);
+/* Adds a job; argv ends with NULL and is copied, `folder` is not. */
+int job_add(struct job_list *list, const char *folder, void *of, const char *const *argv, struct error *err);
 void job_list_release(struct job_list *list); /* safe on zeroed and released */
 
 /* Runs all and returns when all have ended, 0 whatever they answered; -1 when none could be started. `done`

@@ -285,7 +285,7 @@ static int add_job(struct report *r, struct job_list *jobs, int source, struct e
     for (size_t i = 0; i < sizeof rest / sizeof rest[0]; i++)
         argv[n++] = rest[i];
     argv[n] = NULL;
-    int result = job_add_array(jobs, NULL, &r->sources[source], argv, err);
+    int result = job_add(jobs, NULL, &r->sources[source], argv, err);
     free(program);
     return result;
 }

@@ -103,6 +103,9 @@ void figure_add_domain_rows(struct figure *f, const char *name, const struct csv
 void report_set_layer_labels(const struct report *r, struct figure *f, const struct run_list *list,
                              const int *layers, int n_layers, const char *verb, const char *table,
                              const char *value, double bound, bool before_last, double pixels);
+/* A figure of one run: SCRIPT-RUN. Its parameters layer[] and n_experts. */
+struct figure *report_add_for_run(struct report *r, int run, const char *script, struct error *err);
+void figure_set_layers(struct figure *f, const struct report_run *run);
 /* Parameters run[], run_type[], run_experts[]; columns and rows of panels with room for them. */
 void figure_set_runs(struct figure *f, const struct run_list *list);
 void figure_set_panels(struct figure *f, int n, int columns, int panel_height, int around, int between);

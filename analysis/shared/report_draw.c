@@ -28,7 +28,7 @@ static int compare_ints(const void *a, const void *b)
 
 int report_shown_layers(const struct report *r, const struct run_list *list, int layers[SHOWN_LAYERS])
 {
-    int all[LOGBOOK_MAX_LAYERS], n = 0;
+    int all[LOGBOOK_MAX_LAYERS] = {0}, n = 0;
     for (int i = 0; i < list->n; i++) {
         const struct report_run *run = &r->runs[list->index[i]];
         for (int j = 0; j < run->n_layers; j++) {
@@ -107,6 +107,29 @@ void figure_add_domain_rows(struct figure *f, const char *name, const struct csv
     }
 }
 
+struct figure *report_add_for_run(struct report *r, int run, const char *script, struct error *err)
+{
+    struct text name;
+    struct figure *f = NULL;
+    text_init(&name);
+    text_printf(&name, "%s-%s", script, r->runs[run].file);
+    if (name.failed)
+        error_no_memory(err, "a figure");
+    else
+        f = figures_add(&r->figures, name.data, script, err);
+    text_release(&name);
+    return f;
+}
+
+void figure_set_layers(struct figure *f, const struct report_run *run)
+{
+    int layers[LOGBOOK_MAX_LAYERS];
+    for (int i = 0; i < run->n_layers; i++)
+        layers[i] = run->layers[i].layer;
+    figure_array_int(f, "layer", layers, run->n_layers);
+    figure_set_int(f, "n_experts", run->n_experts);
+}
+
 void figure_set_runs(struct figure *f, const struct run_list *list)
 {
     figure_array_text(f, "run", list->names, list->n);
@@ -150,9 +173,9 @@ static int add_gnuplot(const struct report *r, struct job_list *jobs, const stru
     struct text script;
     text_init(&script);
     text_printf(&script, "%s.gp", f->name);
-    int result = script.failed ? error_no_memory(err, "the figures")
-                               : job_add(jobs, r->folder, NULL, err, "env", "LC_ALL=C.UTF-8", "gnuplot",
-                                         script.data, NULL);
+    const char *const argv[] = {"env", "LC_ALL=C.UTF-8", "gnuplot", script.data, NULL};
+    int result =
+        script.failed ? error_no_memory(err, "the figures") : job_add(jobs, r->folder, NULL, argv, err);
     text_release(&script);
     return result;
 }

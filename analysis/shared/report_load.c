@@ -28,7 +28,7 @@ void report_set_layer_labels(const struct report *r, struct figure *f, const str
         double high = bound > 0 ? bound : list->experts[i];
         for (int l = 0; l < n_layers; l++)
             places[i * n_layers + l] = last_value(data, value, layers[l], before_last);
-        spread_labels(places + i * n_layers, n_layers, high * 12.5 / pixels, 0, high);
+        spread_labels(places + (size_t)i * (size_t)n_layers, n_layers, high * 12.5 / pixels, 0, high);
     }
     if (places)
         figure_array_real(f, "label_y", places, list->n * n_layers);
@@ -53,19 +53,20 @@ static int draw_effective_experts(struct report *r, struct error *err)
         figure_add_table(f, list.names[i], load);
         for (int row = 0; row < load->n_rows; row++) {
             dead = csv_int(load, row, "dead") > dead ? csv_int(load, row, "dead") : dead;
-            last_step = csv_int(load, row, "step") > last_step ? csv_int(load, row, "step") : last_step;
         }
+        last_step =
+            r->runs[list.index[i]].last_step > last_step ? (int)r->runs[list.index[i]].last_step : last_step;
     }
     figure_set_runs(f, &list);
     figure_array_int(f, "layer", layers, n);
     figure_set_panels(f, list.n, 3, 230, 44 + 48, 84);
     figure_set_int(f, "dead_high", dead > 0 ? dead : 1);
     figure_set_int(f, "last_step", last_step);
-    figure_set_real(f, "step_tic", round_up(last_step / 3.2));
+    figure_set_real(f, "step_tic", axis_step(last_step / 3.0));
     report_set_layer_labels(r, f, &list, layers, n, "collapse", "load", "effective_experts", 0, false, 151);
     text_add(&f->title, "Effective experts by layer over training");
     text_add(&f->caption,
-             "e^H of a layer's load, the number of evenly used experts with the same entropy; all "
+             "exp(H) of a layer's load, the number of evenly used experts with the same entropy; all "
              "training tokens, pooled in windows of steps. At k choices it cannot fall below k. "
              "Below: experts that got no token in the window. Counts, not samples: no interval.");
     f->table =
@@ -107,6 +108,11 @@ static int heat_windows(const struct heat *h)
     return (h->n_windows + h->together - 1) / h->together;
 }
 
+static size_t window_start(const struct heat *h, int window)
+{
+    return (size_t)window * (size_t)h->together;
+}
+
 static int window_of(const struct heat *h, int step)
 {
     int low = 0, high = h->n_windows - 1;
@@ -136,8 +142,8 @@ static int heat_init(struct heat *h, const struct report_run *run, const struct 
     if (!h->steps)
         return error_no_memory(err, "the loads");
     h->n_windows = list_windows(experts, h->steps);
-    h->together = (h->n_windows + MOST_COLUMNS - 1) / MOST_COLUMNS;
-    size_t n = (size_t)heat_windows(h) * (size_t)h->n_layers * (size_t)h->n_experts;
+    h->together = 1 + (h->n_windows - 1) / MOST_COLUMNS;
+    size_t n = 1 + (size_t)heat_windows(h) * (size_t)h->n_layers * (size_t)h->n_experts;
     h->sum = calloc(n, sizeof *h->sum);
     h->count = calloc(n, sizeof *h->count);
     if (!h->sum || !h->count)
@@ -185,13 +191,13 @@ static void heat_write(const struct heat *h, const struct report_run *run, struc
         for (int w = 0; w < n; w++) {
             size_t at = ((size_t)l * (size_t)n + (size_t)w) * (size_t)h->n_experts;
             double even = even_share(h, &run->layers[l], h->sum + at, h->count + at);
-            int last = w + 1 < n ? h->steps[(w + 1) * h->together] : last_step;
+            int last = w + 1 < n ? h->steps[window_start(h, w + 1)] : last_step;
             for (int e = 0; e < run->layers[l].n_experts; e++) {
                 if (!h->count[at + (size_t)e])
                     continue;
                 double share = h->sum[at + (size_t)e] / h->count[at + (size_t)e];
                 text_printf(&f->data, "%d,%d,%d,%d,%.6g,%.6g\n", run->layers[l].layer, e,
-                            h->steps[w * h->together], last, share, share / even);
+                            h->steps[window_start(h, w)], last, share, even > 0 ? share / even : 0);
             }
         }
 }
@@ -200,26 +206,20 @@ static int draw_load(struct report *r, int run, struct error *err)
 {
     const struct report_run *of = &r->runs[run];
     const struct csv *experts = report_table(r, run, "collapse", "experts");
-    struct text name;
-    struct heat h;
-    int layers[LOGBOOK_MAX_LAYERS];
+    struct heat h = {0};
     if (!experts)
         return 0;
-    text_init(&name);
-    text_printf(&name, "load-%s", of->file);
-    struct figure *f = name.failed ? NULL : figures_add(&r->figures, name.data, "load", err);
+    struct figure *f = report_add_for_run(r, run, "load", err);
     int result = f ? heat_init(&h, of, experts, err) : -1;
     if (result == 0) {
-        int last_step = h.n_windows > 0 ? h.steps[h.n_windows - 1] + 1 : 1;
+        int last_step = h.steps[h.n_windows - 1] + 1;
         last_step = of->last_step > last_step ? (int)of->last_step : last_step;
-        for (int i = 0; i < of->n_layers; i++)
-            layers[i] = of->layers[i].layer;
         heat_write(&h, of, f, last_step);
-        figure_array_int(f, "layer", layers, of->n_layers);
-        figure_set_int(f, "n_experts", of->n_experts);
+        figure_set_layers(f, of);
         figure_set_int(f, "last_step", last_step);
-        figure_set_real(f, "step_tic", round_up(last_step / 6.4));
-        figure_set_panels(f, of->n_layers, 2, of->n_experts * 8 < 100 ? 100 : of->n_experts * 8, 74 + 48, 52);
+        figure_set_real(f, "step_tic", axis_step(last_step / 3.0));
+        figure_set_panels(f, of->n_layers, of->n_layers == 3 || of->n_layers > 4 ? 3 : 2,
+                          of->n_experts * 8 < 100 ? 100 : of->n_experts * 8, 74 + 48, 52);
         text_printf(&f->title, "Load of each expert over training: %s", of->name);
         text_printf(&f->caption,
                     "Share of tokens that the expert got, over an even spread; %d windows of steps. "
@@ -228,9 +228,7 @@ static int draw_load(struct report *r, int run, struct error *err)
         f->table = (struct figure_table){
             .group = "layer", .row = "expert", .column = "first_step", .value = "relative"};
     }
-    if (f)
-        heat_release(&h);
-    text_release(&name);
+    heat_release(&h);
     return result;
 }
 

@@ -29,7 +29,7 @@ static void curves_see(struct curves *c, const struct report_run *run, int64_t s
     c->low = fmin(c->low, loss);
     if (10 * step >= run->last_step)
         c->high = fmax(c->high, loss);
-    c->last_step = step > c->last_step ? step : c->last_step;
+    c->last_step = run->last_step > c->last_step ? run->last_step : c->last_step;
 }
 
 /* Rows "run,step,documents,loss,low,high"; the interval only where compare gives one: at the last step. */
@@ -389,7 +389,8 @@ static int draw_cost(struct report *r, struct error *err)
         if (run >= 0 && !r->runs[run].baseline)
             add_cost_row(r, f, run, csv_real(cost, i, "gigaflop"), &p);
     }
-    if (p.n < 2) {
+    /* Runs of equal cost make no picture; the table of runs has their figures. */
+    if (p.n < 2 || p.most < 1.05 * p.least) {
         figures_drop_last(&r->figures);
         return 0;
     }

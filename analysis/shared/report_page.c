@@ -5,16 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "analysis/shared/html.h"
-#include "analysis/shared/report.h"
-
-struct page {
-    struct text *html;
-    const struct report *report;
-    const char *link; /* from the page to the figures' folder; NULL when that is not known */
-    struct colours colours;
-    int n_figures;
-};
+#include "analysis/shared/report_page.h"
 
 static const char *behind_slash(const char *path)
 {
@@ -46,71 +37,6 @@ static int add_figure_list(struct page *p, const char *const *scripts, struct er
         if (add_figures(p, *scripts, err) != 0)
             return -1;
     return 0;
-}
-
-/* ---- verdicts ---- */
-
-/* Good news, bad news, or neither: the word says it, the colour helps. */
-static const char *tone(const char *verdict)
-{
-    static const char *const good[] = {"healthy", "better", "specialised", "told apart", "settled"};
-    static const char *const bad[] = {"collapsed",   "censored",  "worse",
-                                      "indifferent", "unchanged", "indifferent and unchanged",
-                                      "not compared"};
-    for (size_t i = 0; i < sizeof good / sizeof good[0]; i++)
-        if (strcmp(verdict, good[i]) == 0)
-            return "good";
-    for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++)
-        if (strcmp(verdict, bad[i]) == 0)
-            return "bad";
-    return "plain";
-}
-
-/* One finding: who and what on the left, the sentence beside it without the name it may begin with. */
-static void add_finding(struct page *p, const char *who, const char *verdict, const char *text)
-{
-    size_t n = who ? strlen(who) : 0;
-    if (n > 0 && strncmp(text, who, n) == 0 && text[n] == ':')
-        text += n + 1 + (text[n + 1] == ' ');
-    text_add(p->html, "<li><div>");
-    if (who) {
-        text_add(p->html, "<b>");
-        text_add_html(p->html, who);
-        text_add(p->html, "</b> ");
-    }
-    if (verdict && *verdict) {
-        text_printf(p->html, "<span class=\"tag %s\">", tone(verdict));
-        text_add_html(p->html, verdict);
-        text_add(p->html, "</span>");
-    }
-    text_add(p->html, "</div><div>");
-    text_add_html(p->html, text);
-    text_add(p->html, ".</div>\n");
-}
-
-static void add_verdict_row(struct page *p, const char *run, const struct csv *table, int row)
-{
-    const char *verdict = csv_text(table, row, "verdict"), *text = csv_text(table, row, "text");
-    if (text)
-        add_finding(p, run, verdict ? verdict : "", text);
-}
-
-/* Everything an analysis said, behind a click. */
-static void add_all_verdicts(struct page *p, int run, const char *verb)
-{
-    const struct csv *table = report_table(p->report, run, verb, "verdict");
-    if (!table)
-        return;
-    text_add(p->html, "<details><summary>All that <code>");
-    text_printf(p->html, "%s</code> says", verb);
-    if (run >= 0) {
-        text_add(p->html, " of ");
-        text_add_html(p->html, p->report->runs[run].name);
-    }
-    text_printf(p->html, " (%d)</summary><ul class=findings>\n", table->n_rows);
-    for (int i = 0; i < table->n_rows; i++)
-        add_verdict_row(p, csv_text(table, i, "subject"), table, i);
-    text_add(p->html, "</ul></details>\n");
 }
 
 /* What could not be said, and why: once for each reason. */
@@ -149,315 +75,28 @@ static void add_dense_note(struct page *p)
     text_add(p->html, n ? ".</p>\n" : "");
 }
 
-/* ---- findings ---- */
-
-static void add_interval(struct text *t, int decimals, struct estimate e)
-{
-    if (!isfinite(e.value))
-        text_add(t, "–");
-    else
-        text_printf(t, "%.*f", decimals, e.value);
-    if (isfinite(e.low) && isfinite(e.high))
-        text_printf(t, " (%.*f to %.*f)", decimals, e.low, decimals, e.high);
-}
-
-/* ", 0.88 below bigram (4.84)" for each baseline that has a loss. */
-static void add_beside_baselines(struct text *t, const struct report *r, double loss)
-{
-    const char *separator = "; ";
-    for (int i = r->n_trained; i < r->n_runs; i++) {
-        double baseline = report_final_loss(r, i).value;
-        if (!isfinite(baseline))
-            continue;
-        text_printf(t, "%s%.2f %s %s (%.2f)", separator, fabs(loss - baseline),
-                    loss <= baseline ? "below" : "above", r->runs[i].name, baseline);
-        separator = ", ";
-    }
-}
-
-static double cost_of(const struct report *r, int run, const char *column)
-{
-    const struct csv *cost = report_table(r, -1, "compare", "cost");
-    for (int i = 0; cost && i < cost->n_rows; i++)
-        if (report_run_named(r, csv_text(cost, i, "run")) == run)
-            return csv_real(cost, i, column);
-    return NAN;
-}
-
-static void add_cost_words(struct text *t, const struct report *r, int run)
-{
-    char a[32], b[32];
-    double active = cost_of(r, run, "active_parameters"), all = cost_of(r, run, "parameters");
-    double tokens = cost_of(r, run, "tokens"), seconds = cost_of(r, run, "seconds");
-    if (isfinite(active) && isfinite(all))
-        text_printf(t, ", with %s of %s parameters active", text_count(a, active), text_count(b, all));
-    if (isfinite(tokens) && isfinite(seconds))
-        text_printf(t, ", after %s tokens in %s", text_count(a, tokens), text_duration(b, seconds));
-}
-
-static int compare_loss(const void *a, const void *b)
-{
-    const double *x = a, *y = b;
-    return (x[0] > y[0]) - (x[0] < y[0]);
-}
-
-/* What each run reaches and costs, the lowest loss first. */
-static void add_reach(struct page *p)
-{
-    const struct report *r = p->report;
-    double order[REPORT_RUNS][2];
-    int n = 0;
-    for (int i = 0; i < r->n_trained; i++)
-        if (isfinite(report_final_loss(r, i).value)) {
-            order[n][0] = report_final_loss(r, i).value;
-            order[n++][1] = i;
-        }
-    qsort(order, (size_t)n, sizeof order[0], compare_loss);
-    if (n > 0)
-        text_add(p->html, "<h3>What the runs reach and cost</h3>\n<ul class=findings>\n");
-    for (int i = 0; i < n; i++) {
-        int run = (int)order[i][1];
-        struct text t;
-        text_init(&t);
-        add_interval(&t, 2, report_final_loss(r, run));
-        text_add(&t, " nats per token, ");
-        add_interval(&t, 3, report_final_bits(r, run));
-        text_add(&t, " bits per byte");
-        add_beside_baselines(&t, r, order[i][0]);
-        add_cost_words(&t, r, run);
-        add_finding(p, r->runs[run].name, NULL, t.data);
-        p->html->failed = p->html->failed || t.failed;
-        text_release(&t);
-    }
-    text_add(p->html, n ? "</ul>\n" : "");
-}
-
-/* Which of them is better, where compare could say. */
-static void add_better(struct page *p)
-{
-    const struct report *r = p->report;
-    const struct csv *table = report_table(r, -1, "compare", "verdict");
-    int n = 0;
-    for (int i = 0; table && i < table->n_rows; i++) {
-        int run = report_run_named(r, csv_text(table, i, "subject"));
-        if (run < 0 || r->runs[run].baseline)
-            continue;
-        if (n++ == 0)
-            text_add(p->html, "<h3>Which is better</h3>\n<ul class=findings>\n");
-        add_verdict_row(p, r->runs[run].name, table, i);
-    }
-    text_add(p->html, n ? "</ul>\n" : "");
-}
-
-/* The layer that tells domains apart best at the last step; -1 when that is not known. */
-static int best_layer(const struct report *r, int run)
-{
-    const struct csv *table = report_table(r, run, "specialization", "information");
-    double most = -INFINITY, step = -1;
-    int layer = -1;
-    for (int i = 0; table && i < table->n_rows; i++) {
-        const char *label = csv_text(table, i, "label");
-        double of = csv_real(table, i, "step"), value = csv_real(table, i, "mutual_information");
-        if (!label || strcmp(label, "domain") != 0 || !(of >= step))
-            continue;
-        if (of > step || value > most) {
-            most = value;
-            layer = csv_int(table, i, "layer");
-        }
-        step = of;
-    }
-    return layer;
-}
-
-/* The line about the run as a whole; of specialization also who serves whom in its best layer. */
-static int add_headlines(struct page *p, int run, const char *verb)
-{
-    const struct csv *table = report_table(p->report, run, verb, "verdict");
-    char best[32];
-    int n = 0; /* the name once, for the first */
-    snprintf(best, sizeof best, "layer %d", best_layer(p->report, run));
-    for (int i = 0; table && i < table->n_rows; i++) {
-        const char *subject = csv_text(table, i, "subject"), *verdict = csv_text(table, i, "verdict");
-        bool whole = subject && strcmp(subject, "run") == 0;
-        bool experts = subject && verdict && strcmp(verdict, "experts") == 0 && strcmp(subject, best) == 0;
-        if (whole || experts)
-            add_verdict_row(p, n++ ? NULL : p->report->runs[run].name, table, i);
-    }
-    if (n == 0 && table)
-        add_verdict_row(p, p->report->runs[run].name, table, 0);
-    return table != NULL;
-}
-
-static void add_question(struct page *p, const char *question, const char *verb)
-{
-    const struct report *r = p->report;
-    bool any = false;
-    for (int i = 0; i < r->n_runs; i++)
-        any = any || report_table(r, i, verb, "verdict");
-    if (!any)
-        return;
-    text_printf(p->html, "<h3>%s</h3>\n<ul class=findings>\n", question);
-    for (int i = 0; i < r->n_runs; i++)
-        add_headlines(p, i, verb);
-    text_add(p->html, "</ul>\n");
-}
-
-static void add_findings(struct page *p)
-{
-    text_add(p->html, "<section id=findings>\n<h2>Findings</h2>\n");
-    add_reach(p);
-    add_better(p);
-    add_question(p, "Do the routers collapse", "collapse");
-    add_question(p, "Which experts serve what", "specialization");
-    add_question(p, "How many experts the layers spread over", "demand");
-    text_add(p->html, "</section>\n");
-}
-
-/* ---- the table of runs ---- */
-
-/* The run's line as the figures draw it. */
-static void add_swatch(struct page *p, const struct report_run *run)
-{
-    static const struct {
-        unsigned rgb;
-        const char *dash, *mark;
-    } types[] = {{0x0072b2, "none", "<circle cx=13 cy=6 r=2.6 "},
-                 {0xd55e00, "9 3", "<path d=\"M10.4 3.4h5.2v5.2h-5.2z\" "},
-                 {0x009e73, "3 2", "<path d=\"M13 2.4l3.4 6h-6.8z\" "},
-                 {0xcc79a7, "9 3 2 3", "<path d=\"M13 2.2l3.6 3.8-3.6 3.8-3.6-3.8z\" "},
-                 {0xe69f00, "14 3", "<path d=\"M13 9.6l3.4-6h-6.8z\" "},
-                 {0x56b4e9, "6 2 2 2 2 2", "<circle cx=13 cy=6 r=2.6 "},
-                 {0x000000, "1.5 2", "<path d=\"M10.4 3.4h5.2v5.2h-5.2z\" "}};
-    int type = (run->type - 1) % 7;
-    char colour[32] = "currentColor";
-    if (types[type].rgb)
-        snprintf(colour, sizeof colour, "var(--c%d)", colours_find(&p->colours, types[type].rgb));
-    if (run->baseline)
-        text_add(p->html, "<svg class=swatch viewBox=\"0 0 26 12\" aria-hidden=true><path d=\"M0 6h26\" "
-                          "stroke=\"var(--muted)\" stroke-width=1.2 stroke-dasharray=\"4 3\"/></svg>");
-    else
-        text_printf(
-            p->html,
-            "<svg class=swatch viewBox=\"0 0 26 12\" aria-hidden=true fill=\"%s\"><path d=\"M0 6h26\" "
-            "stroke=\"%s\" stroke-width=2 stroke-dasharray=\"%s\"/>%s/></svg>",
-            colour, colour, types[type].dash, types[type].mark);
-}
-
-/* The worst state and how many layers are in it. */
-static void add_state(struct text *t, const struct report *r, int run)
-{
-    static const char *const states[] = {"collapsed", "censored", "transient"};
-    const struct csv *onset = report_table(r, run, "collapse", "onset");
-    for (size_t s = 0; onset && s < sizeof states / sizeof states[0]; s++) {
-        int n = 0;
-        for (int i = 0; i < onset->n_rows; i++) {
-            const char *state = csv_text(onset, i, "state");
-            n += state && strcmp(state, states[s]) == 0;
-        }
-        if (n > 0) {
-            text_printf(t, "%s<br><small>%d of %d layers</small>", states[s], n, onset->n_rows);
-            return;
-        }
-    }
-    text_add(t, onset ? "healthy" : "–");
-}
-
-/* Two lines: a figure and, smaller, what belongs to it; dashes where either is not known. */
-static void add_parameters_cell(struct page *p, int run)
-{
-    char a[32], b[32];
-    double active = cost_of(p->report, run, "active_parameters"), all = cost_of(p->report, run, "parameters");
-    if (isfinite(active) && isfinite(all) && all > 0)
-        text_printf(p->html, "<td>%s<br><small>of %s</small>", text_count(a, active), text_count(b, all));
-    else
-        text_add(p->html, "<td>–");
-}
-
-static void add_training_cell(struct page *p, int run)
-{
-    char a[32], b[32];
-    double tokens = cost_of(p->report, run, "tokens"), seconds = cost_of(p->report, run, "seconds");
-    double rate = cost_of(p->report, run, "tokens_per_second");
-    if (p->report->runs[run].baseline || !isfinite(tokens)) {
-        text_add(p->html, "<td>–");
-        return;
-    }
-    text_printf(p->html, "<td>%s tokens", text_count(a, tokens));
-    if (isfinite(seconds))
-        text_printf(p->html, "<br><small>%s", text_duration(a, seconds));
-    if (isfinite(seconds) && isfinite(rate))
-        text_printf(p->html, ", %s/s", text_count(b, rate));
-    text_add(p->html, isfinite(seconds) ? "</small>" : "");
-}
-
-static void add_interval_cell(struct page *p, struct estimate e)
-{
-    if (isfinite(e.value))
-        text_printf(p->html, "<td>%.3f", e.value);
-    else
-        text_add(p->html, "<td>–");
-    if (isfinite(e.low) && isfinite(e.high))
-        text_printf(p->html, "<br><small>%.3f to %.3f</small>", e.low, e.high);
-}
-
-static void add_router_cell(struct page *p, const struct report_run *run)
-{
-    text_add(p->html, "<td class=l>");
-    if (run->baseline)
-        text_add(p->html, "counts words");
-    else if (run->n_layers == 0)
-        text_add(p->html, "dense");
-    else {
-        text_add_html(p->html, run->router);
-        if (run->k > 0)
-            text_printf(p->html, ", %d of %d", run->k, run->n_experts);
-        else
-            text_printf(p->html, ", of %d", run->n_experts);
-    }
-}
-
-static void add_run_row(struct page *p, int run)
-{
-    const struct report *r = p->report;
-    const struct report_run *of = &r->runs[run];
-    text_add(p->html, "<tr><th class=l>");
-    add_swatch(p, of);
-    text_add_html(p->html, of->name);
-    if (strcmp(of->status, "finished") != 0) {
-        text_add(p->html, " <span class=\"tag bad\">");
-        text_add_html(p->html, of->status);
-        text_add(p->html, "</span>");
-    }
-    add_router_cell(p, of);
-    add_parameters_cell(p, run);
-    add_training_cell(p, run);
-    add_interval_cell(p, report_final_loss(r, run));
-    add_interval_cell(p, report_final_bits(r, run));
-    text_add(p->html, "<td class=l>");
-    add_state(p->html, r, run);
-    text_add(p->html, "\n");
-}
+/* ---- sections ---- */
 
 static void add_runs(struct page *p)
 {
     const struct report *r = p->report;
-    text_add(p->html,
-             "<section id=runs>\n<h2>The runs</h2>\n<div class=scroll tabindex=0><table class=runs><thead>"
-             "<tr><th class=l>Run<th class=l>Router<th>Parameters<br>active<th>Training"
-             "<th>Validation loss,<br>nats per token<th>Bits per byte<th class=l>Load\n<tbody>\n");
-    for (int i = 0; i < r->n_runs; i++)
-        add_run_row(p, i);
-    text_add(
-        p->html,
-        "</table></div>\n<p class=note>Below the losses: 95 % intervals from resampling held-out documents "
-        "within domains. They are about these trained models on other documents; what another seed "
-        "would give they do not say.</p>\n");
     const struct csv *reasons = report_table(r, -1, "compare", "incomparable");
+    text_add(p->html, "<section id=runs>\n<h2>The runs</h2>\n");
+    page_add_runs_table(p);
+    text_add(p->html,
+             "<p class=note>Below the losses: 95 % intervals from resampling held-out documents within "
+             "domains. They are about these trained models on other documents; what another seed would "
+             "give they do not say.</p>\n");
+    if (reasons)
+        text_printf(p->html,
+                    "<details><summary>To keep in mind when comparing (%d)</summary><ul class=notes>\n",
+                    reasons->n_rows);
     for (int i = 0; reasons && i < reasons->n_rows; i++) {
-        text_add(p->html, "<p class=note>To keep in mind: ");
-        text_add_html(p->html, csv_text(reasons, i, "reason"));
-        text_add(p->html, "</p>\n");
+        text_add(p->html, "<li>");
+        text_add_html(p->html, csv_text(reasons, i, "reason") ? csv_text(reasons, i, "reason") : "");
+        text_add(p->html, "\n");
     }
+    text_add(p->html, reasons ? "</ul></details>\n" : "");
     const struct csv *config = report_table(r, -1, "compare", "config");
     if (config) {
         text_printf(p->html, "<details><summary>Settings in which the runs differ (%d)</summary>\n",
@@ -465,127 +104,10 @@ static void add_runs(struct page *p)
         html_add_table(p->html, config, "", 500, "the tables");
         text_add(p->html, "</details>\n");
     }
-    add_all_verdicts(p, -1, "compare");
+    page_add_all_verdicts(p, -1, "compare");
     add_problems(p, "compare");
     text_add(p->html, "</section>\n");
 }
-
-/* ---- whom experts serve ---- */
-
-struct client { /* a domain that an expert serves */
-    const char *domain;
-    double lift, low, high;
-};
-
-static int compare_clients(const void *a, const void *b)
-{
-    const struct client *x = a, *y = b;
-    return (x->lift < y->lift) - (x->lift > y->lift);
-}
-
-enum { MOST_CLIENTS = 256, SHOWN_CLIENTS = 4, SHOWN_TOKENS = 8 };
-
-static void add_clients(struct page *p, const struct csv *lift, int layer, int expert)
-{
-    struct client clients[MOST_CLIENTS];
-    int n = 0;
-    for (int i = 0; i < lift->n_rows && n < MOST_CLIENTS; i++)
-        if (csv_int(lift, i, "layer") == layer && csv_int(lift, i, "expert") == expert &&
-            csv_real(lift, i, "lift") >= 1.2 && csv_real(lift, i, "q") < 0.05)
-            clients[n++] = (struct client){csv_text(lift, i, "domain"), csv_real(lift, i, "lift"),
-                                           csv_real(lift, i, "low"), csv_real(lift, i, "high")};
-    qsort(clients, (size_t)n, sizeof clients[0], compare_clients);
-    text_add(p->html, "<td class=l>");
-    for (int i = 0; i < n && i < SHOWN_CLIENTS; i++) {
-        text_add(p->html, i ? ", " : "");
-        text_add_html(p->html, clients[i].domain ? clients[i].domain : "");
-        text_printf(p->html, "&nbsp;×%.1f", clients[i].lift);
-        if (isfinite(clients[i].low) && isfinite(clients[i].high))
-            text_printf(p->html, "&nbsp;<small>(%.1f–%.1f)</small>", clients[i].low, clients[i].high);
-    }
-    text_add(p->html, n > SHOWN_CLIENTS ? ", …" : n == 0 ? "–" : "");
-}
-
-/* Blanks and line ends are made visible: they are what distinguishes many tokens. */
-static void add_token(struct page *p, const char *token)
-{
-    text_add(p->html, "<code>");
-    for (; *token; token++) {
-        char one[2] = {*token, '\0'};
-        text_add_html(p->html, *token == ' ' ? "␣" : *token == '\n' ? "↵" : *token == '\t' ? "⇥" : one);
-    }
-    text_add(p->html, "</code> ");
-}
-
-static void add_favourites(struct page *p, const struct csv *tokens, int layer, int expert)
-{
-    int shown = 0;
-    text_add(p->html, "<td class=l>");
-    for (int i = 0; tokens && i < tokens->n_rows && shown < SHOWN_TOKENS; i++) {
-        const char *token = csv_text(tokens, i, "token");
-        if (!token || csv_int(tokens, i, "layer") != layer || csv_int(tokens, i, "expert") != expert)
-            continue;
-        add_token(p, token);
-        shown++;
-    }
-    text_add(p->html, shown ? "" : "–");
-}
-
-/* The expert's mean share over domains: all domains have as many documents in the probe. */
-static double mean_share(const struct csv *lift, int layer, int expert)
-{
-    double sum = 0;
-    int n = 0;
-    for (int i = 0; i < lift->n_rows; i++)
-        if (csv_int(lift, i, "layer") == layer && csv_int(lift, i, "expert") == expert &&
-            isfinite(csv_real(lift, i, "share"))) {
-            sum += csv_real(lift, i, "share");
-            n++;
-        }
-    return n ? sum / n : NAN;
-}
-
-static void add_experts_of_layer(struct page *p, int run, const struct moe_layer *layer)
-{
-    const struct csv *lift = report_table(p->report, run, "specialization", "lift");
-    const struct csv *tokens = report_table(p->report, run, "specialization", "tokens");
-    text_add(
-        p->html,
-        "<div class=scroll tabindex=0><table class=experts><thead><tr><th>Expert<th>Share of<br>tokens"
-        "<th class=l>Serves (lift, 95 %)<th class=l>Tokens it gets more often than others do\n<tbody>\n");
-    for (int e = 0; e < layer->n_experts; e++) {
-        text_printf(p->html, "<tr><td>%d<td>%.1f&nbsp;%%", e, 100 * mean_share(lift, layer->layer, e));
-        add_clients(p, lift, layer->layer, e);
-        add_favourites(p, tokens, layer->layer, e);
-        text_add(p->html, "\n");
-    }
-    text_add(p->html, "</table></div>\n");
-}
-
-/* The best layer in the open, the others behind a click. */
-static void add_experts(struct page *p, int run)
-{
-    const struct report_run *of = &p->report->runs[run];
-    int best = best_layer(p->report, run);
-    if (!report_table(p->report, run, "specialization", "lift"))
-        return;
-    text_add(p->html, "<h3>Experts of ");
-    text_add_html(p->html, of->name);
-    text_add(p->html, "</h3>\n");
-    for (int pass = 0; pass < 2; pass++)
-        for (int i = 0; i < of->n_layers; i++) {
-            if ((of->layers[i].layer == best) != (pass == 0))
-                continue;
-            if (pass == 0)
-                text_printf(p->html, "<p class=group>Layer %d, which tells domains apart best</p>\n", best);
-            else
-                text_printf(p->html, "<details><summary>Layer %d</summary>\n", of->layers[i].layer);
-            add_experts_of_layer(p, run, &of->layers[i]);
-            text_add(p->html, pass ? "</details>\n" : "");
-        }
-}
-
-/* ---- sections ---- */
 
 /* A table that no figure shows, behind a click. */
 static void add_extra(struct page *p, int run, const char *verb, const char *table, const char *title)
@@ -626,7 +148,7 @@ static int add_load(struct page *p, struct error *err)
     if (add_figure_list(p, figures, err) != 0)
         return -1;
     for (int i = 0; i < p->report->n_runs; i++) {
-        add_all_verdicts(p, i, "collapse");
+        page_add_all_verdicts(p, i, "collapse");
         add_extra(p, i, "collapse", "onset", "State of each layer");
     }
     add_dense_note(p);
@@ -643,11 +165,11 @@ static int add_specialization(struct page *p, struct error *err)
     if (add_figure_list(p, before, err) != 0)
         return -1;
     for (int i = 0; i < p->report->n_runs; i++)
-        add_experts(p, i);
+        page_add_experts(p, i);
     if (add_figure_list(p, after, err) != 0)
         return -1;
     for (int i = 0; i < p->report->n_runs; i++) {
-        add_all_verdicts(p, i, "specialization");
+        page_add_all_verdicts(p, i, "specialization");
         add_extra(p, i, "specialization", "vocabulary", "How far token ids decide the expert");
     }
     add_extra(p, -1, "compare", "agreement", "Do two runs route alike");
@@ -664,7 +186,7 @@ static int add_demand(struct page *p, struct error *err)
     if (add_figure_list(p, figures, err) != 0)
         return -1;
     for (int i = 0; i < p->report->n_runs; i++) {
-        add_all_verdicts(p, i, "demand");
+        page_add_all_verdicts(p, i, "demand");
         add_extra(p, i, "demand", "working_set", "Experts that take 90 % of the load");
         add_extra(p, i, "demand", "steps", "Concentration over training");
         add_extra(p, i, "demand", "frequency", "Concentration by token frequency");
@@ -820,7 +342,7 @@ static int add_body(struct page *p, struct error *err)
     text_add(p->html, "</h1>\n");
     add_about(p);
     text_add(p->html, "</header>\n<main>\n");
-    add_findings(p);
+    page_add_findings(p);
     add_runs(p);
     if (add_reached(p, err) != 0 || add_load(p, err) != 0 || add_specialization(p, err) != 0 ||
         add_demand(p, err) != 0 || add_provenance(p, err) != 0)

@@ -47,6 +47,31 @@ static double largest_information(const struct report *r, const struct run_list 
     return most;
 }
 
+/* The null of a cross-fitted estimate lies a little below 0. */
+static double lowest_null(const struct report *r, const struct run_list *list, const char *label)
+{
+    double least = 0;
+    for (int i = 0; i < list->n; i++) {
+        const struct csv *table = report_table(r, list->index[i], "specialization", "information");
+        for (int row = 0; row < table->n_rows; row++) {
+            const char *of = csv_text(table, row, "label");
+            if (of && strcmp(of, label) == 0)
+                least = fmin(least, csv_real(table, row, "null_low"));
+        }
+    }
+    return least;
+}
+
+/* "language|topic" is language where topic is held fixed. */
+static void label_title(const char *label, char *title, size_t size)
+{
+    const char *bar = strchr(label, '|');
+    if (bar)
+        snprintf(title, size, "%.*s given %s, nats", (int)(bar - label), label, bar + 1);
+    else
+        snprintf(title, size, "%s, nats", label);
+}
+
 static void span_of_layers(const int *layers, int n, struct figure *f)
 {
     figure_set_int(f, "first_layer", layers[0]);
@@ -71,7 +96,7 @@ static int draw_information(struct report *r, struct error *err)
 {
     const char *labels[MOST_LABELS], *titles[MOST_LABELS];
     char title[MOST_LABELS][96];
-    double high[MOST_LABELS];
+    double high[MOST_LABELS], low[MOST_LABELS], tic[MOST_LABELS];
     struct run_list list;
     int ends[2];
     report_runs_with(r, "specialization", "information", &list);
@@ -82,9 +107,11 @@ static int draw_information(struct report *r, struct error *err)
     if (!f)
         return -1;
     for (int i = 0; i < n; i++) {
-        snprintf(title[i], sizeof title[i], "%.60s, nats", labels[i]);
+        label_title(labels[i], title[i], sizeof title[i]);
         titles[i] = title[i];
         high[i] = round_up(1.02 * largest_information(r, &list, labels[i]));
+        low[i] = fmin(0, 1.1 * lowest_null(r, &list, labels[i]));
+        tic[i] = axis_step(high[i] / 4);
     }
     for (int i = 0; i < list.n; i++)
         figure_add_table(f, list.names[i], report_table(r, list.index[i], "specialization", "information"));
@@ -92,18 +119,22 @@ static int draw_information(struct report *r, struct error *err)
     figure_array_text(f, "label_of_row", labels, n);
     figure_array_text(f, "row_title", titles, n);
     figure_array_real(f, "row_high", high, n);
+    figure_array_real(f, "row_low", low, n);
+    figure_array_real(f, "row_tic", tic, n);
     span_of_layers(ends, end_layers(r, &list, ends), f);
     figure_set_int(f, "columns", list.n);
     figure_set_int(f, "rows", n);
     f->height = 44 + 60 + n * 130 + (n - 1) * 50;
     if (list.n > 4)
         f->width = 760 + (list.n - 4) * 180;
-    text_add(&f->title, "What a token's expert tells about its document");
-    text_add(
-        &f->caption,
-        "Mutual information of expert and label, cross-fitted over documents, on the probe: at the last step "
-        "(full bars) and at step 0 (pale), because an untrained router already separates domains. Grey: what "
-        "labels dealt to the documents at random give, 95 %. Bars: 95 % intervals over documents.");
+    text_add(&f->title, "What a token's expert tells");
+    text_add(&f->caption, "Mutual information of expert and label, cross-fitted over documents, on the "
+                          "probe: at the last step (full "
+                          "bars) and at step 0 (pale), because an untrained router already separates "
+                          "domains. Grey bands: what labels "
+                          "dealt to the documents at random give, 95 %; below 0, because cross-fitting "
+                          "estimates from below. Thin bars: "
+                          "95 % intervals over documents.");
     f->table = (struct figure_table){.hidden = ""};
     return 0;
 }
@@ -172,27 +203,12 @@ static void add_lift_rows(const struct report_run *run, const struct csv *lift, 
     }
 }
 
-static struct figure *add_for_run(struct report *r, int run, const char *script, struct error *err)
+/* Panels side by side: as many as leave an expert's number room to stand, filling their rows. */
+static int heat_columns(const struct report_run *run)
 {
-    struct text name;
-    text_init(&name);
-    text_printf(&name, "%s-%s", script, r->runs[run].file);
-    struct figure *f = NULL;
-    if (name.failed)
-        error_no_memory(err, "a figure");
-    else
-        f = figures_add(&r->figures, name.data, script, err);
-    text_release(&name);
-    return f;
-}
-
-static void set_layers(struct figure *f, const struct report_run *run)
-{
-    int layers[LOGBOOK_MAX_LAYERS];
-    for (int i = 0; i < run->n_layers; i++)
-        layers[i] = run->layers[i].layer;
-    figure_array_int(f, "layer", layers, run->n_layers);
-    figure_set_int(f, "n_experts", run->n_experts);
+    if (run->n_experts > 32)
+        return 1;
+    return run->n_experts <= 16 && (run->n_layers == 3 || run->n_layers > 4) ? 3 : 2;
 }
 
 static int draw_lift(struct report *r, int run, struct error *err)
@@ -202,14 +218,14 @@ static int draw_lift(struct report *r, int run, struct error *err)
     const char *domains[MOST_DOMAINS];
     if (!lift || of->n_experts > MOST_EXPERTS)
         return 0;
-    struct figure *f = add_for_run(r, run, "lift", err);
+    struct figure *f = report_add_for_run(r, run, "lift", err);
     if (!f)
         return -1;
     int n = report_domains(lift, NULL, domains);
     add_lift_rows(of, lift, f, domains, n);
-    set_layers(f, of);
+    figure_set_layers(f, of);
     figure_array_text(f, "domain", domains, n);
-    figure_set_panels(f, of->n_layers, of->n_experts <= 24 ? 2 : 1, 15 * (n + 1), 74 + 30, 44);
+    figure_set_panels(f, of->n_layers, heat_columns(of), 15 * (n + 1), 74 + 30, 44);
     text_printf(&f->title, "Which experts serve which domains: %s", of->name);
     text_add(&f->caption,
              "An expert's share of the domain's tokens over its share of all tokens, at the last probe "
@@ -229,11 +245,11 @@ static int draw_coactivation(struct report *r, int run, struct error *err)
     const struct csv *pairs = report_table(r, run, "specialization", "coactivation");
     if (!pairs || of->k == 1)
         return 0;
-    struct figure *f = add_for_run(r, run, "coactivation", err);
+    struct figure *f = report_add_for_run(r, run, "coactivation", err);
     if (!f)
         return -1;
     figure_add_table(f, NULL, pairs);
-    set_layers(f, of);
+    figure_set_layers(f, of);
     int columns = of->n_layers < 4 ? of->n_layers : of->n_layers % 3 == 0 ? 3 : 4;
     /* Square cells: the panel is as high as it is wide. */
     figure_set_panels(f, of->n_layers, columns, (760 - 56 - (columns - 1) * 36) / columns, 74 + 48, 48);

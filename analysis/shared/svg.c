@@ -112,12 +112,27 @@ unsigned colour_in_the_dark(unsigned rgb)
     return oklab_to(c);
 }
 
+/* "( 0, 114, 178)" */
+static long parse_triple(const char *s)
+{
+    long rgb = 0;
+    for (int i = 0; i < 3; i++) {
+        char *end;
+        s += strspn(s, "(, ");
+        long part = strtol(s, &end, 10);
+        if (end == s || part < 0 || part > 255)
+            return -1;
+        rgb = rgb << 8 | part;
+        s = end;
+    }
+    return rgb;
+}
+
 /* Reads "rgb( 0, 114, 178)", "#0072b2", "black", "white"; -1 for none, currentColor and the rest. */
 static long parse_colour(const char *s)
 {
-    unsigned r, g, b;
-    if (sscanf(s, "rgb(%u ,%u ,%u", &r, &g, &b) == 3)
-        return (long)((r & 255) << 16 | (g & 255) << 8 | (b & 255));
+    if (strncmp(s, "rgb", 3) == 0)
+        return parse_triple(s + 3);
     if (*s == '#' && strlen(s) == 7)
         return strtol(s + 1, NULL, 16);
     return strcmp(s, "black") == 0 ? 0 : strcmp(s, "white") == 0 ? 0xffffff : -1;

@@ -11,10 +11,16 @@ series AS (
 chosen AS (
   SELECT step, value FROM series WHERE apart = (SELECT max(apart) FROM series)
 ),
-width AS (
-  SELECT min(step) AS first, max(1, (max(step) - min(step) + 120) / 120) AS width FROM chosen
+shape AS (
+  SELECT min(step) AS first, max(1, (max(step) - min(step) + 1) / 120) AS width,
+         (max(step) - min(step) + 1) / max(1, (max(step) - min(step) + 1) / 120) AS stretches
+  FROM chosen
+),
+placed AS ( -- what is left over at the end joins the last stretch
+  SELECT first + width * min((step - first) / width, stretches - 1) AS start, value
+  FROM chosen, shape
 )
-SELECT first + width * ((step - first) / width) AS step, count(*) AS steps, avg(value) AS loss
-FROM chosen, width
-GROUP BY (step - first) / width
-ORDER BY 1;
+SELECT start AS step, count(*) AS steps, avg(value) AS loss
+FROM placed
+GROUP BY start
+ORDER BY start;
