@@ -64,8 +64,6 @@ static int use_file(posix_spawn_file_actions_t *actions, int fd, int as, int fla
                    : posix_spawn_file_actions_addopen(actions, as, "/dev/null", flags, 0);
 }
 
-extern char **environ;
-
 /* The signals that ask a program to end. They get through while it waits, even where it blocks them, and
  * to the other program. */
 static void unblocked_mask(sigset_t *mask)

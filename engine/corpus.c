@@ -176,7 +176,7 @@ static int read_ini(struct ini *ini, const char *folder, struct text *path, stru
         return error_errno(err, "open", path->data);
     if (line > 0)
         return error_set(err, STATUS_INPUT, "'%s' is damaged at line %d", path->data, line);
-    if (atoi(ini->format) != CORPUS_FORMAT)
+    if (strtol(ini->format, NULL, 10) != CORPUS_FORMAT)
         return error_set(err, STATUS_INPUT,
                          "'%s' is a corpus of format '%s', this program reads %d; prepare it again", folder,
                          ini->format, CORPUS_FORMAT);

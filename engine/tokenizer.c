@@ -25,7 +25,9 @@ static void restore_spaces(char *piece)
     char *to = piece;
     for (const char *from = piece; *from; to++) {
         bool space = strncmp(from, "\xE2\x96\x81", 3) == 0;
-        *to = space ? ' ' : *from;
+        *to = *from;
+        if (space)
+            *to = ' ';
         from += space ? 3 : 1;
     }
     *to = '\0';
@@ -39,6 +41,7 @@ static void read_piece(struct tokenizer *t, int id, char *piece)
                                      .kind = id <= TOKEN_EOS ? "special"
                                              : byte >= 0     ? "byte"
                                                              : "piece"};
+    t->n_bytes += byte >= 0;
     if (byte == '\n')
         t->newline = id;
     if (byte > 0 && byte < 0x80) {
@@ -54,7 +57,7 @@ static int read_pieces(struct tokenizer *t, struct error *err)
     int n = 0;
     for (const char *c = t->buffer; *c; c++)
         n += *c == '\n';
-    t->items = malloc((size_t)(n > 0 ? n : 1) * sizeof *t->items);
+    t->items = calloc((size_t)n + 1, sizeof *t->items);
     if (!t->items)
         return error_no_memory(err, "the vocabulary");
     t->newline = -1;
@@ -74,15 +77,12 @@ static int read_pieces(struct tokenizer *t, struct error *err)
 static int check_pieces(const struct tokenizer *t, const char *model_path, struct error *err)
 {
     static const char *const specials[] = {"<unk>", "<s>", "</s>"};
-    int bytes = 0;
-    for (int i = 0; i < t->n_items; i++)
-        bytes += strcmp(t->items[i].kind, "byte") == 0;
     for (int i = 0; i <= TOKEN_EOS; i++)
         if (i >= t->n_items || strcmp(t->items[i].text, specials[i]) != 0)
             return error_set(err, STATUS_INPUT,
                              "the model '%s' does not have %s as id %d; train it with those ids", model_path,
                              specials[i], i);
-    if (bytes != 256)
+    if (t->n_bytes != 256)
         return error_set(err, STATUS_INPUT,
                          "the model '%s' has no piece for every byte; train it with --byte_fallback",
                          model_path);

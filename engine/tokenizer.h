@@ -13,6 +13,7 @@
 struct tokenizer {
     struct vocabulary_item *items; /* train_count 0 */
     int n_items;
+    int n_bytes;  /* byte pieces */
     int newline;  /* id of the byte piece <0x0A> */
     char *buffer; /* what the items' texts point into */
 };
