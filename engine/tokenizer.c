@@ -77,11 +77,13 @@ static int read_pieces(struct tokenizer *t, struct error *err)
 static int check_pieces(const struct tokenizer *t, const char *model_path, struct error *err)
 {
     static const char *const specials[] = {"<unk>", "<s>", "</s>"};
-    for (int i = 0; i <= TOKEN_EOS; i++)
-        if (i >= t->n_items || strcmp(t->items[i].text, specials[i]) != 0)
+    for (int i = 0; i <= TOKEN_EOS; i++) {
+        const char *text = i < t->n_items ? t->items[i].text : NULL;
+        if (!text || strcmp(text, specials[i]) != 0)
             return error_set(err, STATUS_INPUT,
                              "the model '%s' does not have %s as id %d; train it with those ids", model_path,
                              specials[i], i);
+    }
     if (t->n_bytes != 256)
         return error_set(err, STATUS_INPUT,
                          "the model '%s' has no piece for every byte; train it with --byte_fallback",
