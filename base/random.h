@@ -10,9 +10,9 @@ struct random {
 
 void random_seed(struct random *r, uint64_t seed, uint64_t stream); /* same seed, other stream: independent */
 uint64_t random_bits(struct random *r);
-double random_uniform(struct random *r);                  /* [0, 1) */
-uint64_t random_below(struct random *r, uint64_t n);      /* 0 .. n-1, unbiased */
-double random_normal(struct random *r);                   /* mean 0, variance 1 (Box-Muller, no cached half) */
+double random_uniform(struct random *r);             /* [0, 1) */
+uint64_t random_below(struct random *r, uint64_t n); /* 0 .. n-1, unbiased */
+double random_normal(struct random *r);              /* mean 0, variance 1 (Box-Muller, no cached half) */
 void random_shuffle(struct random *r, int *items, int n); /* Fisher-Yates */
 
 #endif
