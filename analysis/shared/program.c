@@ -353,6 +353,14 @@ int analysis_load_layers(struct logbook *lb, int64_t run_id, const char *run, st
     return result;
 }
 
+int analysis_layer_index(const struct analysis *a, int64_t layer)
+{
+    for (int i = 0; i < a->n_layers; i++)
+        if (a->layers[i].layer == layer)
+            return i;
+    return -1;
+}
+
 static int load_name(struct analysis *a, struct error *err)
 {
     struct query *q;

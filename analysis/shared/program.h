@@ -47,6 +47,9 @@ struct analysis {
 /* Whether that table will be printed; "verdict" counts as wanted when everything is. */
 bool analysis_wants(const struct analysis *a, const char *table);
 
+/* Its index into a->layers; -1: the run has no experts in that block. */
+int analysis_layer_index(const struct analysis *a, int64_t layer);
+
 /* Fails with STATUS_INPUT when that run has no MoE layers. Called for --run; compare has its own ways. */
 int analysis_load_layers(struct logbook *lb, int64_t run_id, const char *run, struct moe_layer **layers,
                          int *n, struct error *err);

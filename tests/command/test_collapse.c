@@ -417,9 +417,9 @@ static void test_sql_in_the_shell(void **state)
                  bin, fixture.path, fixture.path);
     assert_int_equal(r.status, 0);
     assert_string_equal(r.err, "");
-    /* window, first and last step, steps, layer, expert, assignments, dropped, probability */
-    assert_non_null(strstr(r.out, "\n7,7,7,1,4,3,160,0,0\n"));
-    assert_non_null(strstr(r.out, "\n7,7,7,1,5,0,50,50,0\n"));
+    /* window, first and last step, steps, layer, expert, assignments, dropped, probability (a real) */
+    assert_non_null(strstr(r.out, "\n7,7,7,1,4,3,160,0,0.0\n"));
+    assert_non_null(strstr(r.out, "\n7,7,7,1,5,0,50,50,0.0\n"));
     test_run_release(&r);
     free(bin);
 }
