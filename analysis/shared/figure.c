@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "analysis/shared/csv.h"
 #include "base/file.h"
 #include "base/options.h"
 #include "plots/embedded.h"
@@ -75,16 +76,38 @@ void figures_release(struct figures *f)
 
 /* ---- parameters ---- */
 
+static char plain(char c)
+{
+    if (c == '"')
+        return '\'';
+    if (c == ',')
+        return ';';
+    if ((unsigned char)c < ' ')
+        return ' ';
+    return c;
+}
+
 /* In single quotes gnuplot takes everything as it is; a quote is two. A line cannot go on. */
 static void add_quoted(struct text *t, const char *s)
 {
     text_add(t, "'");
     for (; s && *s; s++) {
-        if (*s == '\'')
+        char c = plain(*s);
+        if (c == '\'')
             text_add(t, "'");
-        text_add_bytes(t, (unsigned char)*s < ' ' ? " " : s, 1);
+        text_add_bytes(t, &c, 1);
     }
     text_add(t, "'");
+}
+
+void figure_add_cell(struct figure *f, const char *cell)
+{
+    char *copy = cell ? strdup(cell) : NULL;
+    for (char *c = copy; c && *c; c++)
+        *c = plain(*c);
+    csv_add(&f->data, copy);
+    f->data.failed = f->data.failed || (cell && !copy);
+    free(copy);
 }
 
 static void add_real(struct text *t, double value)

@@ -34,6 +34,10 @@ struct figure *figures_find(const struct figures *f, const char *name); /* NULL 
 void figures_drop_last(struct figures *f);                              /* there was nothing to draw */
 void figures_release(struct figures *f);
 
+/* Adds a cell of the data as CSV. gnuplot 5.4 reads neither a comma nor a quote within quotes, so that they
+ * become ; and ', here and in the parameters. NULL adds nothing. */
+void figure_add_cell(struct figure *f, const char *cell);
+
 /* Parameters, as gnuplot reads them. Arrays may not be empty there: `n` 0 makes an array of one that the
  * script must know not to use. */
 void figure_set_int(struct figure *f, const char *name, long value);

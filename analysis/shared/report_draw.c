@@ -53,12 +53,12 @@ void figure_add_table(struct figure *f, const char *name, const struct csv *tabl
 {
     for (int row = f->data.length > 0 ? 0 : -1; row < table->n_rows; row++) {
         if (name) {
-            csv_add(&f->data, row < 0 ? "run" : name);
+            figure_add_cell(f, row < 0 ? "run" : name);
             text_add(&f->data, ",");
         }
         for (int column = 0; column < table->n_columns; column++) {
             text_add(&f->data, column ? "," : "");
-            csv_add(&f->data, csv_cell(table, row, column));
+            figure_add_cell(f, csv_cell(table, row, column));
         }
         text_add(&f->data, "\n");
     }
@@ -93,11 +93,11 @@ void figure_add_domain_rows(struct figure *f, const char *name, const struct csv
 {
     for (int row = f->data.length > 0 ? 0 : -1; row < table->n_rows; row++) {
         if (name) {
-            csv_add(&f->data, row < 0 ? "run" : name);
+            figure_add_cell(f, row < 0 ? "run" : name);
             text_add(&f->data, ",");
         }
         for (int column = 0; column < table->n_columns; column++) {
-            csv_add(&f->data, csv_cell(table, row, column));
+            figure_add_cell(f, csv_cell(table, row, column));
             text_add(&f->data, ",");
         }
         if (row < 0)

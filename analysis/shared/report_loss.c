@@ -46,7 +46,7 @@ static int add_valid_loss(struct report *r, int run, struct figure *f, struct cu
         bool last = step == r->runs[run].last_step;
         c->last[run] = query_real(q, "loss");
         curves_see(c, &r->runs[run], step, c->last[run]);
-        csv_add(&f->data, r->runs[run].name);
+        figure_add_cell(f, r->runs[run].name);
         text_printf(&f->data, ",%lld,%lld,", (long long)step, (long long)query_int(q, "documents"));
         csv_add_real(&f->data, c->last[run]);
         text_add(&f->data, ",");
@@ -69,7 +69,7 @@ static int add_train_loss(struct report *r, int run, struct figure *f, struct cu
     while ((more = query_step(q, err)) == 1) {
         c->last[run] = query_real(q, "loss");
         curves_see(c, &r->runs[run], query_int(q, "step"), c->last[run]);
-        csv_add(&f->data, r->runs[run].name);
+        figure_add_cell(f, r->runs[run].name);
         text_printf(&f->data, ",%lld,%lld,", (long long)query_int(q, "step"),
                     (long long)query_int(q, "steps"));
         csv_add_real(&f->data, c->last[run]);
@@ -101,7 +101,7 @@ static void add_labels(const struct report *r, const struct curves *c, bool base
 static void set_curves(const struct report *r, struct figure *f, const struct curves *c, bool baselines)
 {
     struct curve_labels l = {.n = 0};
-    double room = (c->high - c->low) * 0.06, low = c->low - room, high = c->high + room;
+    double room = fmax((c->high - c->low) * 0.06, 0.02), low = c->low - room, high = c->high + room;
     add_labels(r, c, false, &l);
     int n = l.n;
     if (baselines)
@@ -117,7 +117,7 @@ static void set_curves(const struct report *r, struct figure *f, const struct cu
         figure_array_real(f, "baseline_loss", l.last + n, l.n - n);
         figure_array_real(f, "baseline_y", l.places + n, l.n - n);
     }
-    figure_set_int(f, "last_step", (long)c->last_step);
+    figure_set_int(f, "last_step", c->last_step > 0 ? (long)c->last_step : 1);
     figure_set_real(f, "low", low);
     figure_set_real(f, "high", high);
 }
@@ -139,7 +139,10 @@ static int draw_valid_loss(struct report *r, struct error *err)
     for (int i = 0; i < r->n_runs; i++)
         if (add_valid_loss(r, i, f, &c, err) != 0)
             return -1;
-    if (!isfinite(c.low)) {
+    bool any = false;
+    for (int i = 0; i < r->n_trained; i++)
+        any = any || isfinite(c.last[i]);
+    if (!any) {
         figures_drop_last(&r->figures);
         return 0;
     }
@@ -218,7 +221,7 @@ static void interval_range(const struct report *r, const struct csv *table, enum
                 *high = fmax(*high, x);
             }
         }
-    double room = isfinite(*low) ? 0.05 * (*high - *low) + 1e-9 : 0;
+    double room = isfinite(*low) ? fmax(0.05 * (*high - *low), 0.005) : 0;
     *low = isfinite(*low) ? *low - room : 0;
     *high = isfinite(*high) ? *high + room : 1;
 }
@@ -340,7 +343,7 @@ static void add_cost_row(const struct report *r, struct figure *f, int run, doub
     struct estimate e = report_final_loss(r, run);
     if (!isfinite(e.value) || !isfinite(gigaflop))
         return;
-    csv_add(&f->data, r->runs[run].name);
+    figure_add_cell(f, r->runs[run].name);
     text_printf(&f->data, ",%.10g,%.10g,", gigaflop, e.value);
     csv_add_real(&f->data, e.low);
     text_add(&f->data, ",");
@@ -397,7 +400,7 @@ static int draw_cost(struct report *r, struct error *err)
     figure_array_text(f, "run", p.names, p.n);
     figure_array_int(f, "run_type", p.types, p.n);
     set_cost_axis(f, &p);
-    double room = 0.1 * (p.high - p.low);
+    double room = fmax(0.1 * (p.high - p.low), 0.02);
     spread_labels(p.y, p.n, (p.high - p.low + 2 * room) * 16 / (f->height - 90), p.low, p.high);
     figure_array_real(f, "label_y", p.y, p.n);
     figure_set_real(f, "low", p.low - room);

@@ -186,7 +186,7 @@ static void add_lift_rows(const struct report_run *run, const struct csv *lift, 
     int place[MOST_EXPERTS], layer = -1;
     for (int row = -1; row < lift->n_rows; row++) {
         for (int column = 0; column < lift->n_columns; column++) {
-            csv_add(&f->data, csv_cell(lift, row, column));
+            figure_add_cell(f, csv_cell(lift, row, column));
             text_add(&f->data, ",");
         }
         if (row < 0) {
