@@ -13,12 +13,6 @@
 
 enum { MOST_EXPERTS = 64, MOST_DOMAINS = 12 };
 
-static void demand_ok(int result, const struct error *err)
-{
-    if (result != 0)
-        fail_msg("%s", err->text);
-}
-
 uint64_t fixture_hash(uint64_t x)
 {
     x += 0x9e3779b97f4a7c15u;
@@ -72,7 +66,7 @@ static void add_corpus(struct fixture *f)
     }
     struct logbook_corpus corpus = {"fixture",          "c0",      "fixture",     "v0", tokens,
                                     FIXTURE_VOCABULARY, documents, f->n_documents};
-    demand_ok(logbook_add_corpus(f->logbook, &corpus, &f->corpus_id, &f->vocabulary_id, f->document_ids,
+    test_must(logbook_add_corpus(f->logbook, &corpus, &f->corpus_id, &f->vocabulary_id, f->document_ids,
                                  f->domain_ids, &err),
               &err);
     free(documents);
@@ -91,7 +85,7 @@ void fixture_open(struct fixture *f, int n_domains, int documents_per_domain)
     f->domain_ids = calloc((size_t)f->n_documents, sizeof *f->domain_ids);
     assert_non_null(f->document_ids);
     assert_non_null(f->domain_ids);
-    demand_ok(logbook_open_writable(&f->logbook, f->path, &err), &err);
+    test_must(logbook_open_writable(&f->logbook, f->path, &err), &err);
     add_corpus(f);
 }
 
@@ -169,7 +163,7 @@ static void add_pass(struct fixture *f, struct logbook_writer *w, const struct f
                       (struct fixture_token){
                           .step = step, .layer = layer, .document = d, .domain = d % f->n_domains});
     }
-    demand_ok(logbook_batch_commit(b, &err), &err);
+    test_must(logbook_batch_commit(b, &err), &err);
 }
 
 int64_t fixture_run(struct fixture *f, const struct fixture_run *run)
@@ -196,11 +190,56 @@ int64_t fixture_run(struct fixture *f, const struct fixture_run *run)
                               .layers = layers,
                               .n_layers = run->n_layers};
     struct logbook_writer_options options = {0, 16};
-    demand_ok(logbook_begin_run(f->logbook, &row, &run_id, &err), &err);
-    demand_ok(logbook_writer_open(&w, f->logbook, run_id, &options, &err), &err);
+    test_must(logbook_begin_run(f->logbook, &row, &run_id, &err), &err);
+    test_must(logbook_writer_open(&w, f->logbook, run_id, &options, &err), &err);
     for (int i = 0; i < run->n_steps; i++)
         add_pass(f, w, run, run->steps[i]);
-    demand_ok(logbook_writer_close(w, &err), &err);
-    demand_ok(logbook_end_run(f->logbook, run_id, "finished", &err), &err);
+    test_must(logbook_writer_close(w, &err), &err);
+    test_must(logbook_end_run(f->logbook, run_id, "finished", &err), &err);
     return run_id;
+}
+
+/* ---- what programs say of it ---- */
+
+struct test_run fixture_ask(const struct fixture *f, const char *verb, const char *arguments)
+{
+    char *bin = test_bin();
+    struct test_run r = test_run("%s/moescope-%s %s %s", bin, verb, f->path, arguments);
+    free(bin);
+    return r;
+}
+
+char *fixture_table(const struct fixture *f, const char *verb, const char *table, const char *arguments)
+{
+    char all[256];
+    snprintf(all, sizeof all, "--format csv --table %s %s", table, arguments);
+    struct test_run r = fixture_ask(f, verb, all);
+    if (r.status != 0)
+        fail_msg("%s: %s", all, r.err);
+    free(r.err);
+    return r.out;
+}
+
+char *fixture_sql(const struct fixture *f, const char *verb, const char *arguments)
+{
+    char *bin = test_bin();
+    struct test_run r = test_run("%s/moescope-%s %s %s --print-sql | sqlite3 -bail -readonly -csv -header %s",
+                                 bin, verb, f->path, arguments, f->path);
+    if (r.status != 0 || *r.err)
+        fail_msg("%s: %s", arguments, r.err);
+    free(r.err);
+    free(bin);
+    return r.out;
+}
+
+void fixture_status(const struct fixture *f, const char *verb, const char *arguments, int status,
+                    const char *complaint)
+{
+    struct test_run r = fixture_ask(f, verb, arguments);
+    if (r.status != status || !strstr(r.err, complaint))
+        fail_msg("%s: status %d, not %d, and not '%s' but: %s", arguments, r.status, status, complaint,
+                 r.err);
+    if (status > STATUS_FINDING)
+        assert_string_equal(r.out, "");
+    test_run_release(&r);
 }

@@ -6,6 +6,7 @@
 #include <stdint.h>
 
 #include "sql/logbook.h"
+#include "tests/support.h"
 
 enum { FIXTURE_VOCABULARY = 64, FIXTURE_TOKENS = 32 /* a document */ };
 
@@ -43,6 +44,19 @@ struct fixture_run {
 };
 /* Writes the run with its probe passes; returns its id. */
 int64_t fixture_run(struct fixture *f, const struct fixture_run *run);
+
+/* ---- what programs say of it, once it is finished ---- */
+
+/* moescope-VERB PATH ARGUMENTS */
+struct test_run fixture_ask(const struct fixture *f, const char *verb, const char *arguments);
+/* That program's --table as CSV, for tests/rows.h; caller frees. */
+char *fixture_table(const struct fixture *f, const char *verb, const char *table, const char *arguments);
+/* What the stock shell answers, as CSV with headings, to the SQL that --print-sql shows; caller frees. */
+char *fixture_sql(const struct fixture *f, const char *verb, const char *arguments);
+/* The exit status, with words that the complaint must hold ("": none are asked for); a program that could not
+ * do its work prints nothing else. */
+void fixture_status(const struct fixture *f, const char *verb, const char *arguments, int status,
+                    const char *complaint);
 
 /* A number that looks random and depends on its argument alone. */
 uint64_t fixture_hash(uint64_t x);

@@ -66,3 +66,10 @@ double rows_real(const char *csv, const char *start, const char *column)
     free(text);
     return value;
 }
+
+void rows_expect(const char *csv, const char *start, const char *column, const char *expected)
+{
+    char *text = rows_text(csv, start, column);
+    assert_string_equal(text, expected);
+    free(text);
+}

@@ -9,5 +9,6 @@ int rows_count(const char *csv); /* without the heading */
 double rows_real(const char *csv, const char *start, const char *column);
 /* The same as text, to the end of the cell or row; caller frees. */
 char *rows_text(const char *csv, const char *start, const char *column);
+void rows_expect(const char *csv, const char *start, const char *column, const char *expected);
 
 #endif

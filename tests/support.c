@@ -22,6 +22,12 @@
 
 static const double longest_run = 120; /* seconds */
 
+void test_must(int result, const struct error *err)
+{
+    if (result != 0)
+        fail_msg("%s", err->text);
+}
+
 char *test_folder(void)
 {
     const char *parent = getenv("TMPDIR");

@@ -4,6 +4,11 @@
 #define TESTS_SUPPORT_H
 #include <stddef.h>
 
+#include "base/error.h"
+
+/* Fails the test with the error's text unless the result is 0. */
+void test_must(int result, const struct error *err);
+
 char *test_folder(void); /* a new empty folder; hand it to test_folder_remove */
 void test_folder_remove(char *path);
 void test_write(const char *folder, const char *name, const void *bytes, size_t n);

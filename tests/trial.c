@@ -12,13 +12,6 @@
 #include "base/text.h"
 #include "tests/support.h"
 
-static void must(int result, const struct error *err)
-{
-    if (result != 0) {
-        fail_msg("%s", err->text);
-    }
-}
-
 static void add_corpus(struct trial *s)
 {
     static const struct logbook_token tokens[] = {
@@ -37,9 +30,9 @@ static void add_corpus(struct trial *s)
                                           .documents = documents,
                                           .n_documents = 2};
     struct error err;
-    must(logbook_add_corpus(s->lb, &corpus, &s->corpus_id, &s->vocabulary_id, s->document_ids, s->domain_ids,
-                            &err),
-         &err);
+    test_must(logbook_add_corpus(s->lb, &corpus, &s->corpus_id, &s->vocabulary_id, s->document_ids,
+                                 s->domain_ids, &err),
+              &err);
 }
 
 void trial_open(struct trial *s)
@@ -51,7 +44,7 @@ void trial_open(struct trial *s)
     text_init(&path);
     text_printf(&path, "%s/log.db", s->folder);
     s->path = text_detach(&path);
-    must(logbook_open_writable(&s->lb, s->path, &err), &err);
+    test_must(logbook_open_writable(&s->lb, s->path, &err), &err);
     add_corpus(s);
 }
 
@@ -73,8 +66,8 @@ void trial_run(struct trial *s, const char *name, const struct logbook_layer *la
                                     .n_layers = n_layers};
     const struct logbook_writer_options options = {.gate_bits = gate_bits};
     struct error err;
-    must(logbook_begin_run(s->lb, &run, &s->run_id, &err), &err);
-    must(logbook_writer_open(&s->writer, s->lb, s->run_id, &options, &err), &err);
+    test_must(logbook_begin_run(s->lb, &run, &s->run_id, &err), &err);
+    test_must(logbook_writer_open(&s->writer, s->lb, s->run_id, &options, &err), &err);
 }
 
 void trial_end(struct trial *s, const char *status)
@@ -82,9 +75,9 @@ void trial_end(struct trial *s, const char *status)
     struct error err;
     struct logbook_writer *w = s->writer;
     s->writer = NULL;
-    must(logbook_writer_close(w, &err), &err);
+    test_must(logbook_writer_close(w, &err), &err);
     if (status != NULL) {
-        must(logbook_end_run(s->lb, s->run_id, status, &err), &err);
+        test_must(logbook_end_run(s->lb, s->run_id, status, &err), &err);
     }
 }
 
@@ -97,7 +90,7 @@ void trial_stop(struct trial *s)
 void trial_read(struct trial *s)
 {
     struct error err;
-    must(logbook_open(&s->lb, s->path, &err), &err);
+    test_must(logbook_open(&s->lb, s->path, &err), &err);
 }
 
 void trial_release(struct trial *s)

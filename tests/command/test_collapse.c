@@ -27,12 +27,6 @@ enum { N_EXPERTS = 4, STEPS = 60 };
 
 static struct fixture fixture;
 
-static void must(int result, const struct error *err)
-{
-    if (result != 0)
-        fail_msg("%s", err->text);
-}
-
 static void known_load(int64_t step, int layer, int64_t load[N_EXPERTS], int64_t dropped[N_EXPERTS])
 {
     int all_to = layer == 1 && step >= 30   ? 2
@@ -84,7 +78,7 @@ static void add_loads(int64_t run_id, int n_layers, int64_t n_steps,
     struct logbook_writer_options options = {0, 8};
     struct logbook_writer *w;
     struct error err = {0};
-    must(logbook_writer_open(&w, fixture.logbook, run_id, &options, &err), &err);
+    test_must(logbook_writer_open(&w, fixture.logbook, run_id, &options, &err), &err);
     for (int64_t step = 0; step < n_steps; step++) {
         struct logbook_batch *b = logbook_batch_new(w, &err);
         assert_non_null(b);
@@ -97,9 +91,9 @@ static void add_loads(int64_t run_id, int n_layers, int64_t n_steps,
             logbook_batch_layer_metric(b, step, "train", layer, "router_entropy", entropy * log(N_EXPERTS));
         }
         logbook_batch_metric(b, step, "train", "tokens", 100.0 * (double)(step + 1));
-        must(logbook_batch_commit(b, &err), &err);
+        test_must(logbook_batch_commit(b, &err), &err);
     }
-    must(logbook_writer_close(w, &err), &err);
+    test_must(logbook_writer_close(w, &err), &err);
 }
 
 /* Expert by token id at first; later by position, but in layer 0. */
@@ -138,7 +132,7 @@ static void add_varying_run(void)
                               .n_layers = 1};
     struct error err = {0};
     int64_t run_id;
-    must(logbook_begin_run(fixture.logbook, &run, &run_id, &err), &err);
+    test_must(logbook_begin_run(fixture.logbook, &run, &run_id, &err), &err);
     add_loads(run_id, 1, 20, varying_load);
 }
 
@@ -162,64 +156,45 @@ static int close_all(void **state)
     return 0;
 }
 
-static struct test_run collapse(const char *run, const char *arguments)
-{
-    char *bin = test_bin();
-    struct test_run r = test_run("%s/moescope-collapse %s --run %s %s", bin, fixture.path, run, arguments);
-    free(bin);
-    return r;
-}
+/* ---- reading ---- */
 
-/* Its standard output as CSV; it must succeed. */
-static char *table_of(const char *run, const char *arguments)
+static char *table_of(const char *run, const char *table, const char *options)
 {
-    char all[128];
-    snprintf(all, sizeof all, "--format csv --table %s", arguments);
-    struct test_run r = collapse(run, all);
-    if (r.status != 0)
-        fail_msg("%s: %s", all, r.err);
-    char *out = strdup(r.out);
-    test_run_release(&r);
-    return out;
-}
-
-static void expect_text(const char *csv, const char *start, const char *column, const char *expected)
-{
-    char *text = rows_text(csv, start, column);
-    assert_string_equal(text, expected);
-    free(text);
+    char arguments[128];
+    snprintf(arguments, sizeof arguments, "--run %s %s", run, options);
+    return fixture_table(&fixture, "collapse", table, arguments);
 }
 
 static void test_states_and_onsets(void **state)
 {
-    char *csv = table_of("known", "onset");
+    char *csv = table_of("known", "onset", "");
     (void)state;
     assert_int_equal(rows_count(csv), 6);
-    expect_text(csv, "0,", "state", "healthy");
-    expect_text(csv, "1,", "state", "collapsed");
+    rows_expect(csv, "0,", "state", "healthy");
+    rows_expect(csv, "1,", "state", "collapsed");
     assert_close(rows_real(csv, "1,", "onset_step"), 30, 0);
     assert_close(rows_real(csv, "1,", "effective_experts"), 1, 1e-12);
     assert_close(rows_real(csv, "1,", "dead"), 3, 0);
     assert_close(rows_real(csv, "1,", "top_share"), 1, 1e-12);
-    expect_text(csv, "1,", "detail",
+    rows_expect(csv, "1,", "detail",
                 "in breach in the last 30 of 60 windows (load entropy + effective experts + top share + dead "
                 "experts)");
-    expect_text(csv, "2,", "state", "transient");
+    rows_expect(csv, "2,", "state", "transient");
     assert_nan(rows_real(csv, "2,", "onset_step"));
     assert_close(rows_real(csv, "2,", "effective_experts"), 4, 1e-9);
     assert_close(rows_real(csv, "2,", "lowest_effective"), 1, 1e-12);
     assert_close(rows_real(csv, "2,", "lowest_step"), 0, 0);
-    expect_text(csv, "3,", "state", "censored");
+    rows_expect(csv, "3,", "state", "censored");
     assert_close(rows_real(csv, "3,", "onset_step"), 58, 0);
-    expect_text(csv, "4,", "state", "healthy"); /* one dead of four is below the rule's half */
+    rows_expect(csv, "4,", "state", "healthy"); /* one dead of four is below the rule's half */
     assert_close(rows_real(csv, "4,", "dead"), 1, 0);
-    expect_text(csv, "5,", "state", "healthy");
+    rows_expect(csv, "5,", "state", "healthy");
     free(csv);
 }
 
 static void test_loads_are_exact(void **state)
 {
-    char *csv = table_of("known", "load");
+    char *csv = table_of("known", "load", "");
     (void)state;
     assert_int_equal(rows_count(csv), STEPS * 6);
     /* Shares 0.3, 0.3, 0.4: H = 0.6 ln (1 / 0.3) + 0.4 ln (1 / 0.4). */
@@ -238,7 +213,7 @@ static void test_loads_are_exact(void **state)
     assert_close(rows_real(csv, "7,5,", "tokens"), 400, 0);
     assert_close(rows_real(csv, "7,5,", "top_share"), 0.25, 1e-12);
     free(csv);
-    csv = table_of("known", "experts");
+    csv = table_of("known", "experts", "");
     assert_int_equal(rows_count(csv), STEPS * 6 * N_EXPERTS);
     assert_close(rows_real(csv, "7,4,0,", "share"), 0, 0);
     assert_close(rows_real(csv, "7,4,3,", "share"), 0.4, 1e-12);
@@ -248,7 +223,7 @@ static void test_loads_are_exact(void **state)
 
 static void test_two_choices_are_judged_knowing_k(void **state)
 {
-    char *csv = table_of("pairs", "load");
+    char *csv = table_of("pairs", "load", "");
     (void)state;
     /* All tokens take experts 0 and 1: H = ln 2, which is 1/2 of ln 4, and nothing of what k = 2 allows. */
     assert_close(rows_real(csv, "0,0,", "entropy"), log(2), 1e-12);
@@ -260,17 +235,17 @@ static void test_two_choices_are_judged_knowing_k(void **state)
     assert_close(rows_real(csv, "0,1,", "normalized_entropy"), (h - log(2)) / log(2), 1e-12);
     assert_close(rows_real(csv, "0,1,", "top_share"), 0.8, 1e-12); /* 160 of 200 tokens */
     free(csv);
-    csv = table_of("pairs", "onset");
-    expect_text(csv, "0,", "state", "collapsed");
+    csv = table_of("pairs", "onset", "");
+    rows_expect(csv, "0,", "state", "collapsed");
     assert_close(rows_real(csv, "0,", "onset_step"), 0, 0);
-    expect_text(csv, "1,", "state", "healthy");
+    rows_expect(csv, "1,", "state", "healthy");
     free(csv);
 }
 
 static void test_windows_hold_enough_tokens(void **state)
 {
     /* 50 tokens a step, 200 needed: 4 steps. 62 steps make 15 windows, the last with the 2 left over. */
-    char *csv = table_of("small", "load");
+    char *csv = table_of("small", "load", "");
     (void)state;
     assert_int_equal(rows_count(csv), 15);
     assert_close(rows_real(csv, "4,0,", "tokens"), 200, 0);
@@ -279,10 +254,10 @@ static void test_windows_hold_enough_tokens(void **state)
     assert_close(rows_real(csv, "56,0,", "last_step"), 61, 0);
     free(csv);
     /* Windows that are asked for are given, and those that are too short are not judged. */
-    csv = table_of("small", "onset --window 1");
-    expect_text(csv, "0,", "state", "no_data");
+    csv = table_of("small", "onset", "--window 1");
+    rows_expect(csv, "0,", "state", "no_data");
     free(csv);
-    csv = table_of("small", "load --window 31");
+    csv = table_of("small", "load", "--window 31");
     assert_int_equal(rows_count(csv), 2);
     assert_close(rows_real(csv, "31,0,", "tokens"), 1550, 0);
     free(csv);
@@ -290,16 +265,16 @@ static void test_windows_hold_enough_tokens(void **state)
 
 static void test_too_short_a_run_is_not_judged(void **state)
 {
-    char *csv = table_of("short", "verdict"); /* 150 tokens in all */
+    char *csv = table_of("short", "verdict", ""); /* 150 tokens in all */
     (void)state;
-    expect_text(csv, "run,", "verdict", "no_data");
+    rows_expect(csv, "run,", "verdict", "no_data");
     assert_non_null(strstr(csv, "too few tokens to judge"));
     free(csv);
 }
 
 static void test_tokens_where_k_varies(void **state)
 {
-    char *csv = table_of("varying", "load");
+    char *csv = table_of("varying", "load", "");
     (void)state;
     /* 100 tokens a step by the metric `tokens`; 1.5 choices a token, and no other router with 1.5 could be
      * less even. */
@@ -312,23 +287,23 @@ static void test_tokens_where_k_varies(void **state)
 
 static void test_routers_that_do_nothing(void **state)
 {
-    char *csv = table_of("known", "router");
+    char *csv = table_of("known", "router", "");
     (void)state;
-    expect_text(csv, "0,", "alarm", "unchanged");
+    rows_expect(csv, "0,", "alarm", "unchanged");
     assert_close(rows_real(csv, "0,", "agreement_with_start"), 1, 1e-12);
-    expect_text(csv, "2,", "alarm", "indifferent");
+    rows_expect(csv, "2,", "alarm", "indifferent");
     assert_close(rows_real(csv, "2,", "router_entropy"), 0.99, 1e-9);
     assert_true(rows_real(csv, "2,", "agreement_with_start") < 0.5);
-    expect_text(csv, "1,", "alarm", "none"); /* collapsed is not balanced */
-    expect_text(csv, "5,", "alarm", "none"); /* changed since step 0, entropy 0.5 */
+    rows_expect(csv, "1,", "alarm", "none"); /* collapsed is not balanced */
+    rows_expect(csv, "5,", "alarm", "none"); /* changed since step 0, entropy 0.5 */
     free(csv);
 }
 
 static void test_verdict_names_layers_and_steps(void **state)
 {
-    char *csv = table_of("known", "verdict");
+    char *csv = table_of("known", "verdict", "");
     (void)state;
-    expect_text(csv, "run,", "verdict", "collapsed");
+    rows_expect(csv, "run,", "verdict", "collapsed");
     assert_non_null(strstr(csv, "1 of 6 MoE layers collapsed (layer 1 since step 30)"));
     assert_non_null(strstr(csv, "1.0 of 4 effective experts"));
     assert_non_null(strstr(csv, "3 dead (0, 1, 3; the first since step 30)"));
@@ -348,19 +323,19 @@ static void test_verdict_names_layers_and_steps(void **state)
 static void test_unbalanced_is_not_healthy(void **state)
 {
     /* 20, 10, 10, 10: H = 0.4 ln 2.5 + 0.6 ln 5 = 0.961 ln 4. Of the pairs' layers one has collapsed. */
-    char *csv = table_of("small", "verdict");
+    char *csv = table_of("small", "verdict", "");
     (void)state;
-    expect_text(csv, "run,", "verdict", "healthy");
+    rows_expect(csv, "run,", "verdict", "healthy");
     free(csv);
-    csv = table_of("known", "verdict");
-    expect_text(csv, "layer 4,", "verdict", "unbalanced"); /* 0.786 ln 4, one dead */
-    expect_text(csv, "layer 2,", "verdict", "transient");
+    csv = table_of("known", "verdict", "");
+    rows_expect(csv, "layer 4,", "verdict", "unbalanced"); /* 0.786 ln 4, one dead */
+    rows_expect(csv, "layer 2,", "verdict", "transient");
     free(csv);
 }
 
 static void test_dead_experts_since_when(void **state)
 {
-    char *csv = table_of("known", "dead");
+    char *csv = table_of("known", "dead", "");
     (void)state;
     assert_int_equal(rows_count(csv), 7); /* three in layer 1, three in layer 3, one in layer 4 */
     assert_close(rows_real(csv, "1,0,", "since_step"), 30, 0);
@@ -373,55 +348,45 @@ static void test_dead_experts_since_when(void **state)
 static void test_thresholds_can_be_changed(void **state)
 {
     (void)state;
-    char *csv = table_of("known", "onset --dead-share 0.25");
-    expect_text(csv, "4,", "state", "collapsed"); /* one dead of four is now enough */
+    char *csv = table_of("known", "onset", "--dead-share 0.25");
+    rows_expect(csv, "4,", "state", "collapsed"); /* one dead of four is now enough */
     free(csv);
-    csv = table_of("known", "onset --lasting 2");
-    expect_text(csv, "3,", "state", "collapsed");
+    csv = table_of("known", "onset", "--lasting 2");
+    rows_expect(csv, "3,", "state", "collapsed");
     free(csv);
-    csv = table_of("known", "verdict --lasting 2");
+    csv = table_of("known", "verdict", "--lasting 2");
     assert_non_null(strstr(csv, "thresholds changed by options"));
     free(csv);
 }
 
-static void expect_status(const char *run, const char *arguments, int status, const char *complaint)
+static void expect_status(const char *arguments, int status, const char *complaint)
 {
-    struct test_run r = collapse(run, arguments);
-    assert_int_equal(r.status, status);
-    if (complaint && !strstr(r.err, complaint))
-        fail_msg("'%s' does not say '%s'", r.err, complaint);
-    test_run_release(&r);
+    fixture_status(&fixture, "collapse", arguments, status, complaint);
 }
 
 static void test_exit_statuses(void **state)
 {
     (void)state;
-    expect_status("known", "", 0, NULL);
-    expect_status("known", "--exit-code", 1, NULL);
-    expect_status("known", "--exit-code --table load", 1, NULL);
-    expect_status("small", "--exit-code", 0, NULL);
-    expect_status("small", "--exit-code --entropy-below 0.99", 1, NULL);
-    expect_status("known", "--split valid", 3, "no loads of split 'valid'");
-    expect_status("known", "--lasting 0", 2, "at least 1");
-    expect_status("known", "--table loads", 2, "did you mean 'load'");
-    expect_status("nobody", "", 3, "nobody");
+    expect_status("--run known", 0, "");
+    expect_status("--run known --exit-code", 1, "");
+    expect_status("--run known --exit-code --table load", 1, "");
+    expect_status("--run small --exit-code", 0, "");
+    expect_status("--run small --exit-code --entropy-below 0.99", 1, "");
+    expect_status("--run known --split valid", 3, "no loads of split 'valid'");
+    expect_status("--run known --lasting 0", 2, "at least 1");
+    expect_status("--run known --table loads", 2, "did you mean 'load'");
+    expect_status("--run nobody", 3, "nobody");
 }
 
 /* What --print-sql shows runs in the stock shell and gives the same loads. */
 static void test_sql_in_the_shell(void **state)
 {
+    char *csv = fixture_sql(&fixture, "collapse", "--run known --table load");
     (void)state;
-    char *bin = test_bin();
-    struct test_run r =
-        test_run("%s/moescope-collapse %s --run known --table load --print-sql | sqlite3 -readonly -csv %s",
-                 bin, fixture.path, fixture.path);
-    assert_int_equal(r.status, 0);
-    assert_string_equal(r.err, "");
     /* window, first and last step, steps, layer, expert, assignments, dropped, probability (a real) */
-    assert_non_null(strstr(r.out, "\n7,7,7,1,4,3,160,0,0.0\n"));
-    assert_non_null(strstr(r.out, "\n7,7,7,1,5,0,50,50,0.0\n"));
-    test_run_release(&r);
-    free(bin);
+    assert_non_null(strstr(csv, "\n7,7,7,1,4,3,160,0,0.0\n"));
+    assert_non_null(strstr(csv, "\n7,7,7,1,5,0,50,50,0.0\n"));
+    free(csv);
 }
 
 int main(void)

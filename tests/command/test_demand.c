@@ -4,8 +4,9 @@
  *
  *   layer 0  1 in the first and third domain, 2 in the others; the likeliest expert is the domain's number
  *   layer 1  4: every probability is 1/4 still
- *   layer 2  3 for tokens seen up to 9261 times in training (ids up to 21; token v was seen v^3 times), else
- * 1 layer 3  1 at the first sixteen positions, 2 at the others */
+ *   layer 2  3 for tokens with ids up to 21, which training saw up to 9261 times (token v: v^3 times),
+ *            1 for others
+ *   layer 3  1 at the first sixteen positions, 2 at the others */
 #include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -82,25 +83,18 @@ static int close_all(void **state)
     return 0;
 }
 
-static struct test_run demand(const char *run, const char *arguments)
+static struct test_run demand(const char *run, const char *options)
 {
-    char *bin = test_bin();
-    struct test_run r = test_run("%s/moescope-demand %s --run %s %s", bin, fixture.path, run, arguments);
-    free(bin);
-    return r;
+    char arguments[128];
+    snprintf(arguments, sizeof arguments, "--run %s %s", run, options);
+    return fixture_ask(&fixture, "demand", arguments);
 }
 
-/* Its standard output; it must succeed. */
 static char *table_of(const char *run, const char *table)
 {
     char arguments[64];
-    snprintf(arguments, sizeof arguments, "--format csv --table %s", table);
-    struct test_run r = demand(run, arguments);
-    if (r.status != 0)
-        fail_msg("%s: %s", table, r.err);
-    char *out = strdup(r.out);
-    test_run_release(&r);
-    return out;
+    snprintf(arguments, sizeof arguments, "--run %s", run);
+    return fixture_table(&fixture, "demand", table, arguments);
 }
 
 static void test_layers(void **state)
@@ -228,12 +222,8 @@ static void test_verdict(void **state)
     assert_non_null(
         strstr(csv, "layer 0: 90 % of gate mass lies on 1.50 of 4 experts (1.50 to 1.50; 4.00 at step 0; "
                     "48 documents), k is 1; most in english (2.00; 2.00 to 2.00), least in c (1.00"));
-    char *word = rows_text(csv, "layer 0,", "verdict");
-    assert_string_equal(word, "spread");
-    free(word);
-    word = rows_text(csv, "layer 1,", "verdict");
-    assert_string_equal(word, "indifferent");
-    free(word);
+    rows_expect(csv, "layer 0,", "verdict", "spread");
+    rows_expect(csv, "layer 1,", "verdict", "indifferent");
     assert_non_null(
         strstr(csv, "run,layers differ,\"layers differ: layer 1 spreads most, over 2.50 experts more than "
                     "layer "));
@@ -257,24 +247,20 @@ static void test_formats(void **state)
     test_run_release(&r);
 }
 
-static void assert_refused(const char *run, const char *arguments, int status, const char *reason)
+static void expect_refusal(const char *arguments, int status, const char *complaint)
 {
-    struct test_run r = demand(run, arguments);
-    if (r.status != status || !strstr(r.err, reason))
-        fail_msg("status %d, and: %s", r.status, r.err);
-    assert_string_equal(r.out, "");
-    test_run_release(&r);
+    fixture_status(&fixture, "demand", arguments, status, complaint);
 }
 
 static void test_refusals(void **state)
 {
     (void)state;
-    assert_refused("decisions", "", 3, "run 'decisions' kept no router probabilities");
-    assert_refused("decisions", "--table steps", 3, "run 'decisions' kept no router probabilities");
-    assert_refused("dense", "", 3, "run 'dense' has no MoE layers");
-    assert_refused("unprobed", "", 3, "run 'unprobed' logged no routing of a probe");
-    assert_refused("known", "--step 7", 3, "no probe at step 7");
-    assert_refused("known", "--positions 0", 2, "--positions");
+    expect_refusal("--run decisions", 3, "run 'decisions' kept no router probabilities");
+    expect_refusal("--run decisions --table steps", 3, "run 'decisions' kept no router probabilities");
+    expect_refusal("--run dense", 3, "run 'dense' has no MoE layers");
+    expect_refusal("--run unprobed", 3, "run 'unprobed' logged no routing of a probe");
+    expect_refusal("--run known --step 7", 3, "no probe at step 7");
+    expect_refusal("--run known --positions 0", 2, "--positions");
 }
 
 /* The plain shell answers the same. */
@@ -286,20 +272,16 @@ static void test_print_sql(void **state)
     static const char *const columns[] = {"concentration_90", "mass",
                                           "concentration_90", "concentration_90",
                                           "concentration_90", "experts_for_90_percent_of_load"};
-    char *bin = test_bin();
     (void)state;
     for (int i = 0; i < 6; i++) {
-        char *csv = table_of("known", tables[i]);
-        struct test_run r = test_run("%s/moescope-demand %s --run known --table %s --print-sql | "
-                                     "sqlite3 -csv -header -readonly %s",
-                                     bin, fixture.path, tables[i], fixture.path);
-        assert_string_equal(r.err, "");
-        assert_int_equal(rows_count(r.out), rows_count(csv));
-        assert_close(rows_real(r.out, rows[i], columns[i]), rows_real(csv, rows[i], columns[i]), 1e-9);
-        test_run_release(&r);
+        char arguments[64];
+        snprintf(arguments, sizeof arguments, "--run known --table %s", tables[i]);
+        char *csv = table_of("known", tables[i]), *shell = fixture_sql(&fixture, "demand", arguments);
+        assert_int_equal(rows_count(shell), rows_count(csv));
+        assert_close(rows_real(shell, rows[i], columns[i]), rows_real(csv, rows[i], columns[i]), 1e-9);
+        free(shell);
         free(csv);
     }
-    free(bin);
 }
 
 int main(void)

@@ -54,26 +54,18 @@ static void route_pairs(const struct fixture_token *at, float *probability, int 
         probability[e] = e / 2 == at->domain % 2 ? 0.4f : 0.1f;
 }
 
-static struct test_run specialization(const char *run, const char *arguments)
+static struct test_run specialization(const char *run, const char *options)
 {
-    char *bin = test_bin();
-    struct test_run r =
-        test_run("%s/moescope-specialization %s --run %s %s", bin, fixture.path, run, arguments);
-    free(bin);
-    return r;
+    char arguments[128];
+    snprintf(arguments, sizeof arguments, "--run %s %s", run, options);
+    return fixture_ask(&fixture, "specialization", arguments);
 }
 
-/* Its standard output; it must succeed. */
 static char *table_of(const char *run, const char *table)
 {
     char arguments[64];
-    snprintf(arguments, sizeof arguments, "--format csv --table %s", table);
-    struct test_run r = specialization(run, arguments);
-    if (r.status != 0)
-        fail_msg("%s: %s", table, r.err);
-    char *out = strdup(r.out);
-    test_run_release(&r);
-    return out;
+    snprintf(arguments, sizeof arguments, "--run %s", run);
+    return fixture_table(&fixture, "specialization", table, arguments);
 }
 
 static int open_all(void **state)
@@ -264,19 +256,11 @@ static void test_repetition(void **state)
 static void test_verdict(void **state)
 {
     char *csv = table_of("known", "verdict");
-    char *word = rows_text(csv, "layer 0,", "verdict");
     (void)state;
-    assert_string_equal(word, "specialised");
-    free(word);
-    word = rows_text(csv, "layer 1,", "verdict");
-    assert_string_equal(word, "none");
-    free(word);
-    word = rows_text(csv, "layer 2,", "verdict");
-    assert_string_equal(word, "none");
-    free(word);
-    word = rows_text(csv, "layer 3,", "verdict");
-    assert_string_equal(word, "untrained");
-    free(word);
+    rows_expect(csv, "layer 0,", "verdict", "specialised");
+    rows_expect(csv, "layer 1,", "verdict", "none");
+    rows_expect(csv, "layer 2,", "verdict", "none");
+    rows_expect(csv, "layer 3,", "verdict", "untrained");
     assert_non_null(strstr(csv, "layer 0: experts tell domains apart (1.38 nat"));
     assert_non_null(
         strstr(csv, "layer 0, expert by domain (lift): c 0 (4.0), english 1 (4.0), german 2 (4.0), "));
@@ -349,46 +333,34 @@ static void test_few_documents(void **state)
     free(bin);
 }
 
-static void assert_refused(const char *run, const char *arguments, int status, const char *reason)
+static void expect_refusal(const char *arguments, int status, const char *complaint)
 {
-    struct test_run r = specialization(run, arguments);
-    if (r.status != status || !strstr(r.err, reason))
-        fail_msg("status %d, and: %s", r.status, r.err);
-    assert_string_equal(r.out, "");
-    test_run_release(&r);
+    fixture_status(&fixture, "specialization", arguments, status, complaint);
 }
 
 static void test_refusals(void **state)
 {
     (void)state;
-    assert_refused("dense", "", 3, "run 'dense' has no MoE layers");
-    assert_refused("unprobed", "", 3, "run 'unprobed' logged no routing of a probe");
-    assert_refused("known", "--table lifts", 2, "did you mean 'lift'?");
-    assert_refused("known", "--step 50", 3, "no probe at step 50");
-    assert_refused("known", "--permutations 0", 2, "--permutations");
-    assert_refused("nobody", "", 3, "nobody");
+    expect_refusal("--run dense", 3, "run 'dense' has no MoE layers");
+    expect_refusal("--run unprobed", 3, "run 'unprobed' logged no routing of a probe");
+    expect_refusal("--run known --table lifts", 2, "did you mean 'lift'?");
+    expect_refusal("--run known --step 50", 3, "no probe at step 50");
+    expect_refusal("--run known --permutations 0", 2, "--permutations");
+    expect_refusal("--run nobody", 3, "nobody");
 }
 
 /* The SQL behind every table runs in the plain shell, and says the same where it says all. */
 static void test_print_sql(void **state)
 {
-    char *bin = test_bin();
-    struct test_run r = test_run("%s/moescope-specialization %s --run known --table lift --print-sql | "
-                                 "sqlite3 -csv -header -readonly %s",
-                                 bin, fixture.path, fixture.path);
+    char *csv = fixture_sql(&fixture, "specialization", "--run known --table lift");
     (void)state;
-    assert_int_equal(r.status, 0);
-    assert_string_equal(r.err, "");
-    assert_int_equal(rows_count(r.out), 4 * N_DOMAINS * N_EXPERTS);
-    assert_close(rows_real(r.out, "0,english,1,", "lift"), 4, 1e-9);
-    assert_close(rows_real(r.out, "0,english,2,", "lift"), 0, 0);
-    test_run_release(&r);
-    r = test_run("%s/moescope-specialization %s --run pairs --print-sql | sqlite3 -bail -readonly %s | wc -l",
-                 bin, fixture.path, fixture.path);
-    assert_string_equal(r.err, "");
-    assert_true(strtol(r.out, NULL, 10) > 20);
-    test_run_release(&r);
-    free(bin);
+    assert_int_equal(rows_count(csv), 4 * N_DOMAINS * N_EXPERTS);
+    assert_close(rows_real(csv, "0,english,1,", "lift"), 4, 1e-9);
+    assert_close(rows_real(csv, "0,english,2,", "lift"), 0, 0);
+    free(csv);
+    csv = fixture_sql(&fixture, "specialization", "--run pairs");
+    assert_true(rows_count(csv) > 20);
+    free(csv);
 }
 
 int main(void)
