@@ -395,6 +395,35 @@ static void test_other_headers(void **state)
     fixture_close(&f);
 }
 
+/* The saved header with a few characters changed, in a way that keeps every size. */
+static void refuse_patched(struct fixture *f, const char *from, const char *to, struct model *model)
+{
+    char *at = memmem(f->bytes, 8 + f->n_header, from, strlen(from));
+
+    assert_non_null(at);
+    memcpy(at, to, strlen(to));
+    refuse_bytes(f, f->bytes, f->n_bytes, model);
+    memcpy(at, from, strlen(from));
+}
+
+static void test_patched_header(void **state)
+{
+    struct fixture f;
+    struct model other;
+
+    (void)state;
+    fixture_open(&f);
+    open_model(&f, &f.config, &other);
+    refuse_patched(&f, "\"F32\"", "\"I32\"", &other);
+    refuse_patched(&f, "[11,4]", "[4,11]", &other);
+    refuse_patched(&f, "\"step\":\"12\"", "\"step\":\"-2\"", &other);
+    refuse_patched(&f, "moescope 1", "moescope 2", &other);
+    refuse_patched(&f, "\"config.model.width\":\"4\"", "\"config.model.width\":\"x\"", &other);
+    assert_int_equal(try_bytes(&f, f.bytes, f.n_bytes, true, &other), 0); /* the patches are gone */
+    model_release(&other);
+    fixture_close(&f);
+}
+
 static void test_missing_file(void **state)
 {
     struct checkpoint c;
@@ -512,11 +541,17 @@ static void test_disk_full(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_round_trip),    cmocka_unit_test(test_same_bytes),
-        cmocka_unit_test(test_layout),        cmocka_unit_test(test_names),
-        cmocka_unit_test(test_cut_short),     cmocka_unit_test(test_flipped_bits),
-        cmocka_unit_test(test_other_headers), cmocka_unit_test(test_missing_file),
-        cmocka_unit_test(test_wrong_shape),   cmocka_unit_test(test_folder_not_writable),
+        cmocka_unit_test(test_round_trip),
+        cmocka_unit_test(test_same_bytes),
+        cmocka_unit_test(test_layout),
+        cmocka_unit_test(test_names),
+        cmocka_unit_test(test_cut_short),
+        cmocka_unit_test(test_flipped_bits),
+        cmocka_unit_test(test_other_headers),
+        cmocka_unit_test(test_patched_header),
+        cmocka_unit_test(test_missing_file),
+        cmocka_unit_test(test_wrong_shape),
+        cmocka_unit_test(test_folder_not_writable),
         cmocka_unit_test(test_disk_full),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -108,6 +108,35 @@ static void test_many_tiny_runs(void **state)
     }
 }
 
+/* Tasks that sleep, one far longer than the others: they run side by side, each worker one at a time, and
+ * pool_run waits for the last, whoever has it. */
+static void count_slowly(void *context, int index, int worker)
+{
+    struct account *a = context;
+
+    atomic_fetch_add(&a->strangers, atomic_exchange(&a->busy[worker], 1));
+    usleep(index == 1 ? 5000 : 1000);
+    atomic_store(&a->busy[worker], 0);
+    atomic_fetch_add(&a->runs[index], 1);
+}
+
+static void test_returns_when_all_is_done(void **state)
+{
+    static struct account a;
+
+    (void)state;
+    for (int threads = 1; threads <= MOST_THREADS; threads++) {
+        struct pool *pool;
+        assert_int_equal(pool_open(&pool, threads, NULL), 0);
+        for (int i = 0; i < 5; i++) {
+            clear(&a, threads);
+            pool_run(pool, count_slowly, &a, 5);
+            check_all_once(&a, 5);
+        }
+        pool_close(pool);
+    }
+}
+
 /* Sleeping workers must wake: longer than they would spin for. */
 static void test_after_a_pause(void **state)
 {
@@ -192,6 +221,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_each_index_once),
         cmocka_unit_test(test_many_tiny_runs),
+        cmocka_unit_test(test_returns_when_all_is_done),
         cmocka_unit_test(test_after_a_pause),
         cmocka_unit_test(test_ranges),
         cmocka_unit_test(test_life),

@@ -256,6 +256,22 @@ static void test_capacity_is_rounded_up(void **state)
     assert_int_equal(dropped_of(1, 0.1F), 0); /* ceil(0.025) = 1 */
 }
 
+/* Nothing of a routing that dropped is left in the next one that does not. */
+static void test_capacity_is_forgotten(void **state)
+{
+    struct router_config config = topk(3, 2);
+    struct fixture f;
+
+    (void)state;
+    config.capacity = 0.75F;
+    fixture_open(&f, config);
+    assert_int_equal(route(&f, 4, crowded)->n_dropped, 3);
+    f.router.config.capacity = 0.0F;
+    assert_int_equal(route(&f, 4, crowded)->n_dropped, 0);
+    check_invariants(&f, 4);
+    fixture_close(&f);
+}
+
 /* ---- losses ---- */
 
 /* A uniform router pays 1 for any k: also here, where ties send every token to the same experts. */
@@ -425,6 +441,7 @@ int main(void)
         cmocka_unit_test(test_invariants),
         cmocka_unit_test(test_capacity),
         cmocka_unit_test(test_capacity_is_rounded_up),
+        cmocka_unit_test(test_capacity_is_forgotten),
         cmocka_unit_test(test_balance_of_uniform),
         cmocka_unit_test(test_balance_of_collapsed),
         cmocka_unit_test(test_balance_by_hand),
