@@ -5,7 +5,8 @@
 #include "sql/db.h"
 #include "sql/read.h"
 
-/* One cursor serves both kinds of block: the sequences outside, the blocks of each inside. */
+/* One cursor serves both kinds of block: the sequences outside, the blocks of each inside. The reader of a
+ * kind begins with it. */
 struct cursor {
     struct logbook *lb;
     struct statement passes, sequence, blocks;
@@ -58,7 +59,6 @@ static int read_layers(struct cursor *c, int64_t run_id, struct error *err)
 static int cursor_open(struct cursor *c, struct logbook *lb, const char *blocks,
                        const struct block_filter *filter, struct error *err)
 {
-    memset(c, 0, sizeof *c);
     c->lb = lb;
     c->layer = filter->layer;
     if (statement_open(&c->passes, lb, "store/passes", err) != 0 ||
@@ -72,6 +72,20 @@ static int cursor_open(struct cursor *c, struct logbook *lb, const char *blocks,
     statement_int(&c->passes, ":first_step", filter->first_step);
     statement_int(&c->passes, ":last_step", filter->last_step);
     return 0;
+}
+
+/* A reader of so many bytes, zeroed but for its cursor, which comes first; NULL on failure. */
+static void *reader_new(size_t size, struct logbook *lb, const char *blocks,
+                        const struct block_filter *filter, struct error *err)
+{
+    struct cursor *c = calloc(1, size);
+    if (c == NULL) {
+        (void)error_no_memory(err, "a reader of blocks");
+    } else if (cursor_open(c, lb, blocks, filter, err) != 0) {
+        free(c);
+        c = NULL;
+    }
+    return c;
 }
 
 /* ---- sequences ---- */
@@ -202,17 +216,8 @@ struct blocks {
 
 int blocks_open(struct blocks **out, struct logbook *lb, const struct block_filter *filter, struct error *err)
 {
-    struct blocks *bs = calloc(1, sizeof *bs);
-    *out = NULL;
-    if (bs == NULL) {
-        return error_no_memory(err, "a reader of blocks");
-    }
-    if (cursor_open(&bs->cursor, lb, "store/routing_blocks", filter, err) != 0) {
-        free(bs);
-        return -1;
-    }
-    *out = bs;
-    return 0;
+    *out = reader_new(sizeof **out, lb, "store/routing_blocks", filter, err);
+    return *out != NULL ? 0 : -1;
 }
 
 static int decode_block(struct blocks *bs, int layer, struct error *err)
@@ -292,17 +297,8 @@ struct probabilities {
 int probabilities_open(struct probabilities **out, struct logbook *lb, const struct block_filter *filter,
                        struct error *err)
 {
-    struct probabilities *ps = calloc(1, sizeof *ps);
-    *out = NULL;
-    if (ps == NULL) {
-        return error_no_memory(err, "a reader of probabilities");
-    }
-    if (cursor_open(&ps->cursor, lb, "store/probability_blocks", filter, err) != 0) {
-        free(ps);
-        return -1;
-    }
-    *out = ps;
-    return 0;
+    *out = reader_new(sizeof **out, lb, "store/probability_blocks", filter, err);
+    return *out != NULL ? 0 : -1;
 }
 
 static int decode_probabilities(struct probabilities *ps, int n_experts, struct error *err)
