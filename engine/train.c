@@ -64,12 +64,11 @@ static const struct program program = {
     .max_operands = 0,
 };
 
-static volatile sig_atomic_t interrupted;
+static volatile sig_atomic_t interrupted; /* the signal's number */
 
 static void on_signal(int number)
 {
-    (void)number;
-    interrupted = 1;
+    interrupted = number;
 }
 
 /* The first signal asks for an orderly stop, the second one kills. */
@@ -292,10 +291,13 @@ static int end_run(struct session *s, int result, enum train_outcome outcome, st
         return -1;
     snprintf(note, sizeof note, "valid %.4f nats  %s", s->trainer.valid_loss, status[outcome]);
     progress_finish(&s->progress, note);
-    if (outcome == TRAIN_INTERRUPTED && !args.quiet)
-        fprintf(stderr,
-                "interrupted after step %lld; go on with: moescope train --log %s --name %s --resume\n",
-                (long long)s->trainer.step, args.log, args.name);
+    if (outcome == TRAIN_INTERRUPTED) {
+        if (!args.quiet)
+            fprintf(stderr,
+                    "interrupted after step %lld; go on with: moescope train --log %s --name %s --resume\n",
+                    (long long)s->trainer.step, args.log, args.name);
+        return 128 + interrupted; /* as a shell would say it, so that a script stops too */
+    }
     if (outcome == TRAIN_DIVERGED)
         return error_set(
             err, STATUS_INPUT,

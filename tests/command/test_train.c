@@ -20,7 +20,7 @@ static const char *const small =
     "--set model.layers=2 --set model.width=16 --set model.heads=2 --set model.context=32 "
     "--set router.experts=4 --set router.hidden=8 --set train.tokens_per_step=64 "
     "--set train.warmup=5 --set train.checkpoint_every=50 --set valid.every=60 "
-    "--set probe.every=60 --set log.domain_loads=all";
+    "--set probe.every=60 --set log.domain_loads=all --set train.threads=1";
 
 static int open_group(void **state)
 {
@@ -105,7 +105,8 @@ static void assert_same_contents(const char *one, const char *other)
 }
 
 /* Starts training in the background and sends a signal once the logbook has that many steps. */
-static void interrupt(const char *db, const char *name, const char *more, int step, const char *signal)
+static void interrupt(const char *db, const char *name, const char *more, int step, const char *signal,
+                      int status)
 {
     struct test_run r =
         test_run("cd %s && %s/moescope-train --log %s --name %s %s --set data.corpus=corpus %s & p=$!; "
@@ -115,6 +116,7 @@ static void interrupt(const char *db, const char *name, const char *more, int st
                  "[ \"${n:-0}\" -ge %d ] && break; sleep 0.05; i=$((i + 1)); done; kill -%s $p; wait $p",
                  folder, bin, db, name, small, more, folder, db, step, signal);
 
+    assert_int_equal(r.status, status);
     test_run_release(&r);
 }
 
@@ -124,7 +126,7 @@ static void test_interrupted_run_is_the_same_run(void **state)
 {
     (void)state;
     train_well("unbroken.db", "r", long_run);
-    interrupt("broken.db", "r", long_run, 100, "INT");
+    interrupt("broken.db", "r", long_run, 100, "INT", 130);
     assert_answer("broken.db", "SELECT status FROM run", "interrupted\n");
     assert_answer("broken.db", "SELECT count(*) FROM metric WHERE step >= (SELECT max(step) FROM checkpoint)",
                   "0\n");
@@ -141,7 +143,7 @@ static void test_killed_run_goes_on(void **state)
 {
     (void)state;
     train_well("whole.db", "r", long_run);
-    interrupt("killed.db", "r", long_run, 120, "KILL");
+    interrupt("killed.db", "r", long_run, 120, "KILL", 137);
     assert_answer("killed.db", "SELECT status FROM run", "running\n");
     train_well("killed.db", "r", "--resume --set train.steps=1500");
     assert_same_contents("whole.db", "killed.db");
@@ -152,7 +154,7 @@ static void test_resume_without_configuration_takes_the_checkpoints(void **state
     struct test_run r;
 
     (void)state;
-    interrupt("again.db", "r", long_run, 20, "INT");
+    interrupt("again.db", "r", long_run, 20, "INT", 130);
     r = test_run("cd %s && %s/moescope-train --log again.db --name r --resume", folder, bin);
     assert_int_equal(r.status, 0);
     test_run_release(&r);
