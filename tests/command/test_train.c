@@ -19,7 +19,7 @@ static char *folder, *bin;
 static const char *const small =
     "--set model.layers=2 --set model.width=16 --set model.heads=2 --set model.context=32 "
     "--set router.experts=4 --set router.hidden=8 --set train.tokens_per_step=64 "
-    "--set train.warmup=5 --set train.checkpoint_every=50 --set valid.every=60 "
+    "--set train.warmup=5 --set train.checkpoint_every=100 --set valid.every=60 "
     "--set probe.every=60 --set log.domain_loads=all --set train.threads=1";
 
 static int open_group(void **state)
