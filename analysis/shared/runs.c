@@ -282,3 +282,16 @@ int runs_read(struct runs *r, struct logbook *lb, char *const *names, int n, str
     form_groups(r);
     return 0;
 }
+
+const struct moe_layer *runs_layer(const struct compared_run *run, int layer)
+{
+    for (int i = 0; i < run->n_layers; i++)
+        if (run->layers[i].layer == layer)
+            return &run->layers[i];
+    return NULL;
+}
+
+bool runs_unfinished(const struct compared_run *run)
+{
+    return strcmp(run->status, "finished") != 0 && strcmp(run->status, "imported") != 0;
+}

@@ -37,6 +37,9 @@ void runs_release(struct runs *r); /* safe on zeroed */
 
 const struct setting *runs_setting(const struct runs *r, const char *key); /* NULL: none */
 
+const struct moe_layer *runs_layer(const struct compared_run *run, int layer); /* NULL: none there */
+bool runs_unfinished(const struct compared_run *run);                          /* and not imported */
+
 /* What the runs of a group are called: what their names have in common, "top2" of top2-s1 and top2-s2. A run
  * that is alone keeps its name. Written into buffer. */
 const char *runs_group_name(const struct runs *r, int group, char buffer[128]);

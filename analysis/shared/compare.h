@@ -1,0 +1,91 @@
+/* What moescope compare measures between runs, what it holds against comparing them, and what it says of it
+ * in words. The tables are in analysis/compare.c. */
+#ifndef ANALYSIS_SHARED_COMPARE_H
+#define ANALYSIS_SHARED_COMPARE_H
+#include "analysis/shared/losses.h"
+#include "analysis/shared/matched.h"
+#include "analysis/shared/program.h"
+#include "analysis/shared/runs.h"
+
+struct run_difference {        /* of a run from its baseline, over all documents or one domain's */
+    int run, baseline, domain; /* domain -1: all */
+    int documents, unlike; /* unlike: of which the two read different pieces, which leaves it undetermined */
+    enum loss_unit unit;
+    struct interval i;
+    double adjusted; /* p by Benjamini-Hochberg over all runs, or over all runs and domains */
+    enum verdict verdict;
+};
+
+struct group_difference { /* of a group of runs from the baseline's, paired by seed */
+    int group;
+    enum loss_unit unit;
+    struct interval i; /* i.n seeds; 0: none in common */
+    enum verdict verdict;
+};
+
+struct routing_agreement { /* of two runs in one layer */
+    int a, b, layer;
+    struct matched_routing m;
+};
+
+struct reasons { /* each once */
+    char **texts;
+    int n;
+    bool failed; /* out of memory; reported once, at the end */
+};
+
+struct compare {
+    /* options */
+    const char *baseline_name, *group_by, *split;
+    double margin; /* nats per token */
+    int64_t seed, step;
+
+    char **names; /* (n) the baseline first when it was not among the operands */
+    struct runs runs;
+    int baseline;
+    struct evaluation *evaluations; /* (n_runs) */
+    int n_evaluations;
+    struct domain_names domains;
+    struct run_difference *differences;
+    int n_differences;
+    struct group_difference *group_differences;
+    int n_group_differences;
+    struct probe_pass *probes; /* (n_runs) the last of each */
+    int n_probes;              /* 0: not read */
+    struct routing_agreement *agreements;
+    int n_agreements;
+    struct reasons reasons;
+};
+
+/* ---- measuring: in this order ---- */
+
+int compare_choose_runs(struct compare *c, const struct analysis *a, struct error *err);
+int compare_losses(struct compare *c, const struct analysis *a, struct error *err);
+int compare_groups(struct compare *c, struct error *err); /* with --group-by seed */
+int compare_routing(struct compare *c, const struct analysis *a, struct error *err); /* may be left out */
+/* What is not comparable, or to be kept in mind. */
+int compare_find_reasons(struct compare *c, struct error *err);
+void compare_release(struct compare *c); /* safe on zeroed */
+
+/* What a run is measured against: the baseline or, between groups, the baseline group's run of the same seed;
+ * -1: nothing. */
+int compare_partner(const struct compare *c, int run);
+/* NULL: no documents in common. domain -1: all. */
+const struct run_difference *compare_difference(const struct compare *c, int run, int domain);
+/* Mean loss in nats per token over a group's seeds; i->n is how many. */
+int compare_group_losses(const struct compare *c, int group, struct interval *i, struct error *err);
+
+static inline bool compare_is_grouped(const struct compare *c)
+{
+    return c->group_by != NULL;
+}
+
+static inline const char *compare_name(const struct compare *c, int run)
+{
+    return c->runs.runs[run].name;
+}
+
+/* The verdict of the program: `state` of *a is a struct compare. */
+int compare_judge(struct analysis *a, struct verdicts *v, struct error *err);
+
+#endif
