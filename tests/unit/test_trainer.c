@@ -134,14 +134,11 @@ static void test_loss_falls(void **state)
 
 /* ---- the same run ---- */
 
-/* Noise, capacity, two passes a step: whatever could forget where it was. */
-static const char *const restless[] = {"train.steps=12",
-                                       "router.noise=0.5",
-                                       "router.capacity=1",
-                                       "train.accumulation=2",
-                                       "valid.every=5",
-                                       "train.checkpoint_every=4",
-                                       NULL};
+/* Noise, capacity, two passes a step, several epochs: whatever could forget where it was. */
+static const char *const restless[] = {"train.steps=12",           "train.tokens_per_step=96",
+                                       "train.accumulation=2",     "router.noise=0.5",
+                                       "router.capacity=1",        "valid.every=5",
+                                       "train.checkpoint_every=4", NULL};
 
 static void assert_same_training(const struct training *a, const struct training *b)
 {
@@ -259,10 +256,66 @@ static void test_interrupted_is_the_same_run(void **state)
         struct training unbroken;
         training_open(&unbroken, restless, threads, 5);
         assert_int_equal(run(&unbroken), TRAIN_FINISHED);
+        assert_true(unbroken.trainer.stream.epoch >= 2);
         for (int i = 0; i < 4; i++)
             check_interruption(&unbroken, at[i], threads);
         training_close(&unbroken);
     }
+}
+
+/* Who looks more often sees the same run: evaluations leave nothing behind. */
+static void test_watching_changes_nothing(void **state)
+{
+    static const char *const seldom[] = {"train.steps=12", NULL};
+    static const char *const often[] = {"train.steps=12", "valid.every=1", "probe.every=1",
+                                        "train.checkpoint_every=1", NULL};
+    struct training one, other;
+
+    (void)state;
+    training_open(&one, seldom, 1, 5);
+    run(&one);
+    training_open(&other, often, 1, 5);
+    run(&other);
+    assert_same_training(&one, &other);
+    training_close(&one);
+    training_close(&other);
+}
+
+/* One sample, met at every step by weights that do not move: only noise can make a difference, and it must be
+ * new noise each time. */
+static void train_standing_still(struct training *r, const char *noise)
+{
+    static const struct memory_document documents[] = {
+        {0, SPLIT_TRAIN, 9}, {0, SPLIT_VALID, 9}, {1, SPLIT_PROBE, 9}};
+    const char *const s[] = {"train.learning_rate=0", "train.tokens_per_step=8", noise, NULL};
+
+    training_prepare(r, s, 1);
+    memory_corpus_release(&r->corpus);
+    memory_corpus(&r->corpus, documents, 3, 24);
+    assert_int_equal(training_start(r, 1, NULL), 0);
+    run(r);
+}
+
+static void test_noise_is_new_each_step(void **state)
+{
+    struct training quiet, noisy;
+    int changes = 0;
+
+    (void)state;
+    train_standing_still(&quiet, "router.noise=0");
+    train_standing_still(&noisy, "router.noise=1");
+    for (int64_t step = 1; step < 20; step++) {
+        assert_close(memory_metric(&quiet.sink, step, SPLIT_TRAIN, "loss"),
+                     memory_metric(&quiet.sink, 0, SPLIT_TRAIN, "loss"), 0.0);
+        changes += memory_metric(&noisy.sink, step, SPLIT_TRAIN, "loss") !=
+                   memory_metric(&noisy.sink, step - 1, SPLIT_TRAIN, "loss");
+    }
+    assert_int_equal(changes, 19);
+    /* and none in evaluations */
+    assert_close(memory_metric(&noisy.sink, 20, SPLIT_PROBE, "loss"),
+                 memory_metric(&quiet.sink, 20, SPLIT_PROBE, "loss"), 0.0);
+    training_close(&quiet);
+    training_close(&noisy);
 }
 
 /* The stop that comes with the last update finds a finished run. */
@@ -590,8 +643,8 @@ static void test_clipping(void **state)
     }
 }
 
-/* The first step of AdamW moves a weight by the rate at most, whatever its gradient, from where decay has put
- * it: w0 (1 - rate decay) for matrices but the embedding, w0 for the rest. */
+/* The first step of AdamW moves a weight by the rate, whatever its gradient (but for one of nearly 0), from
+ * where decay has put it: w0 (1 - rate decay) for matrices but the embedding, w0 for the rest. */
 static void test_decay(void **state)
 {
     static const char *const s[] = {"train.steps=1", "train.warmup=0", "train.decay=5", NULL};
@@ -605,12 +658,14 @@ static void test_decay(void **state)
     run(&r);
     for (int i = 0; i < m->n_parameters; i++) {
         const struct parameter *p = &m->parameters[i];
-        double keep = p->decay ? 1.0 - 0.02 * 5.0 : 1.0;
+        double keep = p->decay ? 1.0 - 0.02 * 5.0 : 1.0, furthest = 0.0;
         assert_int_equal(p->decay, p->n_dimensions > 1 && strcmp(p->name, "embedding") != 0);
         for (size_t j = 0; j < p->count; j++) {
             double moved = fabs((double)m->weights[p->offset + j] - keep * before[p->offset + j]);
             assert_true(moved <= 0.02 * 1.001);
+            furthest = fmax(furthest, moved);
         }
+        assert_true(furthest >= 0.02 * 0.999);
     }
     shelf_clear(&shelf);
     training_close(&r);
@@ -708,6 +763,8 @@ int main(void)
         cmocka_unit_test(test_seeds_differ),
         cmocka_unit_test(test_interrupted_is_the_same_run),
         cmocka_unit_test(test_stopped_at_the_end),
+        cmocka_unit_test(test_watching_changes_nothing),
+        cmocka_unit_test(test_noise_is_new_each_step),
         cmocka_unit_test(test_restore_refuses),
         cmocka_unit_test(test_init_refuses),
         cmocka_unit_test(test_corpus_without_probe),
