@@ -459,16 +459,34 @@ void corpus_release(struct corpus *c)
 
 /* ---- text of ids ---- */
 
+int corpus_token_bytes(const struct vocabulary_item *item)
+{
+    switch (item->kind[0]) {
+    case 's':
+        return 0;
+    case 'b':
+        return 1;
+    default:
+        return (int)strlen(item->text);
+    }
+}
+
+int64_t corpus_bytes(const struct vocabulary_item *vocabulary, const int32_t *ids, int64_t n)
+{
+    int64_t bytes = 0;
+    for (int64_t i = 0; i < n; i++)
+        bytes += corpus_token_bytes(&vocabulary[ids[i]]);
+    return bytes;
+}
+
 void corpus_decode(const struct vocabulary_item *vocabulary, const int32_t *ids, int64_t n, struct text *text)
 {
     for (int64_t i = 0; i < n; i++) {
         const struct vocabulary_item *item = &vocabulary[ids[i]];
-        if (item->kind[0] == 's')
-            continue;
         if (item->kind[0] == 'b' && strlen(item->text) == 6) { /* <0xE3> */
             unsigned char byte = (unsigned char)strtol(item->text + 3, NULL, 16);
             text_add_bytes(text, &byte, 1);
         } else
-            text_add(text, item->text);
+            text_add_bytes(text, item->text, (size_t)corpus_token_bytes(item));
     }
 }

@@ -66,6 +66,9 @@ void corpus_release(struct corpus *c); /* safe on zeroed and released */
 /* Appends the text that ids stand for; the specials stand for none. Whole documents give back their bytes. */
 void corpus_decode(const struct vocabulary_item *vocabulary, const int32_t *ids, int64_t n,
                    struct text *text);
+/* Bytes of that text: of one item, and of all ids. */
+int corpus_token_bytes(const struct vocabulary_item *item);
+int64_t corpus_bytes(const struct vocabulary_item *vocabulary, const int32_t *ids, int64_t n);
 
 /* Encodes texts with the model by sentencepiece's spm_encode: one document each, framed by BOS and EOS.
  * Fills ids (caller frees each) and n_ids. Invalid UTF-8 is STATUS_INPUT naming the document and byte. */

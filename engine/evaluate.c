@@ -7,18 +7,9 @@ double tally_mean_loss(const struct tally *t)
     return t->loss / (double)t->n_tokens;
 }
 
-/* A document's bytes, scaled by the share of its tokens that was read. */
-static double bytes_read(const struct tally *t, const struct corpus *c)
+double tally_bits_per_byte(const struct tally *t)
 {
-    double bytes = 0.0;
-
-    for (int d = 0; d < t->n_documents; d++) {
-        const struct document *document = &c->documents[d];
-        if (t->document_tokens[d] == 0)
-            continue; /* not read; it may have nothing to predict at all */
-        bytes += (double)document->n_bytes * (double)t->document_tokens[d] / (double)(document->n_ids - 1);
-    }
-    return bytes;
+    return t->loss / log(2.0) / (double)t->n_bytes;
 }
 
 int evaluate(const struct evaluation *e, const struct samples *samples, enum corpus_split split,
@@ -38,6 +29,5 @@ int evaluate(const struct evaluation *e, const struct samples *samples, enum cor
     if (sink->summary(sink->context, e->step, split, e->tally, err) ||
         sink->metric(sink->context, e->step, split, "loss", tally_mean_loss(e->tally), err))
         return -1;
-    return sink->metric(sink->context, e->step, split, "bits_per_byte",
-                        e->tally->loss / log(2.0) / bytes_read(e->tally, e->corpus), err);
+    return sink->metric(sink->context, e->step, split, "bits_per_byte", tally_bits_per_byte(e->tally), err);
 }

@@ -21,5 +21,6 @@ struct evaluation {
 int evaluate(const struct evaluation *e, const struct samples *samples, enum corpus_split split,
              struct error *err);
 double tally_mean_loss(const struct tally *t);
+double tally_bits_per_byte(const struct tally *t);
 
 #endif

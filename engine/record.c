@@ -368,7 +368,7 @@ static int record_summary(void *context, int64_t step, enum corpus_split split, 
     for (int d = 0; d < t->n_documents; d++) {
         if (t->document_tokens[d] > 0)
             logbook_batch_document_loss(r->batch, step, name, r->document_ids[d], t->document_tokens[d],
-                                        t->document_loss[d]);
+                                        t->document_bytes[d], t->document_loss[d]);
     }
     for (int i = 0; i < t->n_layers; i++) {
         add_loads(r, step, name, t, &t->layers[i]);

@@ -207,7 +207,7 @@ static int print_losses(const struct session *s, FILE *out, struct error *err)
         table_text(t, s->corpus.domains[document->domain]);
         table_int(t, s->tally.document_tokens[d]);
         table_real(t, s->tally.document_loss[d] / (double)s->tally.document_tokens[d]);
-        table_real(t, s->tally.document_loss[d] / log(2.0) / (double)document->n_bytes);
+        table_real(t, s->tally.document_loss[d] / log(2.0) / (double)s->tally.document_bytes[d]);
     }
     return t ? table_close(t, err) : error_no_memory(err, "a table");
 }

@@ -28,9 +28,10 @@ int tally_init(struct tally *t, const struct layer *layers, int n_layers, int n_
     *t = (struct tally){.n_domains = n_domains, .n_documents = n_documents};
     t->layers = calloc((size_t)n_layers + 1, sizeof *t->layers);
     t->document_tokens = calloc((size_t)n_documents + 1, sizeof *t->document_tokens);
+    t->document_bytes = calloc((size_t)n_documents + 1, sizeof *t->document_bytes);
     t->document_loss = calloc((size_t)n_documents + 1, sizeof *t->document_loss);
     t->domain_tokens = calloc((size_t)n_domains + 1, sizeof *t->domain_tokens);
-    if (!t->layers || !t->document_tokens || !t->document_loss || !t->domain_tokens)
+    if (!t->layers || !t->document_tokens || !t->document_bytes || !t->document_loss || !t->domain_tokens)
         goto failed;
     for (int l = 0; l < n_layers; l++) {
         if (!layers[l].config->router->routes)
@@ -56,6 +57,7 @@ void tally_release(struct tally *t)
     }
     free(t->layers);
     free(t->document_tokens);
+    free(t->document_bytes);
     free(t->document_loss);
     free(t->domain_tokens);
     *t = (struct tally){0};
@@ -65,9 +67,10 @@ void tally_clear(struct tally *t, bool by_domain, bool concentration)
 {
     t->by_domain = by_domain;
     t->concentration = concentration;
-    t->n_tokens = 0;
+    t->n_tokens = t->n_bytes = 0;
     t->loss = 0.0;
     memset(t->document_tokens, 0, (size_t)t->n_documents * sizeof *t->document_tokens);
+    memset(t->document_bytes, 0, (size_t)t->n_documents * sizeof *t->document_bytes);
     memset(t->document_loss, 0, (size_t)t->n_documents * sizeof *t->document_loss);
     memset(t->domain_tokens, 0, (size_t)t->n_domains * sizeof *t->domain_tokens);
     for (int i = 0; i < t->n_layers; i++) {
@@ -115,11 +118,13 @@ static void add_router_figures(struct layer_tally *l, const struct routing *r, b
     }
 }
 
-void tally_add_document(struct tally *t, int document, int64_t n_tokens, double loss)
+void tally_add_document(struct tally *t, int document, int64_t n_tokens, int64_t n_bytes, double loss)
 {
     t->document_tokens[document] += n_tokens;
+    t->document_bytes[document] += n_bytes;
     t->document_loss[document] += loss;
     t->n_tokens += n_tokens;
+    t->n_bytes += n_bytes;
     t->loss += loss;
 }
 
@@ -128,12 +133,12 @@ void tally_add(struct tally *t, const struct corpus *c, const struct packed *p, 
     const struct batch *b = &p->batch;
 
     for (int s = 0; s < b->n_sequences; s++) {
-        int document = p->sample[s]->document;
+        int document = p->sample[s]->document, first = b->start[s], n = b->start[s + 1] - first;
         double loss = 0.0;
-        for (int i = b->start[s]; i < b->start[s + 1]; i++)
+        for (int i = first; i < first + n; i++)
             loss += (double)m->token_loss[i];
-        tally_add_document(t, document, b->start[s + 1] - b->start[s], loss);
-        t->domain_tokens[c->documents[document].domain] += b->start[s + 1] - b->start[s];
+        tally_add_document(t, document, n, corpus_bytes(c->vocabulary, b->target + first, n), loss);
+        t->domain_tokens[c->documents[document].domain] += n;
     }
     for (int i = 0; i < t->n_layers; i++) {
         struct layer_tally *l = &t->layers[i];

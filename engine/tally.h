@@ -24,9 +24,10 @@ struct tally {
     bool by_domain, concentration; /* what the current sums include */
     struct layer_tally *layers;    /* MoE blocks only */
     int64_t *document_tokens;      /* (n_documents) */
+    int64_t *document_bytes;       /* (n_documents) that the predicted tokens stand for */
     double *document_loss;         /* (n_documents) nats */
     int64_t *domain_tokens;        /* (n_domains) */
-    int64_t n_tokens;
+    int64_t n_tokens, n_bytes;
     double loss;
 };
 
@@ -38,6 +39,6 @@ void tally_clear(struct tally *t, bool by_domain, bool concentration);
 /* Adds a forward pass whose routing and token losses are still in the model. */
 void tally_add(struct tally *t, const struct corpus *c, const struct packed *p, const struct model *m);
 /* Adds a document's loss alone. */
-void tally_add_document(struct tally *t, int document, int64_t n_tokens, double loss);
+void tally_add_document(struct tally *t, int document, int64_t n_tokens, int64_t n_bytes, double loss);
 
 #endif

@@ -15,6 +15,7 @@
 #include "engine/checkpoint.h"
 #include "engine/config.h"
 #include "engine/corpus.h"
+#include "engine/evaluate.h"
 #include "engine/record.h"
 #include "engine/trainer.h"
 #include "metrics/baseline.h"
@@ -368,10 +369,12 @@ static int score_counts(const struct session *s, const struct baseline *b, enum 
         const struct sample *sample = &valid->items[i];
         const int32_t *ids = c->ids + c->documents[sample->document].first + sample->offset;
         tally_add_document(&tally, sample->document, sample->n_tokens,
+                           corpus_bytes(c->vocabulary, ids + 1, sample->n_tokens),
                            baseline_loss_sum(b, order, ids, sample->n_tokens + 1));
     }
     if (sink->summary(sink->context, 0, SPLIT_VALID, &tally, err) == 0 &&
-        sink->metric(sink->context, 0, SPLIT_VALID, "loss", tally.loss / (double)tally.n_tokens, err) == 0)
+        sink->metric(sink->context, 0, SPLIT_VALID, "loss", tally_mean_loss(&tally), err) == 0 &&
+        sink->metric(sink->context, 0, SPLIT_VALID, "bits_per_byte", tally_bits_per_byte(&tally), err) == 0)
         result = sink->commit(sink->context, err);
     tally_release(&tally);
     return result;

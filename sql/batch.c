@@ -145,13 +145,14 @@ void logbook_batch_layer_metric(struct logbook_batch *b, int64_t step, const cha
 }
 
 void logbook_batch_document_loss(struct logbook_batch *b, int64_t step, const char *split,
-                                 int64_t document_id, int64_t n_tokens, double loss_sum)
+                                 int64_t document_id, int64_t n_tokens, int64_t n_bytes, double loss_sum)
 {
     struct batch_document_loss *d = list_add(b, &b->document_losses, sizeof *d);
     if (d != NULL) {
         d->step = step;
         d->document_id = document_id;
         d->n_tokens = n_tokens;
+        d->n_bytes = n_bytes;
         d->loss_sum = loss_sum;
         d->split = add_string(b, split);
     }

@@ -28,7 +28,7 @@ struct batch_load {
 };
 
 struct batch_document_loss {
-    int64_t step, document_id, n_tokens;
+    int64_t step, document_id, n_tokens, n_bytes;
     struct span split;
     double loss_sum;
 };

@@ -127,7 +127,7 @@ struct logbook_load {
 void logbook_batch_load(struct logbook_batch *b, int64_t step, const char *split,
                         const struct logbook_load *load);
 void logbook_batch_document_loss(struct logbook_batch *b, int64_t step, const char *split,
-                                 int64_t document_id, int64_t n_tokens, double loss_sum);
+                                 int64_t document_id, int64_t n_tokens, int64_t n_bytes, double loss_sum);
 void logbook_batch_event(struct logbook_batch *b, int64_t step, const char *kind, int layer /* -1: none */,
                          int expert /* -1 */, double value /* NaN: none */, const char *message);
 void logbook_batch_checkpoint(struct logbook_batch *b, int64_t step, const char *path, const char *sha256);

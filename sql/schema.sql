@@ -81,7 +81,7 @@ CREATE TABLE document (
     name        TEXT NOT NULL,
     sha256      TEXT NOT NULL,    -- of its text
     split       TEXT NOT NULL,    -- train, valid, probe, routed
-    n_bytes     INTEGER NOT NULL, -- of its UTF-8 text: bits per byte are loss / ln 2 / n_bytes
+    n_bytes     INTEGER NOT NULL, -- of its UTF-8 text
     n_tokens    INTEGER NOT NULL, -- predictions: one less than its ids
     UNIQUE (corpus_id, name)
 ) STRICT;
@@ -180,8 +180,9 @@ CREATE TABLE document_loss (
     step        INTEGER NOT NULL,
     split       TEXT NOT NULL,
     document_id INTEGER NOT NULL REFERENCES document,
-    n_tokens    INTEGER NOT NULL,
-    loss_sum    REAL, -- nats; NULL: not finite
+    n_tokens    INTEGER NOT NULL, -- predicted
+    n_bytes     INTEGER NOT NULL, -- UTF-8 bytes that the predicted tokens stand for
+    loss_sum    REAL,             -- nats; NULL: not finite. Bits per byte: loss_sum / ln(2) / n_bytes
     PRIMARY KEY (run_id, step, split, document_id)
 ) STRICT, WITHOUT ROWID;
 

@@ -152,6 +152,7 @@ static int store_document_losses(struct store *store, const struct logbook_batch
         statement_text(s, ":split", batch_string(b, d->split));
         statement_int(s, ":document", d->document_id);
         statement_int(s, ":n_tokens", d->n_tokens);
+        statement_int(s, ":n_bytes", d->n_bytes);
         real_or_null(s, ":loss_sum", d->loss_sum);
         if (statement_run(s, err) != 0) {
             return error_prefix(err, "loss of document %lld in step %lld", (long long)d->document_id,

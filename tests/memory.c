@@ -30,7 +30,6 @@ static void fill_document(struct corpus *c, struct document *d, int number,
     *d = (struct document){.name = c->documents_text + (size_t)number * NAME_BYTES,
                            .domain = from->domain,
                            .split = from->split,
-                           .n_bytes = from->n_ids * 3,
                            .first = c->n_ids,
                            .n_ids = from->n_ids};
     snprintf(d->name, NAME_BYTES, "domain%d/%03d.txt", from->domain, number);
@@ -39,6 +38,19 @@ static void fill_document(struct corpus *c, struct document *d, int number,
     c->ids[d->first] = TOKEN_BOS;
     if (d->n_ids > 1)
         c->ids[c->n_ids - 1] = TOKEN_EOS;
+    d->n_bytes = corpus_bytes(c->vocabulary, c->ids + d->first, d->n_ids);
+}
+
+static void fill_vocabulary(struct corpus *c)
+{
+    static char texts[] = "<0xE3>", *const pieces = texts + 2; /* "xE3>": its ends are 1 to 4 bytes long */
+
+    c->vocabulary = get((size_t)c->n_vocabulary, sizeof *c->vocabulary);
+    for (int v = 0; v < c->n_vocabulary; v++)
+        c->vocabulary[v] = v < FIRST_WORD ? (struct vocabulary_item){.text = texts, .kind = "special"}
+                           : v == FIRST_WORD
+                               ? (struct vocabulary_item){.text = texts, .kind = "byte"}
+                               : (struct vocabulary_item){.text = pieces + 3 - v % 4, .kind = "piece"};
 }
 
 void memory_corpus(struct corpus *c, const struct memory_document *documents, int n, int n_vocabulary)
@@ -52,6 +64,7 @@ void memory_corpus(struct corpus *c, const struct memory_document *documents, in
     }
     sha256_bytes("memory corpus", 13, c->sha256);
     sha256_bytes("memory vocabulary", 17, c->vocabulary_sha256);
+    fill_vocabulary(c);
     c->documents = get((size_t)n, sizeof *c->documents);
     c->documents_text = get((size_t)n, NAME_BYTES);
     c->ids = get(n_ids, sizeof *c->ids);
@@ -62,6 +75,7 @@ void memory_corpus(struct corpus *c, const struct memory_document *documents, in
 void memory_corpus_release(struct corpus *c)
 {
     free(c->name);
+    free(c->vocabulary);
     free(c->documents);
     free(c->documents_text);
     free(c->ids);

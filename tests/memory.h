@@ -14,7 +14,8 @@ struct memory_document {
     int n_ids;
 };
 /* Ids between BOS and EOS count upwards, in domain d by d + 1 from a start of the document's own, around the
- * vocabulary: easy to learn, and different at neighbouring places. Documents have n_ids * 3 bytes. */
+ * vocabulary: easy to learn, and different at neighbouring places. Item 3 is the byte <0xE3>, item v > 3 a
+ * piece of v % 4 + 1 bytes. */
 void memory_corpus(struct corpus *c, const struct memory_document *documents, int n, int n_vocabulary);
 void memory_corpus_release(struct corpus *c);
 

@@ -157,19 +157,6 @@ static void doubt_machines(struct compare *c)
                    "not comparable");
 }
 
-static void doubt_bytes(struct compare *c)
-{
-    int partial = 0;
-    for (int i = 0; i < c->runs.n; i++)
-        partial = c->evaluations[i].n_partial > partial ? c->evaluations[i].n_partial : partial;
-    if (partial)
-        add_reason(&c->reasons,
-                   "%d documents were read in part: bits per byte take each to have the bytes per token of "
-                   "its whole "
-                   "text, the same for all runs of one vocabulary",
-                   partial);
-}
-
 static void doubt_pairs(struct compare *c)
 {
     const struct compared_run *baseline = &c->runs.runs[c->baseline];
@@ -196,6 +183,5 @@ int compare_find_reasons(struct compare *c, struct error *err)
     doubt_pairs(c);
     doubt_settings(c);
     doubt_machines(c);
-    doubt_bytes(c);
     return c->reasons.failed ? error_no_memory(err, "the reasons") : 0;
 }

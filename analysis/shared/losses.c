@@ -47,19 +47,16 @@ static int append(struct evaluation *e, const struct scored_document *document, 
 
 static int add_row(struct evaluation *e, struct domain_names *domains, struct query *q, struct error *err)
 {
-    double whole = query_real(q, "document_tokens"), read = query_real(q, "n_tokens");
-    double part = whole > 0 ? fmin(read / whole, 1) : 0;
     struct scored_document d = {.document_id = query_int(q, "document_id"),
                                 .domain = domain_index(domains, query_text(q, "domain")),
-                                .partial = part < 1,
-                                .n_tokens = read,
+                                .whole = query_int(q, "n_tokens") >= query_int(q, "document_tokens"),
+                                .n_tokens = query_real(q, "n_tokens"),
                                 .loss_sum = query_real(q, "loss_sum"),
-                                .bits = query_real(q, "n_bytes") * part * log(2)};
+                                .n_bytes = query_real(q, "n_bytes")};
     if (d.domain < 0)
         return error_no_memory(err, "the losses");
     snprintf(d.sha256, sizeof d.sha256, "%s", query_text(q, "sha256"));
     e->step = query_int(q, "step");
-    e->n_partial += part < 1;
     return append(e, &d, err);
 }
 
@@ -105,6 +102,12 @@ static bool is_in(const struct scored_document *d, int domain)
     return domain < 0 || d->domain == domain;
 }
 
+/* What a loss is divided by: nats by it are in that unit. */
+static double size_in(const struct scored_document *d, enum loss_unit unit)
+{
+    return unit == NATS_PER_TOKEN ? d->n_tokens : d->n_bytes * log(2);
+}
+
 int evaluation_count(const struct evaluation *e, int domain)
 {
     int n = 0;
@@ -119,7 +122,7 @@ double evaluation_mean(const struct evaluation *e, enum loss_unit unit, int doma
     for (int i = 0; i < e->n; i++)
         if (is_in(&e->documents[i], domain)) {
             loss += e->documents[i].loss_sum;
-            size += unit == NATS_PER_TOKEN ? e->documents[i].n_tokens : e->documents[i].bits;
+            size += size_in(&e->documents[i], unit);
         }
     return size > 0 && isfinite(loss) ? loss / size : NAN;
 }
@@ -153,7 +156,7 @@ static int columns_init(struct columns *c, const struct evaluation *e, enum loss
         if (!is_in(d, domain))
             continue;
         c->loss[c->n] = d->loss_sum;
-        c->size[c->n] = unit == NATS_PER_TOKEN ? d->n_tokens : d->bits;
+        c->size[c->n] = size_in(d, unit);
         c->stratum[c->n++] = d->domain;
     }
     return 0;
@@ -261,7 +264,8 @@ int paired_documents_unlike(const struct paired_documents *p, bool one_vocabular
     int n = 0;
     for (int i = 0; i < p->left.n; i++) {
         const struct scored_document *a = &p->left.documents[i], *b = &p->right.documents[i];
-        n += one_vocabulary ? fabs(a->n_tokens - b->n_tokens) > 0.5 : a->partial || b->partial;
+        n += one_vocabulary ? fabs(a->n_tokens - b->n_tokens) > 0.5
+                            : fabs(a->n_bytes - b->n_bytes) > 0.5 || a->whole != b->whole;
     }
     return n;
 }

@@ -14,18 +14,16 @@ struct scored_document {
     int64_t document_id;
     char sha256[SHA256_HEX];
     int domain;      /* index into domain_names */
-    bool partial;    /* not read to its end */
+    bool whole;      /* read to its end */
     double n_tokens; /* predicted in this evaluation */
     double loss_sum; /* nats; NaN: not finite */
-    double bits; /* bytes of what was predicted, times ln 2: loss_sum / bits is in bits per byte. A document
-                    of which only a part was read is taken to have the bytes per token of the whole */
+    double n_bytes;  /* that the predicted tokens stand for */
 };
 
 struct evaluation {
     int64_t step; /* -1: the run has none */
     struct scored_document *documents;
     int n;
-    int n_partial;    /* read in part */
     int n_not_finite; /* with a loss that is NaN or infinite */
 };
 
@@ -61,7 +59,7 @@ int paired_documents_init(struct paired_documents *p, const struct evaluation *l
                           const struct evaluation *right, bool by_content, struct error *err);
 void paired_documents_release(struct paired_documents *p);
 /* Documents of which the two read different pieces: other numbers of tokens in one vocabulary or, between
- * two, any that was not read to its end. */
+ * two, other numbers of bytes, or the end by one alone. */
 int paired_documents_unlike(const struct paired_documents *p, bool one_vocabulary);
 /* Left minus right: below 0, left is better. */
 int paired_interval(const struct paired_documents *p, enum loss_unit unit, int domain, uint64_t seed,

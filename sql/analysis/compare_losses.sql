@@ -12,8 +12,8 @@ final AS (
             AND l.step <= coalesce(:step, l.step)) AS step
   FROM wanted
 )
-SELECT f.position, f.run_id, f.step, l.document_id, d.sha256, m.name AS domain, d.n_bytes,
-       d.n_tokens AS document_tokens, l.n_tokens, l.loss_sum
+SELECT f.position, f.run_id, f.step, l.document_id, d.sha256, m.name AS domain,
+       d.n_tokens AS document_tokens, l.n_tokens, l.n_bytes, l.loss_sum
 FROM final AS f
 JOIN document_loss AS l ON l.run_id = f.run_id AND l.step = f.step AND l.split = coalesce(:split, 'valid')
 JOIN document AS d USING (document_id)

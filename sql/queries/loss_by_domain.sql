@@ -11,7 +11,7 @@ last AS (
 )
 SELECT o.name AS domain, l.step, count(*) AS documents, sum(d.n_tokens) AS tokens,
        sum(d.loss_sum) / sum(d.n_tokens) AS nats_per_token,
-       sum(d.loss_sum) / ln(2) / sum(1.0 * m.n_bytes * d.n_tokens / m.n_tokens) AS bits_per_byte
+       sum(d.loss_sum) / ln(2) / sum(d.n_bytes) AS bits_per_byte
 FROM last AS l
 JOIN document_loss AS d ON d.run_id = l.run_id AND d.step = l.step AND d.split = l.split
 JOIN document AS m USING (document_id)

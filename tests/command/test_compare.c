@@ -9,8 +9,10 @@
  *   counted     +1; nothing but losses at step 0, as a count-based baseline
  *   unfinished  -0.05, still running
  *   broken      one document's loss is NaN
- *   uneven      0; half of the documents were read to their 16th token only
- *   foreign      half a nat a document better, in another corpus with the same texts and another vocabulary
+ *   uneven      0; half of the documents were read to their 16th token only, which ends after 40 bytes
+ *   endless     0; the end of the document itself, a token without bytes, was not read
+ *   foreign     half a nat a document better, in another corpus with the same texts and another vocabulary
+ *   piecewise   as foreign, of the pieces that `uneven` read
  *   a-s1 ... a-s3, b-s1 ... b-s3   alike but for the seed; b - a: -0.19, -0.20, -0.21 */
 #include <math.h>
 #include <setjmp.h>
@@ -46,7 +48,7 @@ struct run_plan {
     const char *rate; /* of the setting train.learning_rate */
     double shift;
     double (*extra)(int document); /* nats a token, beside the shift; may be NULL */
-    int counted, foreign, broken, uneven;
+    int counted, foreign, broken, uneven, endless;
     int documents; /* with losses; 0: all */
 };
 
@@ -79,17 +81,19 @@ static void add_losses(struct logbook_batch *b, const struct run_plan *plan, int
     int n = plan->documents ? plan->documents : N_DOCUMENTS;
     for (int d = 0; d < n; d++) {
         double loss = base_loss(d) + plan->shift + (plan->extra ? plan->extra(d) : 0);
-        int n_tokens = plan->uneven && d / N_DOMAINS % 2 ? FIXTURE_TOKENS / 2 : FIXTURE_TOKENS;
+        int part = plan->uneven && d / N_DOMAINS % 2;
+        int n_tokens = part ? FIXTURE_TOKENS / 2 : FIXTURE_TOKENS - plan->endless;
+        int n_bytes = part ? 40 : 100;
         double sum = n_tokens * loss;
         if (step == 0 && !plan->counted)
             sum = FIXTURE_TOKENS * 8; /* untrained */
         if (plan->broken && d == 7)
             sum = NAN;
         if (plan->foreign) /* twice as many tokens for the same text */
-            logbook_batch_document_loss(b, step, "valid", foreign_documents[d], 2 * FIXTURE_TOKENS,
+            logbook_batch_document_loss(b, step, "valid", foreign_documents[d], 2 * n_tokens, n_bytes,
                                         sum - 0.5);
         else
-            logbook_batch_document_loss(b, step, "valid", fixture.document_ids[d], n_tokens, sum);
+            logbook_batch_document_loss(b, step, "valid", fixture.document_ids[d], n_tokens, n_bytes, sum);
     }
 }
 
@@ -229,7 +233,9 @@ static int open_all(void **state)
     add_run((struct run_plan){.name = "unfinished", .shift = -0.05, .status = "running"});
     add_run((struct run_plan){.name = "broken", .broken = 1});
     add_run((struct run_plan){.name = "uneven", .uneven = 1});
+    add_run((struct run_plan){.name = "endless", .endless = 1});
     add_run((struct run_plan){.name = "foreign", .foreign = 1});
+    add_run((struct run_plan){.name = "piecewise", .foreign = 1, .uneven = 1});
     add_run((struct run_plan){.name = "few", .shift = -0.05, .documents = 15});
     add_seeds();
     add_moe_run("one", "id", 4, &plain);
@@ -320,16 +326,15 @@ static void test_documents_read_in_part(void **state)
     (void)state;
     for (int d = 0; d < N_DOCUMENTS; d++)
         sum += base_loss(d) * (d / N_DOMAINS % 2 ? 16 : 32);
-    /* 20 documents of 32 tokens and 100 bytes, 20 of 16 tokens and half of the bytes. */
+    /* 20 documents of 32 tokens and 100 bytes, 20 of 16 tokens and 40 bytes. */
     assert_close(rows_real(csv, "uneven,", "loss"), sum / (20 * 48), 1e-9);
-    assert_close(rows_real(csv, "uneven,", "bits_per_byte"), sum / (20 * 150) / log(2), 1e-9);
+    assert_close(rows_real(csv, "uneven,", "bits_per_byte"), sum / (20 * 140) / log(2), 1e-9);
     free(csv);
     csv = table_of("difference", "uneven base"); /* on other pieces of text: shown, not judged */
     expect_text(csv, "base,uneven,all,", "verdict", "undetermined");
     expect_text(csv, "base,uneven,c,", "verdict", "undetermined");
     free(csv);
     expect_said("incomparable", "uneven base", "read different pieces of 20 of 40 documents");
-    expect_said("incomparable", "uneven base", "20 documents were read in part");
     expect_said("verdict", "uneven base", "not judged, since they read different pieces");
 }
 
@@ -537,6 +542,25 @@ static void test_exit_statuses(void **state)
     expect_status("base better --margin -1", 2, "margin");
 }
 
+/* Other words for the same bytes: only where the pieces that were read end alike. */
+static void test_other_words_of_the_same_pieces(void **state)
+{
+    char *csv = table_of("difference", "uneven piecewise");
+    (void)state;
+    /* Half a nat a document, of 70 bytes in the mean. */
+    assert_close(rows_real(csv, "piecewise,uneven,all,", "difference"), -0.5 / 70 / log(2), 1e-9);
+    expect_text(csv, "piecewise,uneven,all,", "verdict", "better");
+    free(csv);
+    expect_not_said("incomparable", "uneven piecewise", "different pieces");
+    csv = table_of("difference", "base piecewise");
+    expect_text(csv, "piecewise,base,all,", "verdict", "undetermined");
+    free(csv);
+    expect_said("incomparable", "base piecewise", "read different pieces of 20 of 40 documents");
+    /* The same bytes, but only one of them had to predict the end. */
+    expect_said("incomparable", "endless foreign", "read different pieces of 40 of 40 documents");
+    expect_not_said("incomparable", "base foreign", "different pieces");
+}
+
 /* What --print-sql shows runs in the stock shell. */
 static void test_sql_in_the_shell(void **state)
 {
@@ -569,6 +593,7 @@ int main(void)
         cmocka_unit_test(test_what_is_not_comparable),
         cmocka_unit_test(test_nothing_is_said_beyond_the_data),
         cmocka_unit_test(test_other_words_are_compared_in_bits_per_byte),
+        cmocka_unit_test(test_other_words_of_the_same_pieces),
         cmocka_unit_test(test_costs_and_config),
         cmocka_unit_test(test_agreement_of_routers),
         cmocka_unit_test(test_seeds_as_the_unit),

@@ -136,6 +136,25 @@ static const char *const difficult[] = {
 };
 enum { N_DIFFICULT = sizeof difficult / sizeof difficult[0] };
 
+/* The bytes of a document's tokens, one after the other, lead through its text: after each of them, what was
+ * decoded so far is as long as they said. */
+static void decodes_by_token(const struct corpus *c, const struct document *d, const struct text *whole)
+{
+    struct text one;
+    size_t at = 0;
+    text_init(&one);
+    for (int64_t i = 0; i < d->n_ids; i++) {
+        const int32_t *id = c->ids + d->first + i;
+        text_clear(&one);
+        corpus_decode(c->vocabulary, id, 1, &one);
+        assert_int_equal(one.length, corpus_token_bytes(&c->vocabulary[*id]));
+        assert_memory_equal(one.data, whole->data + at, one.length);
+        at += one.length;
+    }
+    assert_int_equal(at, whole->length);
+    text_release(&one);
+}
+
 static void nothing_of_the_text_is_lost(void **state)
 {
     const struct fixture *f = *state;
@@ -155,6 +174,9 @@ static void nothing_of_the_text_is_lost(void **state)
         text_init(&back);
         corpus_decode(c.vocabulary, c.ids + d->first, d->n_ids, &back);
         assert_int_equal(back.length, d->n_bytes);
+        /* what is predicted: all but the first, and each piece of it */
+        assert_int_equal(corpus_bytes(c.vocabulary, c.ids + d->first + 1, d->n_ids - 1), d->n_bytes);
+        decodes_by_token(&c, d, &back);
         sha256_bytes(back.data, back.length, hex);
         assert_string_equal(hex, d->sha256);
         if (strcmp(d->name, "c/0.txt") == 0)

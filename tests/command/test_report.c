@@ -119,7 +119,7 @@ static void add_losses(int64_t run_id, double first, double last)
         struct logbook_batch *b = logbook_batch_new(w, &err);
         assert_non_null(b);
         for (int d = 0; d < fixture.n_documents; d++)
-            logbook_batch_document_loss(b, first > 0 ? 100 * i : 0, "valid", fixture.document_ids[d], 10,
+            logbook_batch_document_loss(b, first > 0 ? 100 * i : 0, "valid", fixture.document_ids[d], 10, 30,
                                         10 * (i ? last : first));
         for (int step = 0; step < 100 && first > 0 && i == 1; step++)
             logbook_batch_metric(b, step, "train", "loss", last);

@@ -165,7 +165,8 @@ static void test_resume_without_configuration_takes_the_checkpoints(void **state
     test_run_release(&r);
 }
 
-/* Requested = logged + dropped, in every step and layer; and document_loss is the sum of token_loss. */
+/* Requested = logged + dropped, in every step and layer; document_loss is the sum of token_loss, its bytes
+ * are those of the targets. */
 static void test_everything_adds_up(void **state)
 {
     (void)state;
@@ -191,6 +192,14 @@ static void test_everything_adds_up(void **state)
                   "step, split, document_id, sum(loss) AS total FROM token_loss GROUP BY 1, 2, 3, 4) "
                   "USING (run_id, step, split, document_id)",
                   "1\n");
+    assert_answer(
+        "sums.db",
+        "SELECT count(*) > 100, sum(n_bytes <> bytes) FROM document_loss JOIN (SELECT run_id, step, split, "
+        "document_id, sum(octets) AS bytes FROM token_loss JOIN (SELECT token_id AS target_id, CASE kind "
+        "WHEN "
+        "'special' THEN 0 WHEN 'byte' THEN 1 ELSE length(CAST(text AS BLOB)) END AS octets FROM token) USING "
+        "(target_id) GROUP BY 1, 2, 3, 4) USING (run_id, step, split, document_id)",
+        "1|0\n");
     struct test_run r = test_run("cd %s && %s/moescope-check sums.db", folder, bin);
     if (r.status != 0)
         fail_msg("%s%s", r.out, r.err);
@@ -228,6 +237,33 @@ static void test_baselines(void **state)
         "'unigram') "
         "FROM metric JOIN run USING (run_id) WHERE metric.name = 'loss' AND split = 'valid' AND step = 0",
         "1\n");
+}
+
+/* A document read whole counts for its bytes, a part of it for fewer; a run's bits per byte are over those.
+ */
+static void test_bits_per_byte(void **state)
+{
+    (void)state;
+    train_well("bytes.db", "unigram", "--set model.kind=unigram --set valid.tokens_per_document=100");
+    train_well("bytes.db", "model", "--set train.steps=10 --set valid.tokens_per_document=100000");
+    train_well("bytes.db", "part", "--set train.steps=2 --set valid.tokens_per_document=100");
+    assert_answer("bytes.db",
+                  "SELECT run.name, count(DISTINCT document_id), min(l.n_bytes < d.n_bytes), max(l.n_bytes < "
+                  "d.n_bytes) FROM document_loss AS l JOIN document AS d USING (document_id) JOIN run USING "
+                  "(run_id) WHERE l.split = 'valid' GROUP BY 1",
+                  "model|8|0|0\npart|8|1|1\nunigram|8|1|1\n");
+    assert_answer(
+        "bytes.db",
+        "SELECT name, count(*), max(abs(value - bits)) < 1e-12 FROM (SELECT run_id, step, split, value FROM "
+        "metric WHERE metric.name = 'bits_per_byte') JOIN (SELECT run_id, step, split, sum(loss_sum) / ln(2) "
+        "/ sum(n_bytes) AS bits FROM document_loss GROUP BY 1, 2, 3) USING (run_id, step, split) JOIN run "
+        "USING (run_id) WHERE split = 'valid' GROUP BY 1",
+        "model|2|1\npart|2|1\nunigram|1|1\n");
+    assert_answer(
+        "bytes.db", /* a baseline's predictions stand for the same bytes as a model's */
+        "SELECT count(*), count(DISTINCT document_id || ' ' || n_bytes) FROM document_loss JOIN run USING "
+        "(run_id) WHERE split = 'valid' AND step = 0 AND name IN ('part', 'unigram')",
+        "16|8\n");
 }
 
 static void test_divergence_is_logged_and_the_checkpoint_kept(void **state)
@@ -334,6 +370,7 @@ int main(void)
         cmocka_unit_test(test_everything_adds_up),
         cmocka_unit_test(test_what_is_kept),
         cmocka_unit_test(test_baselines),
+        cmocka_unit_test(test_bits_per_byte),
         cmocka_unit_test(test_divergence_is_logged_and_the_checkpoint_kept),
         cmocka_unit_test(test_bad_configuration),
         cmocka_unit_test(test_bad_files),

@@ -52,7 +52,7 @@ static void add_sequence(struct trial *t, struct logbook_batch *b, int64_t step,
     logbook_batch_routing(b, handle, &first);
     logbook_batch_routing(b, handle, &second);
     logbook_batch_probability(b, handle, 2, EXPERTS, probability);
-    logbook_batch_document_loss(b, step, "train", t->document_ids[document], TOKENS,
+    logbook_batch_document_loss(b, step, "train", t->document_ids[document], TOKENS, 2 * TOKENS,
                                 step == 3 ? INFINITY : 5);
 }
 

@@ -277,7 +277,7 @@ static void log_step(struct trial *s, int64_t step)
     assert_non_null(b);
     logbook_batch_metric(b, step, "train", "loss", (double)step);
     logbook_batch_layer_metric(b, step, "train", 0, "router_entropy", (double)step);
-    logbook_batch_document_loss(b, step, "train", s->document_ids[0], 2, (double)step + 1);
+    logbook_batch_document_loss(b, step, "train", s->document_ids[0], 2, 5, (double)step + 1);
     logbook_batch_load(b, step, "train", &load);
     int handle = logbook_batch_sequence(b, step, step % 2 == 0 ? "train" : "probe", &q);
     logbook_batch_routing(b, handle, &block);

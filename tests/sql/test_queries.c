@@ -91,9 +91,8 @@ static void write_run(const char *name, int n_steps)
         add_training(b, step);
     }
     add_probe(b);
-    /* The first 1000 bytes have 400 tokens, so that 4 tokens count as 10 bytes; likewise 16 of the second. */
-    logbook_batch_document_loss(b, 8, "valid", trial.document_ids[0], 4, 6);
-    logbook_batch_document_loss(b, 8, "valid", trial.document_ids[1], 4, 16);
+    logbook_batch_document_loss(b, 8, "valid", trial.document_ids[0], 4, 10, 6);
+    logbook_batch_document_loss(b, 8, "valid", trial.document_ids[1], 4, 16, 16);
     logbook_batch_metric(b, 8, "valid", "loss", 2.75);
     assert_int_equal(logbook_batch_commit(b, &err), 0);
 }

@@ -470,8 +470,8 @@ static void test_figures(void **state)
     load.domain_id = s.domain_ids[1];
     load.dropped = NULL;
     logbook_batch_load(b, 0, "train", &load);
-    logbook_batch_document_loss(b, 0, "train", s.document_ids[0], 400, 0.1);
-    logbook_batch_document_loss(b, 0, "train", s.document_ids[1], 500, NAN);
+    logbook_batch_document_loss(b, 0, "train", s.document_ids[0], 400, 1000, 0.1);
+    logbook_batch_document_loss(b, 0, "train", s.document_ids[1], 500, 1999, NAN);
     logbook_batch_event(b, 0, "alarm", 1, 2, 0.5, "expert 2 starves");
     logbook_batch_event(b, 0, "note", -1, -1, NAN, NULL);
     logbook_batch_checkpoint(b, 0, "a.safetensors", "ab");
@@ -489,7 +489,8 @@ static void test_figures(void **state)
         " probability_sum = 1.0 / 3, typeof(assignments) FROM expert_load WHERE expert < 2;",
         "|1|0|3|0|1|1|integer\n|1|1|0|0|0|0|integer\n2|1|0|3|0|1|1|integer\n2|1|1|0|0|0|0|integer\n");
     trial_expect(&s, "SELECT sum(dropped) FROM expert_load WHERE domain_id IS NULL;", "1\n");
-    trial_expect(&s, "SELECT document_id, n_tokens, loss_sum FROM document_loss;", "1|400|0.1\n2|500|\n");
+    trial_expect(&s, "SELECT document_id, n_tokens, n_bytes, loss_sum FROM document_loss;",
+                 "1|400|1000|0.1\n2|500|1999|\n");
     trial_expect(&s, "SELECT kind, layer, expert, value, message FROM event WHERE kind IN ('alarm', 'note');",
                  "alarm|1|2|0.5|expert 2 starves\nnote||||\n");
     trial_expect(&s, "SELECT step, path, sha256 FROM checkpoint;", "0|b.safetensors|cd\n");

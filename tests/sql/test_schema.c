@@ -35,7 +35,7 @@ static const struct {
     {"document_label", "document_id key value"},
     {"sample", "sample_id document_id offset n_tokens sha256 tokens"},
     {"sequence", "sequence_id run_id step split sample_id losses"},
-    {"document_loss", "run_id step split document_id n_tokens loss_sum"},
+    {"document_loss", "run_id step split document_id n_tokens n_bytes loss_sum"},
     {"outcome", "run_id step split sample_id target prediction exit multiply_adds"},
     {"routing",
      "run_id step split sequence_id sample_id document_id domain_id position token_id target_id loss layer "

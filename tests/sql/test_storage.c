@@ -130,7 +130,8 @@ static void write_run(struct trial *f)
         }
         add_summaries(b, step, s, &r);
         for (int d = 0; d < SEQUENCES; d++) {
-            logbook_batch_document_loss(b, step, "train", documents[d], TOKENS, 4096 * random_uniform(&r));
+            logbook_batch_document_loss(b, step, "train", documents[d], TOKENS, 3 * TOKENS,
+                                        4096 * random_uniform(&r));
         }
         assert_int_equal(logbook_batch_commit(b, &err), 0);
     }

@@ -21,11 +21,11 @@
 /* Three sequences of two documents: tokens 0, 1 of document 0 (domain 0), token 2 of document 1 (domain 1),
  * token 3 of document 0 again. Two of three experts a token; token 1's second choice was refused.
  *
- *   token   p                   decisions        loss
- *     0     1/2   1/4   1/4     0, 1             1.0
- *     1     1/4   1/2   1/4     1, 0 dropped     2.0
- *     2     1/4   1/4   1/2     2, 0             4.0
- *     3     1/2   1/4   1/4     0, 2             8.0  */
+ *   token   p                   decisions        loss   target, its bytes
+ *     0     1/2   1/4   1/4     0, 1             1.0     7     4
+ *     1     1/4   1/2   1/4     1, 0 dropped     2.0     3     1
+ *     2     1/4   1/4   1/2     2, 0             4.0     5     2
+ *     3     1/2   1/4   1/4     0, 2             8.0     2     0 (end of the document)  */
 enum { T = 4, N = 3, K = 2 };
 
 static const struct memory_document documents[] = {{0, SPLIT_TRAIN, 9}, {1, SPLIT_TRAIN, 9}};
@@ -64,6 +64,7 @@ static void by_hand_open(struct by_hand *h)
 {
     static const int32_t start[] = {0, 2, 3, 4};
     static const float loss[] = {1, 2, 4, 8};
+    static const int32_t target[] = {7, 3, 5, TOKEN_EOS};
 
     memset(h, 0, sizeof *h);
     memory_corpus(&h->corpus, documents, 2, 20);
@@ -76,6 +77,7 @@ static void by_hand_open(struct by_hand *h)
     h->packed.batch.n_tokens = T;
     h->packed.batch.n_sequences = 3;
     memcpy(h->packed.batch.start, start, sizeof start);
+    memcpy(h->packed.batch.target, target, sizeof target);
     memcpy(h->loss, loss, sizeof loss);
     for (int s = 0; s < 3; s++) {
         h->samples[s] = (struct sample){.document = s == 1, .n_tokens = start[s + 1] - start[s]};
@@ -152,6 +154,10 @@ static void test_losses_by_hand(void **state)
         assert_close(tally_mean_loss(&t), 3.75, 0.0);
         assert_int_equal(t.document_tokens[0], 3 * pass);
         assert_int_equal(t.document_tokens[1], pass);
+        assert_int_equal(t.n_bytes, 7 * pass);
+        assert_int_equal(t.document_bytes[0], 5 * pass);
+        assert_int_equal(t.document_bytes[1], 2 * pass);
+        assert_close(tally_bits_per_byte(&t), 15 / log(2) / 7, 1e-12);
         assert_close(t.document_loss[0], 11.0 * pass, 0.0);
         assert_close(t.document_loss[1], 4.0 * pass, 0.0);
         assert_int_equal(t.domain_tokens[0], 3 * pass);
@@ -167,7 +173,7 @@ static void test_losses_by_hand(void **state)
     check_counts(t.layers[0].assignments, 0, 0, 0);
     check_counts(t.layers[0].dropped, 0, 0, 0);
     check_sums(t.layers[0].gate_sum, 0, 0, 0);
-    assert_int_equal(t.document_tokens[0] + t.domain_tokens[0], 0);
+    assert_int_equal(t.document_tokens[0] + t.domain_tokens[0] + t.document_bytes[0] + t.n_bytes, 0);
     tally_release(&t);
     tally_release(&t); /* safe twice */
     by_hand_close(&h);
@@ -181,14 +187,16 @@ static void test_without_layers(void **state)
     (void)state;
     assert_int_equal(tally_init(&t, NULL, 0, 2, 3, NULL), 0);
     tally_clear(&t, true, true);
-    tally_add_document(&t, 2, 5, 10.0);
-    tally_add_document(&t, 2, 1, 2.0);
-    tally_add_document(&t, 0, 4, 1.0);
+    tally_add_document(&t, 2, 5, 12, 10.0);
+    tally_add_document(&t, 2, 1, 0, 2.0);
+    tally_add_document(&t, 0, 4, 8, 1.0);
     assert_int_equal(t.n_layers, 0);
     assert_int_equal(t.document_tokens[2], 6);
     assert_close(t.document_loss[2], 12.0, 0.0);
     assert_int_equal(t.n_tokens, 10);
     assert_close(tally_mean_loss(&t), 1.3, 1e-15);
+    assert_int_equal(t.document_bytes[2], 12);
+    assert_close(tally_bits_per_byte(&t), 13 / log(2) / 20, 1e-15);
     tally_release(&t);
 }
 
@@ -282,6 +290,8 @@ static void test_of_a_model(void **state)
     assert_int_equal(m.tally.n_tokens, m.samples.n_tokens);
     for (int i = 0; i < 2; i++)
         check_reconciled(&m.tally, &m.tally.layers[i], 2);
+    for (int d = 12; d < 16; d++) /* read whole, in pieces of the context */
+        assert_int_equal(m.tally.document_bytes[d], m.corpus.documents[d].n_bytes);
     int64_t dropped = 0;
     for (int i = 0; i < 4; i++)
         dropped += m.tally.layers[0].dropped[i];
@@ -289,8 +299,21 @@ static void test_of_a_model(void **state)
     trained_close(&m);
 }
 
-/* What the sink hears: every pass with its losses, then their sum by document and as means. By bytes: three
- * an id, so the text of n predictions out of n_ids - 1 is n_bytes n / (n_ids - 1). */
+/* Bytes of the text from the document's id `first` on, `n` of them: what they decode to. */
+static double decoded(const struct corpus *c, int document, int64_t first, int64_t n)
+{
+    struct text text;
+
+    text_init(&text);
+    corpus_decode(c->vocabulary, c->ids + c->documents[document].first + first, n, &text);
+    assert_false(text.failed);
+    double bytes = (double)text.length;
+    text_release(&text);
+    return bytes;
+}
+
+/* What the sink hears: every pass with its losses, then their sum by document and as means. Those by bytes
+ * are over the text of the ten ids behind the first one. */
 static void test_evaluation(void **state)
 {
     struct trained m;
@@ -317,7 +340,7 @@ static void test_evaluation(void **state)
     assert_close(m.sink.calls[passes].loss, loss, 1e-9);
     assert_close(memory_metric(&m.sink, 3, SPLIT_VALID, "loss"), loss / 40, 1e-9);
     for (int d = 12; d < 16; d++)
-        bytes += (double)m.corpus.documents[d].n_bytes * 10 / (double)(m.corpus.documents[d].n_ids - 1);
+        bytes += decoded(&m.corpus, d, 1, 10);
     assert_close(memory_metric(&m.sink, 3, SPLIT_VALID, "bits_per_byte"), loss / log(2) / bytes, 1e-9);
     trained_close(&m);
 }
