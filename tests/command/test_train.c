@@ -306,7 +306,7 @@ static void test_bad_configuration(void **state)
                    "learns nothing");
     assert_refused(train("bad.db", "r", "--set train.steps=many"), 2, "not a number");
     assert_refused(train("bad.db", "r", "--set train.tokens_per_step=16"), 2, "less than model.context");
-    test_write(folder, "bad.ini", "[model]\nwidth = 16\n[router]\nexpert = 4\n", 42);
+    test_write(folder, "bad.ini", "[model]\nwidth = 16\n[router]\nexpert = 4\n", 39);
     assert_refused(train("bad.db", "r", "--config bad.ini"), 2, "'bad.ini' line 4");
     assert_refused(train("bad.db", "r", "--config none.ini"), 3, "none.ini");
     assert_refused(test_run("cd %s && test ! -e bad.db || sqlite3 bad.db 'SELECT 1 / (count(*) = 0) FROM "
