@@ -6,6 +6,7 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include <cmocka.h>
 
@@ -71,6 +72,14 @@ double *shelf_widened(struct shelf *s, const float *x, size_t n)
     return wide;
 }
 
+float *shelf_copy(struct shelf *s, const float *x, size_t n)
+{
+    float *copy = shelf_floats(s, n);
+
+    memcpy(copy, x, n * sizeof *copy);
+    return copy;
+}
+
 void shelf_clear(struct shelf *s)
 {
     for (int i = 0; i < s->n; i++)
@@ -107,6 +116,18 @@ double largest_error(const float *fast, const double *exact, size_t n)
         if (!(difference <= 0.0)) /* 0 of 0 is no error; a NaN is one */
             error = worse(error, difference / fmax(fabs(exact[i]), typical));
     }
+    return error;
+}
+
+double doubling_error(const float *once, const float *twice, size_t n)
+{
+    struct shelf shelf = {0};
+    double *expected = shelf_widened(&shelf, once, n);
+
+    for (size_t i = 0; i < n; i++)
+        expected[i] *= 2.0;
+    double error = largest_error(twice, expected, n);
+    shelf_clear(&shelf);
     return error;
 }
 

@@ -16,6 +16,7 @@ float *shelf_zeros(struct shelf *s, size_t n);
 float *shelf_normal(struct shelf *s, size_t n, double deviation, struct random *r);
 double *shelf_doubles(struct shelf *s, size_t n);
 double *shelf_widened(struct shelf *s, const float *x, size_t n);
+float *shelf_copy(struct shelf *s, const float *x, size_t n);
 void shelf_clear(struct shelf *s);
 
 /* The larger of two errors; a NaN stays. */
@@ -24,6 +25,9 @@ double worse(double a, double b);
 /* The largest |fast - exact|, relative to |exact| or to the root mean square of all n where that is larger:
  * entries that cancel to nearly nothing are not asked for digits that a float sum cannot have. */
 double largest_error(const float *fast, const double *exact, size_t n);
+
+/* A kernel that adds to its output was called twice on the same input: how far the sum is from double. */
+double doubling_error(const float *once, const float *twice, size_t n);
 
 /* A scalar function of many variables, in double. */
 struct objective {
