@@ -272,7 +272,7 @@ void sha256_finish(struct sha256 *s, char hex[SHA256_HEX])
     static const char digits[] = "0123456789abcdef";
     uint8_t digest[SHA256_DIGEST_LENGTH];
     SHA256Final(digest, context(s));
-    for (int i = 0; i < SHA256_DIGEST_LENGTH; i++) {
+    for (size_t i = 0; i < SHA256_DIGEST_LENGTH; i++) {
         hex[2 * i] = digits[digest[i] >> 4];
         hex[2 * i + 1] = digits[digest[i] & 15];
     }

@@ -132,6 +132,7 @@ static void draw_bar(const struct progress *p, const char *note)
     int bar = room - columns_of(state.data) - 1;
     bar = bar > 30 ? 30 : bar;
     text_printf(&line, "\r%s  ", p->label);
+    /* cppcheck-suppress knownConditionTrueFalse ; it does not see what columns_of and room can be */
     if (p->total > 0 && bar >= 5) {
         add_bar(p, bar, &line);
         text_add(&line, " ");

@@ -104,7 +104,8 @@ static int bench(void *context, char **operands, int n_operands, FILE *out, stru
     struct pool *pool = NULL;
     struct loss_weights weights = {0.01F, 0.001F};
     double seconds = 0.0, limit = 0.0;
-    float *moments;
+    float *moments = NULL;
+    int tokens, result = -1;
 
     (void)context;
     (void)operands;
@@ -114,16 +115,18 @@ static int bench(void *context, char **operands, int n_operands, FILE *out, stru
         return -1;
     for (int i = 0; i < args.set.n; i++) {
         if (config_set(&config, args.set.items[i], err))
-            return -1;
+            goto done;
     }
-    int tokens = (int)config_int(&config, "train.tokens_per_step");
+    tokens = (int)config_int(&config, "train.tokens_per_step");
     if (config_model(&config, (int)args.vocabulary, &mc, err) || pool_open(&pool, (int)args.threads, err) ||
         model_init(&m, &mc, tokens, pool, err) || fill(&b, tokens, mc.context, mc.vocabulary, err))
-        return -1;
+        goto done;
     model_seed(&m, 1);
     moments = calloc(2 * m.n_weights, sizeof *moments);
-    if (!moments)
-        return error_no_memory(err, "the optimiser");
+    if (!moments) {
+        error_no_memory(err, "the optimiser");
+        goto done;
+    }
     for (int step = -2; step < args.steps; step++) {
         double start = clock_seconds();
         if (step == 0) {
@@ -136,8 +139,13 @@ static int bench(void *context, char **operands, int n_operands, FILE *out, stru
         double one = blas_measure_limit(pool, 2048, 3, err);
         limit += step >= 0 ? one / (double)args.steps : 0.0;
     }
-    int result = print(&m, model_flops_per_token(&mc, 0.0, mc.context) * tokens, seconds, limit, out, err);
+    result = print(&m, model_flops_per_token(&mc, 0.0, mc.context) * tokens, seconds, limit, out, err);
+done:
     free(moments);
+    free(b.input);
+    free(b.target);
+    free(b.position);
+    free(b.start);
     model_release(&m);
     pool_close(pool);
     config_release(&config);

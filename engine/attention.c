@@ -42,7 +42,7 @@ static struct head head_of(const struct attention *a, int index)
 
     return (struct head){.q = q,
                          .k = q + a->D,
-                         .v = q + 2 * a->D,
+                         .v = q + 2 * (size_t)a->D,
                          .p = a->scores + a->score_start[s] + (size_t)h * length * length,
                          .out = a->output + token * (size_t)a->D + (size_t)h * (size_t)width,
                          .length = (int)length,

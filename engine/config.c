@@ -118,9 +118,8 @@ static int check_number(const struct config_key *key, const char *value, size_t 
         return error_set(err, STATUS_USAGE, "%s is '%.*s'; it must be a whole number", key->name, (int)length,
                          value);
     if (x < key->low || x > key->high)
-        return error_set(err, STATUS_USAGE, "%s is %g; it must be %s %g%s", key->name, x,
-                         x < key->low ? "at least" : "at most", x < key->low ? key->low : key->high,
-                         x < key->low ? "" : "");
+        return error_set(err, STATUS_USAGE, "%s is %g; it must be %s %g", key->name, x,
+                         x < key->low ? "at least" : "at most", x < key->low ? key->low : key->high);
     return 0;
 }
 

@@ -387,7 +387,7 @@ static int unpack_tokens(struct corpus *c, const char *folder, const char *bytes
             return damaged(err, folder, "a token is not in the vocabulary");
         c->ids[i] = (int32_t)id;
     }
-    return n % width ? damaged(err, folder, "the tokens are cut off") : 0;
+    return n % width != 0 ? damaged(err, folder, "the tokens are cut off") : 0;
 }
 
 static int load_tokens(struct corpus *c, const char *folder, const struct ini *ini, struct error *err)

@@ -428,7 +428,7 @@ static void squares_task(void *context, int index, int worker)
 
 double sum_of_squares(struct pool *pool, const float *x, size_t n)
 {
-    double total = 0.0, sum[64];
+    double total = 0.0, sum[64] = {0};
 
     for (size_t done = 0; done < n; done += (size_t)64 * PIECE) { /* 64 pieces a round: no allocation */
         size_t left = n - done < (size_t)64 * PIECE ? n - done : (size_t)64 * PIECE;

@@ -243,7 +243,7 @@ static int init_weights(struct model *m, struct error *err)
 {
     int L = m->config.n_layers;
 
-    m->parameters = calloc((size_t)(2 + 7 * L), sizeof *m->parameters);
+    m->parameters = calloc(2 + 7 * (size_t)L, sizeof *m->parameters);
     if (!m->parameters)
         return error_no_memory(err, "the parameter table");
     describe_parameters(m);

@@ -61,7 +61,7 @@ static void *get(size_t n, size_t size)
     void *p = calloc(n ? n : 1, size);
 
     if (!p)
-        abort();
+        abort(); /* lint: allow library, it serves tests */
     return p;
 }
 
@@ -86,7 +86,8 @@ void naive_attention(const double *qkv, const int32_t *start, int n_sequences, i
                 for (int c = 0; c < width; c++) {
                     double sum = 0.0;
                     for (int j = 0; j < keys; j++)
-                        sum += p[j] * qkv[(size_t)(start[s] + j) * 3 * D + 2 * D + (size_t)h * width + c];
+                        sum += p[j] *
+                               qkv[(size_t)(start[s] + j) * 3 * D + 2 * (size_t)D + (size_t)h * width + c];
                     output[(size_t)i * D + (size_t)h * width + c] = sum;
                 }
             }

@@ -174,7 +174,7 @@ double balance_loss(struct routing *r, float coefficient)
 
     for (int i = 0; i < N; i++) {
         double share = (double)r->requested[i] / decisions, mean = 0.0;
-        float gradient = (float)(coefficient * N * share / T);
+        float gradient = (float)((double)coefficient * N * share / T);
         for (int t = 0; t < T; t++) {
             mean += r->probability[(size_t)t * N + i];
             r->d_probability[(size_t)t * N + i] += gradient;

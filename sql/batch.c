@@ -340,7 +340,7 @@ static void pack_offsets(struct logbook_batch *b, struct batch_block *out, const
     uint8_t *bytes = reserve(b, 2 * ((size_t)n_tokens + 1), &out->offsets);
     for (int t = 0; bytes != NULL && t <= n_tokens; t++) {
         int32_t from_zero = offsets != NULL ? offsets[t] - offsets[0] : 0;
-        pack_integers(bytes + 2 * t, 2, &from_zero, 1);
+        pack_integers(bytes + 2 * (size_t)t, 2, &from_zero, 1);
     }
 }
 

@@ -1,4 +1,5 @@
 /* Decisions, tokens, losses and probabilities in bulk: blobs straight into arrays. */
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -176,7 +177,7 @@ static int next_sequence(struct cursor *c, struct error *err)
     c->sequence_id = sqlite3_column_int64(c->passes.handle, 0);
     c->step = sqlite3_column_int64(c->passes.handle, 1);
     const char *split = (const char *)sqlite3_column_text(c->passes.handle, 2);
-    strncpy(c->split, split != NULL ? split : "", sizeof c->split - 1);
+    snprintf(c->split, sizeof c->split, "%s", split != NULL ? split : "");
     if (read_sequence(c, err) != 0) {
         return -1;
     }

@@ -15,7 +15,6 @@ static enum status status_of(int code)
     case SQLITE_CANTOPEN:
     case SQLITE_READONLY:
     case SQLITE_PERM:
-        return STATUS_INPUT;
     case SQLITE_CONSTRAINT:
         return STATUS_INPUT;
     default:

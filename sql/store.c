@@ -201,7 +201,7 @@ static void sha256_binary(struct piece bytes, uint8_t out[32])
 {
     char hex[SHA256_HEX];
     sha256_bytes(bytes.bytes, bytes.n, hex);
-    for (int i = 0; i < 32; i++) {
+    for (size_t i = 0; i < 32; i++) {
         char digits[3] = {hex[2 * i], hex[2 * i + 1], '\0'};
         out[i] = (uint8_t)strtoul(digits, NULL, 16);
     }

@@ -53,7 +53,7 @@ static int convert(const char *folder, const char *kind, const char *language, i
         folder, kind, bytes, language);
     if (r.status != 0)
         fail_msg("%s", r.err);
-    int n = atoi(r.out);
+    int n = (int)strtol(r.out, NULL, 10);
     test_run_release(&r);
     return n;
 }

@@ -321,7 +321,8 @@ static void test_bad_files(void **state)
     train_well("taken.db", "r", "--set train.steps=2");
     assert_refused(train("taken.db", "r", "--set train.steps=2"), 2, "'r'");
     assert_refused(train("taken.db", "s", "--set data.corpus=nowhere"), 3, "nowhere");
-    test_write(folder, "text.db", "this is no logbook", 18);
+    const char text[] = "this is no logbook";
+    test_write(folder, "text.db", text, sizeof text - 1);
     assert_refused(train("text.db", "r", "--set train.steps=2"), 3, "text.db");
     struct test_run r =
         test_run("cd %s && cp taken.db newer.db && sqlite3 newer.db 'PRAGMA user_version = 99'", folder);
@@ -336,8 +337,9 @@ static void test_route(void **state)
 
     (void)state;
     train_well("route.db", "r", "--set train.steps=30");
-    test_write(folder, "new.txt", "the cold river runs\n", 20);
-    test_write(folder, "broken.txt", "caf\xe9\n", 5);
+    const char text[] = "the cold river runs\n", broken[] = "caf\xe9\n";
+    test_write(folder, "new.txt", text, sizeof text - 1);
+    test_write(folder, "broken.txt", broken, sizeof broken - 1);
     r = test_run(
         "cd %s && %s/moescope-route route.db --checkpoint route.db.checkpoints/r.safetensors new.txt "
         "--domain letters --format csv",

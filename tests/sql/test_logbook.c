@@ -59,7 +59,7 @@ static void test_identity(void **state)
 static void assert_refused(const char *path, const char *reason)
 {
     struct logbook *lb;
-    struct error err;
+    struct error err = {0};
     char before[SHA256_HEX] = "", after[SHA256_HEX] = "";
     sha256_file(path, before, NULL);
     for (int writable = 0; writable < 2; writable++) {

@@ -236,7 +236,7 @@ static void a_domain_is_split_the_same_without_the_others(void **state)
     make_source(&b, one, 1, 10);
     make_source(&c, one, 1, 10);
     make_source(&d, third, 1, 10);
-    strcpy(d.domains[0], "domain2"); /* a's third, now the first */
+    memcpy(d.domains[0], "domain2", sizeof "domain2"); /* a's third, now the first */
     source_split(&d, 1, 10, 10, NULL);
     source_split(&a, 1, 10, 10, NULL);
     source_split(&b, 1, 10, 10, NULL);

@@ -168,8 +168,8 @@ static void test_coactivation_at_the_ends(void **state)
     assert_close(expected[1], 3, 0.01);
     assert_close(expected[5], 0, 0.01);
     double given[9];
-    c = (struct coactivation){2, 7, single};
     single[0] = 0;
+    c = (struct coactivation){2, 7, single};
     coactivation_given(&c, given);
     assert_nan(given[1]);
 }

@@ -65,8 +65,9 @@ static void fixture_init(struct fixture *f)
 static int parse(struct fixture *f, char *line, char *operands[8], int *n)
 {
     char *argv[32] = {(char *)"collapse"};
+    char *rest = NULL;
     int argc = 1;
-    for (char *word = strtok(line, " "); word && argc < 31; word = strtok(NULL, " "))
+    for (char *word = strtok_r(line, " ", &rest); word && argc < 31; word = strtok_r(NULL, " ", &rest))
         argv[argc++] = word;
     int result = options_parse(&f->program, argc, argv, &f->first, &f->done, &f->err);
     *n = 0;

@@ -71,14 +71,14 @@ static void test_plain_lines(void **state)
     progress_update(&p, 1, "too early");
     capture_read(&c, said, sizeof said);
     char early[512];
-    strcpy(early, said);
+    snprintf(early, sizeof early, "%s", said);
     p.started -= ten_hours;
     p.last_drawn -= 6;
     progress_update(&p, 50, "loss 4.21");
     progress_update(&p, 51, "too early again");
     capture_read(&c, said, sizeof said);
     char line[512];
-    strcpy(line, said);
+    snprintf(line, sizeof line, "%s", said);
     p.done = 200;
     progress_finish(&p, "done");
     capture_read(&c, said, sizeof said);

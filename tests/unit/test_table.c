@@ -212,7 +212,7 @@ static void test_many_rows(void **state)
     static const char *const one[] = {"i"};
     char expected[8192] = "  i\n---\n";
     for (int i = 0; i < 1000; i++)
-        sprintf(expected + strlen(expected), "%3d\n", i);
+        snprintf(expected + strlen(expected), sizeof expected - strlen(expected), "%3d\n", i);
     check(TABLE_TEXT, NULL, give_many, one, 1, expected);
 }
 
