@@ -36,12 +36,6 @@ static struct fixture fixture;
 static int64_t foreign_documents[N_DOCUMENTS];
 static int64_t foreign_corpus, foreign_vocabulary;
 
-static void must(int result, const struct error *err)
-{
-    if (result != 0)
-        fail_msg("%s", err->text);
-}
-
 struct run_plan {
     const char *name, *status; /* status NULL: finished */
     int64_t seed;
@@ -112,7 +106,7 @@ static void fill_run(int64_t run_id, const struct run_plan *plan)
     struct logbook_writer_options options = {0, 8};
     struct logbook_writer *w;
     struct error err = {0};
-    must(logbook_writer_open(&w, fixture.logbook, run_id, &options, &err), &err);
+    test_must(logbook_writer_open(&w, fixture.logbook, run_id, &options, &err), &err);
     struct logbook_batch *b = logbook_batch_new(w, &err);
     assert_non_null(b);
     add_losses(b, plan, 0);
@@ -120,8 +114,8 @@ static void fill_run(int64_t run_id, const struct run_plan *plan)
         add_losses(b, plan, 100);
         add_training(b);
     }
-    must(logbook_batch_commit(b, &err), &err);
-    must(logbook_writer_close(w, &err), &err);
+    test_must(logbook_batch_commit(b, &err), &err);
+    test_must(logbook_writer_close(w, &err), &err);
 }
 
 static void add_run(struct run_plan plan)
@@ -143,10 +137,10 @@ static void add_run(struct run_plan plan)
                               .n_config = plan.counted ? 1 : 5};
     struct error err = {0};
     int64_t run_id;
-    must(logbook_begin_run(fixture.logbook, &run, &run_id, &err), &err);
+    test_must(logbook_begin_run(fixture.logbook, &run, &run_id, &err), &err);
     fill_run(run_id, &plan);
     if (!plan.status)
-        must(logbook_end_run(fixture.logbook, run_id, "finished", &err), &err);
+        test_must(logbook_end_run(fixture.logbook, run_id, "finished", &err), &err);
 }
 
 /* The same texts as the fixture's (their hashes say so), cut into other words. */
@@ -175,9 +169,9 @@ static void add_foreign_corpus(void)
                                           .n_tokens = 1,
                                           .documents = documents,
                                           .n_documents = N_DOCUMENTS};
-    must(logbook_add_corpus(fixture.logbook, &corpus, &foreign_corpus, &foreign_vocabulary, foreign_documents,
-                            domains, &err),
-         &err);
+    test_must(logbook_add_corpus(fixture.logbook, &corpus, &foreign_corpus, &foreign_vocabulary,
+                                 foreign_documents, domains, &err),
+              &err);
 }
 
 /* Experts by token id; by token id under other numbers; by something else. */
@@ -255,31 +249,9 @@ static int close_all(void **state)
 
 /* ---- reading ---- */
 
-static struct test_run compare(const char *arguments)
-{
-    char *bin = test_bin();
-    struct test_run r = test_run("%s/moescope-compare %s %s", bin, fixture.path, arguments);
-    free(bin);
-    return r;
-}
-
 static char *table_of(const char *table, const char *runs)
 {
-    char arguments[256];
-    snprintf(arguments, sizeof arguments, "%s --format csv --table %s", runs, table);
-    struct test_run r = compare(arguments);
-    if (r.status != 0)
-        fail_msg("%s: %s", arguments, r.err);
-    char *out = strdup(r.out);
-    test_run_release(&r);
-    return out;
-}
-
-static void expect_text(const char *csv, const char *start, const char *column, const char *expected)
-{
-    char *text = rows_text(csv, start, column);
-    assert_string_equal(text, expected);
-    free(text);
+    return fixture_table(&fixture, "compare", table, runs);
 }
 
 static void expect_said(const char *table, const char *runs, const char *what)
@@ -331,8 +303,8 @@ static void test_documents_read_in_part(void **state)
     assert_close(rows_real(csv, "uneven,", "bits_per_byte"), sum / (20 * 140) / log(2), 1e-9);
     free(csv);
     csv = table_of("difference", "uneven base"); /* on other pieces of text: shown, not judged */
-    expect_text(csv, "base,uneven,all,", "verdict", "undetermined");
-    expect_text(csv, "base,uneven,c,", "verdict", "undetermined");
+    rows_expect(csv, "base,uneven,all,", "verdict", "undetermined");
+    rows_expect(csv, "base,uneven,c,", "verdict", "undetermined");
     free(csv);
     expect_said("incomparable", "uneven base", "read different pieces of 20 of 40 documents");
     expect_said("verdict", "uneven base", "not judged, since they read different pieces");
@@ -346,22 +318,22 @@ static void test_paired_differences(void **state)
     assert_close(rows_real(csv, "better,base,all,", "difference"), -0.05, 1e-9);
     assert_close(rows_real(csv, "better,base,all,", "low"), -0.05, 1e-9);
     assert_close(rows_real(csv, "better,base,all,", "high"), -0.05, 1e-9);
-    expect_text(csv, "better,base,all,", "verdict", "better");
-    expect_text(csv, "better,base,all,", "unit", "nats/token");
-    expect_text(csv, "better,base,c,", "unit", "bits/byte");
+    rows_expect(csv, "better,base,all,", "verdict", "better");
+    rows_expect(csv, "better,base,all,", "unit", "nats/token");
+    rows_expect(csv, "better,base,c,", "unit", "bits/byte");
     assert_close(rows_real(csv, "better,base,c,", "difference"), -0.05 * 0.32 / log(2), 1e-9);
     /* Ten documents each way in either domain: 0, and within the margin. */
     assert_close(rows_real(csv, "same,base,all,", "difference"), 0, 1e-9);
-    expect_text(csv, "same,base,all,", "verdict", "equivalent");
+    rows_expect(csv, "same,base,all,", "verdict", "equivalent");
     assert_close(rows_real(csv, "noisy,base,all,", "difference"), 0, 1e-9);
-    expect_text(csv, "noisy,base,all,", "verdict", "undetermined");
+    rows_expect(csv, "noisy,base,all,", "verdict", "undetermined");
     /* A mean of 40 values +-0.5 has a standard error of 0.5 / sqrt(40) = 0.079. */
     assert_close(rows_real(csv, "noisy,base,all,", "high"), 1.96 * 0.079, 0.03);
     /* Against each other, and resampled within domains the sum stays 0: stratified. */
     assert_close(rows_real(csv, "divided,base,all,", "low"), 0, 1e-9);
-    expect_text(csv, "divided,base,all,", "verdict", "equivalent");
-    expect_text(csv, "divided,base,c,", "verdict", "better");
-    expect_text(csv, "divided,base,english,", "verdict", "worse");
+    rows_expect(csv, "divided,base,all,", "verdict", "equivalent");
+    rows_expect(csv, "divided,base,c,", "verdict", "better");
+    rows_expect(csv, "divided,base,english,", "verdict", "worse");
     assert_close(rows_real(csv, "divided,base,english,", "difference"), 0.2 * 0.32 / log(2), 1e-9);
     assert_close(rows_real(csv, "divided,base,english,", "documents"), 20, 0);
     assert_int_equal(rows_count(csv), 12); /* four runs x all and two domains */
@@ -374,10 +346,10 @@ static void test_margin_and_baseline(void **state)
 {
     (void)state;
     char *csv = table_of("difference", "base better --margin 0.1");
-    expect_text(csv, "better,base,all,", "verdict", "equivalent");
+    rows_expect(csv, "better,base,all,", "verdict", "equivalent");
     free(csv);
     csv = table_of("difference", "base better --baseline better");
-    expect_text(csv, "base,better,all,", "verdict", "worse");
+    rows_expect(csv, "base,better,all,", "verdict", "worse");
     free(csv);
     csv = table_of("difference", "base --baseline better"); /* not among the operands */
     assert_close(rows_real(csv, "base,better,all,", "difference"), 0.05, 1e-9);
@@ -426,11 +398,11 @@ static void test_nothing_is_said_beyond_the_data(void **state)
     char *csv = table_of("difference", "base few");
     assert_close(rows_real(csv, "few,base,all,", "difference"), -0.05, 1e-9);
     assert_nan(rows_real(csv, "few,base,all,", "low")); /* 7 and 8 documents: no interval, no verdict */
-    expect_text(csv, "few,base,all,", "verdict", "undetermined");
+    rows_expect(csv, "few,base,all,", "verdict", "undetermined");
     free(csv);
     csv = table_of("difference", "base broken");
     assert_nan(rows_real(csv, "broken,base,all,", "difference"));
-    expect_text(csv, "broken,base,all,", "verdict", "undetermined");
+    rows_expect(csv, "broken,base,all,", "verdict", "undetermined");
     free(csv);
 }
 
@@ -438,7 +410,7 @@ static void test_other_words_are_compared_in_bits_per_byte(void **state)
 {
     char *csv = table_of("difference", "base foreign");
     (void)state;
-    expect_text(csv, "foreign,base,all,", "unit", "bits/byte");
+    rows_expect(csv, "foreign,base,all,", "unit", "bits/byte");
     /* Half a nat a document of 100 bytes. */
     assert_close(rows_real(csv, "foreign,base,all,", "difference"), -0.005 / log(2), 1e-9);
     assert_close(rows_real(csv, "foreign,base,all,", "documents"), 40, 0);
@@ -493,7 +465,7 @@ static void test_seeds_as_the_unit(void **state)
     assert_close(rows_real(csv, "b,a,3,", "difference"), -0.2, 1e-9);
     assert_close(rows_real(csv, "b,a,3,", "low"), -0.2 - half, 1e-6);
     assert_close(rows_real(csv, "b,a,3,", "high"), -0.2 + half, 1e-6);
-    expect_text(csv, "b,a,3,", "verdict", "better");
+    rows_expect(csv, "b,a,3,", "verdict", "better");
     free(csv);
     csv = table_of("groups", runs);
     double mean = 0;
@@ -522,19 +494,15 @@ static void test_few_seeds_are_warned_of(void **state)
 
 static void expect_status(const char *arguments, int status, const char *complaint)
 {
-    struct test_run r = compare(arguments);
-    assert_int_equal(r.status, status);
-    if (complaint && !strstr(r.err, complaint))
-        fail_msg("'%s' does not say '%s'", r.err, complaint);
-    test_run_release(&r);
+    fixture_status(&fixture, "compare", arguments, status, complaint);
 }
 
 static void test_exit_statuses(void **state)
 {
     (void)state;
-    expect_status("base better", 0, NULL);
-    expect_status("base better --exit-code", 0, NULL);
-    expect_status("better base --exit-code", 1, NULL);
+    expect_status("base better", 0, "");
+    expect_status("base better --exit-code", 0, "");
+    expect_status("better base --exit-code", 1, "");
     expect_status("base", 2, "at least two");
     expect_status("base base", 2, "twice");
     expect_status("base bettre", 3, "bettre");
@@ -549,11 +517,11 @@ static void test_other_words_of_the_same_pieces(void **state)
     (void)state;
     /* Half a nat a document, of 70 bytes in the mean. */
     assert_close(rows_real(csv, "piecewise,uneven,all,", "difference"), -0.5 / 70 / log(2), 1e-9);
-    expect_text(csv, "piecewise,uneven,all,", "verdict", "better");
+    rows_expect(csv, "piecewise,uneven,all,", "verdict", "better");
     free(csv);
     expect_not_said("incomparable", "uneven piecewise", "different pieces");
     csv = table_of("difference", "base piecewise");
-    expect_text(csv, "piecewise,base,all,", "verdict", "undetermined");
+    rows_expect(csv, "piecewise,base,all,", "verdict", "undetermined");
     free(csv);
     expect_said("incomparable", "base piecewise", "read different pieces of 20 of 40 documents");
     /* The same bytes, but only one of them had to predict the end. */
@@ -564,21 +532,13 @@ static void test_other_words_of_the_same_pieces(void **state)
 /* What --print-sql shows runs in the stock shell. */
 static void test_sql_in_the_shell(void **state)
 {
-    char *bin = test_bin();
     (void)state;
-    struct test_run r = test_run("%s/moescope-compare %s one renamed --print-sql | sqlite3 -readonly -csv %s",
-                                 bin, fixture.path, fixture.path);
-    assert_int_equal(r.status, 0);
-    assert_string_equal(r.err, "");
-    test_run_release(&r);
-    r = test_run(
-        "%s/moescope-compare %s one renamed --print-sql --table agreement | sqlite3 -readonly -csv %s", bin,
-        fixture.path, fixture.path);
-    assert_int_equal(rows_count(r.out), 3); /* four pairs of experts, expert e with e + 1 */
-    assert_non_null(strstr(r.out, "0,0,1,"));
-    assert_non_null(strstr(r.out, "0,3,0,"));
-    test_run_release(&r);
-    free(bin);
+    free(fixture_sql(&fixture, "compare", "one renamed"));
+    char *csv = fixture_sql(&fixture, "compare", "one renamed --table agreement");
+    assert_int_equal(rows_count(csv), 4); /* pairs of experts, expert e with e + 1 */
+    assert_non_null(strstr(csv, "\n0,0,1,"));
+    assert_non_null(strstr(csv, "\n0,3,0,"));
+    free(csv);
 }
 
 int main(void)
