@@ -199,43 +199,72 @@ int64_t fixture_run(struct fixture *f, const struct fixture_run *run)
     return run_id;
 }
 
+void fixture_unrouted_runs(struct fixture *f)
+{
+    fixture_run(f, &(struct fixture_run){.name = "dense"});
+    fixture_run(f, &(struct fixture_run){.name = "unprobed", .n_layers = 1, .n_experts = 4, .k = 1});
+}
+
 /* ---- what programs say of it ---- */
 
-struct test_run fixture_ask(const struct fixture *f, const char *verb, const char *arguments)
+/* moescope-VERB PATH ARGUMENTS, and what follows. */
+static struct test_run ask(const struct fixture *f, const char *after, const char *format, va_list values)
 {
-    char *bin = test_bin();
-    struct test_run r = test_run("%s/moescope-%s %s %s", bin, verb, f->path, arguments);
+    char *bin = test_bin(), *arguments = NULL;
+    assert_non_null(f->verb);
+    if (vasprintf(&arguments, format, values) < 0)
+        fail_msg("no memory for a command");
+    struct test_run r = test_run("%s/moescope-%s %s %s %s", bin, f->verb, f->path, arguments, after);
+    free(arguments);
     free(bin);
     return r;
 }
 
-char *fixture_table(const struct fixture *f, const char *verb, const char *table, const char *arguments)
+/* The standard output of a command that must succeed, without a complaint. */
+static char *output_of(struct test_run r)
 {
-    char all[256];
-    snprintf(all, sizeof all, "--format csv --table %s %s", table, arguments);
-    struct test_run r = fixture_ask(f, verb, all);
-    if (r.status != 0)
-        fail_msg("%s: %s", all, r.err);
-    free(r.err);
-    return r.out;
-}
-
-char *fixture_sql(const struct fixture *f, const char *verb, const char *arguments)
-{
-    char *bin = test_bin();
-    struct test_run r = test_run("%s/moescope-%s %s %s --print-sql | sqlite3 -bail -readonly -csv -header %s",
-                                 bin, verb, f->path, arguments, f->path);
     if (r.status != 0 || *r.err)
-        fail_msg("%s: %s", arguments, r.err);
+        fail_msg("status %d: %s", r.status, r.err);
     free(r.err);
-    free(bin);
     return r.out;
 }
 
-void fixture_status(const struct fixture *f, const char *verb, const char *arguments, int status,
-                    const char *complaint)
+struct test_run fixture_ask(const struct fixture *f, const char *format, ...)
 {
-    struct test_run r = fixture_ask(f, verb, arguments);
+    va_list values;
+    va_start(values, format);
+    struct test_run r = ask(f, "", format, values);
+    va_end(values);
+    return r;
+}
+
+char *fixture_table(const struct fixture *f, const char *table, const char *format, ...)
+{
+    char after[64];
+    va_list values;
+    snprintf(after, sizeof after, "--format csv --table %s", table);
+    va_start(values, format);
+    struct test_run r = ask(f, after, format, values);
+    va_end(values);
+    return output_of(r);
+}
+
+char *fixture_sql(const struct fixture *f, const char *format, ...)
+{
+    char *after = NULL;
+    va_list values;
+    if (asprintf(&after, "--print-sql | sqlite3 -bail -readonly -csv -header %s", f->path) < 0)
+        fail_msg("no memory for a command");
+    va_start(values, format);
+    struct test_run r = ask(f, after, format, values);
+    va_end(values);
+    free(after);
+    return output_of(r);
+}
+
+void fixture_status(const struct fixture *f, const char *arguments, int status, const char *complaint)
+{
+    struct test_run r = fixture_ask(f, "%s", arguments);
     if (r.status != status || !strstr(r.err, complaint))
         fail_msg("%s: status %d, not %d, and not '%s' but: %s", arguments, r.status, status, complaint,
                  r.err);

@@ -11,6 +11,7 @@
 enum { FIXTURE_VOCABULARY = 64, FIXTURE_TOKENS = 32 /* a document */ };
 
 struct fixture {
+    const char *verb;    /* of the program that is asked about it; the test sets it */
     char *folder, *path; /* path: the logbook */
     struct logbook *logbook;
     int n_domains, n_documents; /* document d is of domain d % n_domains */
@@ -44,19 +45,22 @@ struct fixture_run {
 };
 /* Writes the run with its probe passes; returns its id. */
 int64_t fixture_run(struct fixture *f, const struct fixture_run *run);
+/* Two runs that analyses of routing must refuse: `dense` has no MoE layers, `unprobed` no probe. */
+void fixture_unrouted_runs(struct fixture *f);
 
 /* ---- what programs say of it, once it is finished ---- */
 
 /* moescope-VERB PATH ARGUMENTS */
-struct test_run fixture_ask(const struct fixture *f, const char *verb, const char *arguments);
-/* That program's --table as CSV, for tests/rows.h; caller frees. */
-char *fixture_table(const struct fixture *f, const char *verb, const char *table, const char *arguments);
+struct test_run fixture_ask(const struct fixture *f, const char *format, ...)
+    __attribute__((format(printf, 2, 3)));
+/* That program's --table as CSV, for tests/rows.h, the rest of the arguments behind it; caller frees. */
+char *fixture_table(const struct fixture *f, const char *table, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
 /* What the stock shell answers, as CSV with headings, to the SQL that --print-sql shows; caller frees. */
-char *fixture_sql(const struct fixture *f, const char *verb, const char *arguments);
+char *fixture_sql(const struct fixture *f, const char *format, ...) __attribute__((format(printf, 2, 3)));
 /* The exit status, with words that the complaint must hold ("": none are asked for); a program that could not
  * do its work prints nothing else. */
-void fixture_status(const struct fixture *f, const char *verb, const char *arguments, int status,
-                    const char *complaint);
+void fixture_status(const struct fixture *f, const char *arguments, int status, const char *complaint);
 
 /* A number that looks random and depends on its argument alone. */
 uint64_t fixture_hash(uint64_t x);

@@ -140,6 +140,7 @@ static int open_all(void **state)
 {
     (void)state;
     fixture_open(&fixture, 2, 5);
+    fixture.verb = "collapse";
     add_run("known", 6, 1, STEPS, known_load);
     add_run("pairs", 2, 2, 10, pairs_load);
     add_run("small", 1, 1, 62, small_load);
@@ -160,9 +161,7 @@ static int close_all(void **state)
 
 static char *table_of(const char *run, const char *table, const char *options)
 {
-    char arguments[128];
-    snprintf(arguments, sizeof arguments, "--run %s %s", run, options);
-    return fixture_table(&fixture, "collapse", table, arguments);
+    return fixture_table(&fixture, table, "--run %s %s", run, options);
 }
 
 static void test_states_and_onsets(void **state)
@@ -359,29 +358,24 @@ static void test_thresholds_can_be_changed(void **state)
     free(csv);
 }
 
-static void expect_status(const char *arguments, int status, const char *complaint)
-{
-    fixture_status(&fixture, "collapse", arguments, status, complaint);
-}
-
 static void test_exit_statuses(void **state)
 {
     (void)state;
-    expect_status("--run known", 0, "");
-    expect_status("--run known --exit-code", 1, "");
-    expect_status("--run known --exit-code --table load", 1, "");
-    expect_status("--run small --exit-code", 0, "");
-    expect_status("--run small --exit-code --entropy-below 0.99", 1, "");
-    expect_status("--run known --split valid", 3, "no loads of split 'valid'");
-    expect_status("--run known --lasting 0", 2, "at least 1");
-    expect_status("--run known --table loads", 2, "did you mean 'load'");
-    expect_status("--run nobody", 3, "nobody");
+    fixture_status(&fixture, "--run known", 0, "");
+    fixture_status(&fixture, "--run known --exit-code", 1, "");
+    fixture_status(&fixture, "--run known --exit-code --table load", 1, "");
+    fixture_status(&fixture, "--run small --exit-code", 0, "");
+    fixture_status(&fixture, "--run small --exit-code --entropy-below 0.99", 1, "");
+    fixture_status(&fixture, "--run known --split valid", 3, "no loads of split 'valid'");
+    fixture_status(&fixture, "--run known --lasting 0", 2, "at least 1");
+    fixture_status(&fixture, "--run known --table loads", 2, "did you mean 'load'");
+    fixture_status(&fixture, "--run nobody", 3, "nobody");
 }
 
 /* What --print-sql shows runs in the stock shell and gives the same loads. */
 static void test_sql_in_the_shell(void **state)
 {
-    char *csv = fixture_sql(&fixture, "collapse", "--run known --table load");
+    char *csv = fixture_sql(&fixture, "--run known --table load");
     (void)state;
     /* window, first and last step, steps, layer, expert, assignments, dropped, probability (a real) */
     assert_non_null(strstr(csv, "\n7,7,7,1,4,3,160,0,0.0\n"));

@@ -217,6 +217,7 @@ static int open_all(void **state)
     const struct run_plan plain = {.name = ""};
     (void)state;
     fixture_open(&fixture, N_DOMAINS, PER_DOMAIN);
+    fixture.verb = "compare";
     add_foreign_corpus();
     add_run((struct run_plan){.name = "base"});
     add_run((struct run_plan){.name = "better", .shift = -0.05, .rate = "0.25"});
@@ -251,7 +252,7 @@ static int close_all(void **state)
 
 static char *table_of(const char *table, const char *runs)
 {
-    return fixture_table(&fixture, "compare", table, runs);
+    return fixture_table(&fixture, table, "%s", runs);
 }
 
 static void expect_said(const char *table, const char *runs, const char *what)
@@ -492,22 +493,17 @@ static void test_few_seeds_are_warned_of(void **state)
     expect_said("verdict", "base better", "not about methods");
 }
 
-static void expect_status(const char *arguments, int status, const char *complaint)
-{
-    fixture_status(&fixture, "compare", arguments, status, complaint);
-}
-
 static void test_exit_statuses(void **state)
 {
     (void)state;
-    expect_status("base better", 0, "");
-    expect_status("base better --exit-code", 0, "");
-    expect_status("better base --exit-code", 1, "");
-    expect_status("base", 2, "at least two");
-    expect_status("base base", 2, "twice");
-    expect_status("base bettre", 3, "bettre");
-    expect_status("base better --group-by router", 2, "by seed");
-    expect_status("base better --margin -1", 2, "margin");
+    fixture_status(&fixture, "base better", 0, "");
+    fixture_status(&fixture, "base better --exit-code", 0, "");
+    fixture_status(&fixture, "better base --exit-code", 1, "");
+    fixture_status(&fixture, "base", 2, "at least two");
+    fixture_status(&fixture, "base base", 2, "twice");
+    fixture_status(&fixture, "base bettre", 3, "bettre");
+    fixture_status(&fixture, "base better --group-by router", 2, "by seed");
+    fixture_status(&fixture, "base better --margin -1", 2, "margin");
 }
 
 /* Other words for the same bytes: only where the pieces that were read end alike. */
@@ -533,8 +529,8 @@ static void test_other_words_of_the_same_pieces(void **state)
 static void test_sql_in_the_shell(void **state)
 {
     (void)state;
-    free(fixture_sql(&fixture, "compare", "one renamed"));
-    char *csv = fixture_sql(&fixture, "compare", "one renamed --table agreement");
+    free(fixture_sql(&fixture, "one renamed"));
+    char *csv = fixture_sql(&fixture, "one renamed --table agreement");
     assert_int_equal(rows_count(csv), 4); /* pairs of experts, expert e with e + 1 */
     assert_non_null(strstr(csv, "\n0,0,1,"));
     assert_non_null(strstr(csv, "\n0,3,0,"));

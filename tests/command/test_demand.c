@@ -64,14 +64,12 @@ static int open_all(void **state)
                               .route = route};
     (void)state;
     fixture_open(&fixture, N_DOMAINS, PER_DOMAIN);
+    fixture.verb = "demand";
     fixture_run(&fixture, &run);
     run.name = "decisions";
     run.without_probabilities = 1;
     fixture_run(&fixture, &run);
-    run = (struct fixture_run){.name = "dense"};
-    fixture_run(&fixture, &run);
-    run = (struct fixture_run){.name = "unprobed", .n_layers = 1, .n_experts = N_EXPERTS, .k = 1};
-    fixture_run(&fixture, &run);
+    fixture_unrouted_runs(&fixture);
     fixture_finish(&fixture);
     return 0;
 }
@@ -83,18 +81,9 @@ static int close_all(void **state)
     return 0;
 }
 
-static struct test_run demand(const char *run, const char *options)
-{
-    char arguments[128];
-    snprintf(arguments, sizeof arguments, "--run %s %s", run, options);
-    return fixture_ask(&fixture, "demand", arguments);
-}
-
 static char *table_of(const char *run, const char *table)
 {
-    char arguments[64];
-    snprintf(arguments, sizeof arguments, "--run %s", run);
-    return fixture_table(&fixture, "demand", table, arguments);
+    return fixture_table(&fixture, table, "--run %s", run);
 }
 
 static void test_layers(void **state)
@@ -145,10 +134,11 @@ static void test_domains(void **state)
     assert_close(rows_real(csv, "0,english,", "documents"), 12, 0);
     assert_close(rows_real(csv, "3,german,", "concentration_90"), 1.5, 0); /* all 32 positions */
     free(csv);
-    struct test_run r = demand("known", "--table domains --format csv --positions 16");
+    struct test_run r = fixture_ask(&fixture, "--run known --table domains --format csv --positions 16");
     assert_close(rows_real(r.out, "3,german,", "concentration_90"), 1, 0);
     test_run_release(&r);
-    r = demand("known", "--table domains --format csv --positions 20"); /* 16 of 1, 4 of 2 */
+    r = fixture_ask(&fixture,
+                    "--run known --table domains --format csv --positions 20"); /* 16 of 1, 4 of 2 */
     assert_close(rows_real(r.out, "3,german,", "concentration_90"), 1.2, 1e-12);
     test_run_release(&r);
 }
@@ -163,7 +153,7 @@ static void test_steps(void **state)
     assert_close(rows_real(csv, "100,0,", "concentration_90"), 1.5, 1e-12);
     assert_close(rows_real(csv, "100,3,", "concentration_90"), 1.5, 1e-12);
     free(csv);
-    struct test_run r = demand("known", "--table steps --format csv --step 0");
+    struct test_run r = fixture_ask(&fixture, "--run known --table steps --format csv --step 0");
     assert_int_equal(rows_count(r.out), 4);
     test_run_release(&r);
 }
@@ -236,31 +226,27 @@ static void test_verdict(void **state)
 
 static void test_formats(void **state)
 {
-    struct test_run r = demand("known", "");
+    struct test_run r = fixture_ask(&fixture, "--run known");
     (void)state;
     assert_int_equal(r.status, 0);
     assert_non_null(strstr(r.out, "demand of run 'known'"));
     assert_non_null(strstr(r.out, "working_set: experts that take 90 %"));
     test_run_release(&r);
-    r = demand("known", "--table rank_mass --format json");
+    r = fixture_ask(&fixture, "--run known --table rank_mass --format json");
     assert_int_equal(strncmp(r.out, "[\n  {\"layer\": 0, \"rank\": 1, \"mass\": 0.77", 40), 0);
     test_run_release(&r);
-}
-
-static void expect_refusal(const char *arguments, int status, const char *complaint)
-{
-    fixture_status(&fixture, "demand", arguments, status, complaint);
 }
 
 static void test_refusals(void **state)
 {
     (void)state;
-    expect_refusal("--run decisions", 3, "run 'decisions' kept no router probabilities");
-    expect_refusal("--run decisions --table steps", 3, "run 'decisions' kept no router probabilities");
-    expect_refusal("--run dense", 3, "run 'dense' has no MoE layers");
-    expect_refusal("--run unprobed", 3, "run 'unprobed' logged no routing of a probe");
-    expect_refusal("--run known --step 7", 3, "no probe at step 7");
-    expect_refusal("--run known --positions 0", 2, "--positions");
+    fixture_status(&fixture, "--run decisions", 3, "run 'decisions' kept no router probabilities");
+    fixture_status(&fixture, "--run decisions --table steps", 3,
+                   "run 'decisions' kept no router probabilities");
+    fixture_status(&fixture, "--run dense", 3, "run 'dense' has no MoE layers");
+    fixture_status(&fixture, "--run unprobed", 3, "run 'unprobed' logged no routing of a probe");
+    fixture_status(&fixture, "--run known --step 7", 3, "no probe at step 7");
+    fixture_status(&fixture, "--run known --positions 0", 2, "--positions");
 }
 
 /* The plain shell answers the same. */
@@ -274,9 +260,8 @@ static void test_print_sql(void **state)
                                           "concentration_90", "experts_for_90_percent_of_load"};
     (void)state;
     for (int i = 0; i < 6; i++) {
-        char arguments[64];
-        snprintf(arguments, sizeof arguments, "--run known --table %s", tables[i]);
-        char *csv = table_of("known", tables[i]), *shell = fixture_sql(&fixture, "demand", arguments);
+        char *csv = table_of("known", tables[i]);
+        char *shell = fixture_sql(&fixture, "--run known --table %s", tables[i]);
         assert_int_equal(rows_count(shell), rows_count(csv));
         assert_close(rows_real(shell, rows[i], columns[i]), rows_real(csv, rows[i], columns[i]), 1e-9);
         free(shell);

@@ -54,18 +54,9 @@ static void route_pairs(const struct fixture_token *at, float *probability, int 
         probability[e] = e / 2 == at->domain % 2 ? 0.4f : 0.1f;
 }
 
-static struct test_run specialization(const char *run, const char *options)
-{
-    char arguments[128];
-    snprintf(arguments, sizeof arguments, "--run %s %s", run, options);
-    return fixture_ask(&fixture, "specialization", arguments);
-}
-
 static char *table_of(const char *run, const char *table)
 {
-    char arguments[64];
-    snprintf(arguments, sizeof arguments, "--run %s", run);
-    return fixture_table(&fixture, "specialization", table, arguments);
+    return fixture_table(&fixture, table, "--run %s", run);
 }
 
 static int open_all(void **state)
@@ -80,6 +71,7 @@ static int open_all(void **state)
                               .route = route};
     (void)state;
     fixture_open(&fixture, N_DOMAINS, PER_DOMAIN);
+    fixture.verb = "specialization";
     fixture_run(&fixture, &run);
     run = (struct fixture_run){.name = "pairs",
                                .n_layers = 1,
@@ -89,10 +81,7 @@ static int open_all(void **state)
                                .n_steps = 1,
                                .route = route_pairs};
     fixture_run(&fixture, &run);
-    run = (struct fixture_run){.name = "dense"};
-    fixture_run(&fixture, &run);
-    run = (struct fixture_run){.name = "unprobed", .n_layers = 1, .n_experts = N_EXPERTS, .k = 1};
-    fixture_run(&fixture, &run);
+    fixture_unrouted_runs(&fixture);
     fixture_finish(&fixture);
     information = table_of("known", "information");
     return 0;
@@ -275,17 +264,17 @@ static void test_verdict(void **state)
 /* Everything at once, and in each format. */
 static void test_formats(void **state)
 {
-    struct test_run r = specialization("known", "");
+    struct test_run r = fixture_ask(&fixture, "--run known");
     (void)state;
     assert_int_equal(r.status, 0);
     assert_non_null(strstr(r.out, "specialization of run 'known'"));
     assert_non_null(strstr(r.out, "lift: share of a domain's tokens"));
     assert_non_null(strstr(r.out, "... and 48 more rows: --table lift"));
     test_run_release(&r);
-    r = specialization("known", "--rows 0");
+    r = fixture_ask(&fixture, "--run known --rows 0");
     assert_null(strstr(r.out, "more rows"));
     test_run_release(&r);
-    r = specialization("known", "--format json --table repetition");
+    r = fixture_ask(&fixture, "--run known --format json --table repetition");
     assert_int_equal(strncmp(r.out, "[\n  {\"layer\": 0, \"lag\": 1, \"repeated\": 1,", 40), 0);
     test_run_release(&r);
     char *file = NULL;
@@ -298,7 +287,7 @@ static void test_formats(void **state)
     test_run_release(&r);
     free(bin);
     free(file);
-    r = specialization("known", "--step 0 --format csv --table information");
+    r = fixture_ask(&fixture, "--run known --step 0 --format csv --table information");
     assert_int_equal(r.status, 0);
     assert_null(strstr(r.out, ",100,"));
     test_run_release(&r);
@@ -333,32 +322,27 @@ static void test_few_documents(void **state)
     free(bin);
 }
 
-static void expect_refusal(const char *arguments, int status, const char *complaint)
-{
-    fixture_status(&fixture, "specialization", arguments, status, complaint);
-}
-
 static void test_refusals(void **state)
 {
     (void)state;
-    expect_refusal("--run dense", 3, "run 'dense' has no MoE layers");
-    expect_refusal("--run unprobed", 3, "run 'unprobed' logged no routing of a probe");
-    expect_refusal("--run known --table lifts", 2, "did you mean 'lift'?");
-    expect_refusal("--run known --step 50", 3, "no probe at step 50");
-    expect_refusal("--run known --permutations 0", 2, "--permutations");
-    expect_refusal("--run nobody", 3, "nobody");
+    fixture_status(&fixture, "--run dense", 3, "run 'dense' has no MoE layers");
+    fixture_status(&fixture, "--run unprobed", 3, "run 'unprobed' logged no routing of a probe");
+    fixture_status(&fixture, "--run known --table lifts", 2, "did you mean 'lift'?");
+    fixture_status(&fixture, "--run known --step 50", 3, "no probe at step 50");
+    fixture_status(&fixture, "--run known --permutations 0", 2, "--permutations");
+    fixture_status(&fixture, "--run nobody", 3, "nobody");
 }
 
 /* The SQL behind every table runs in the plain shell, and says the same where it says all. */
 static void test_print_sql(void **state)
 {
-    char *csv = fixture_sql(&fixture, "specialization", "--run known --table lift");
+    char *csv = fixture_sql(&fixture, "--run known --table lift");
     (void)state;
     assert_int_equal(rows_count(csv), 4 * N_DOMAINS * N_EXPERTS);
     assert_close(rows_real(csv, "0,english,1,", "lift"), 4, 1e-9);
     assert_close(rows_real(csv, "0,english,2,", "lift"), 0, 0);
     free(csv);
-    csv = fixture_sql(&fixture, "specialization", "--run pairs");
+    csv = fixture_sql(&fixture, "--run pairs");
     assert_true(rows_count(csv) > 20);
     free(csv);
 }
