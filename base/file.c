@@ -276,7 +276,7 @@ void sha256_finish(struct sha256 *s, char hex[SHA256_HEX])
         hex[2 * i] = digits[digest[i] >> 4];
         hex[2 * i + 1] = digits[digest[i] & 15];
     }
-    hex[2 * SHA256_DIGEST_LENGTH] = '\0';
+    hex[SHA256_HEX - 1] = '\0';
 }
 
 void sha256_bytes(const void *bytes, size_t n, char hex[SHA256_HEX])

@@ -47,7 +47,7 @@ failed:
 
 void tally_release(struct tally *t)
 {
-    for (int l = 0; l < t->n_layers; l++) {
+    for (int l = 0; t->layers && l < t->n_layers; l++) {
         free(t->layers[l].assignments);
         free(t->layers[l].dropped);
         free(t->layers[l].gate_sum);

@@ -206,7 +206,7 @@ int benjamini_hochberg(const double *p, int n, double *adjusted, struct error *e
     if (n < 1)
         return 0;
     size_t *order = malloc((size_t)n * 2 * sizeof *order);
-    double *known = malloc((size_t)n * 2 * sizeof *known);
+    double *known = calloc((size_t)n * 2, sizeof *known);
     int result = -1, m = 0;
     if (!order || !known) {
         error_no_memory(err, "the tests' order");
