@@ -1,6 +1,6 @@
 # What a run costs and what it reaches: final validation loss against compute.
 # Data: run, gigaflop, loss, low, high. Parameters: run[], run_type[], cost_low, cost_high, low, high, label_y[],
-# label_x[], cost_unit, cost_scale (gigaflop in one).
+# label_x[], unit, cost_unit, cost_scale (gigaflop in one).
 
 load 'style.gp'
 
@@ -8,7 +8,6 @@ data = name . '.csv'
 room_left = 48
 room_right = 60
 room_top = 34
-unit = 'final validation loss, nats per token'
 i = 1
 @panel
 @above

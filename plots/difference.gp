@@ -1,5 +1,5 @@
 # Differences from one run, paired by document: over all text, then by domain. Filled where the interval
-# leaves zero out. Data: run, baseline, domain, documents, difference, low, high, verdict, row.
+# leaves zero out. Data: run, baseline, domain, documents, difference, low, high, verdict, unit, row.
 # Parameters: run[], run_type[], domain[] (first row first), height of a row in pixels, all_low, all_high,
 # domain_low, domain_high, baseline.
 
@@ -20,7 +20,8 @@ set border 1
 set lmargin at screen room_left / (1.0 * width)
 set rmargin at screen 1 - room_right / (1.0 * width)
 outside(low, high) = low > 0 || high < 0
-is(r, whole) = strcol("run") eq run[r] && (strcol("domain") eq 'all') == whole
+is(r, whole) = strcol("run") eq run[r] && (strcol("domain") eq 'all') == whole && \
+    (!whole || strcol("unit") eq all_unit)
 at_row(r) = column("row") + (r - 0.5 * (|run| + 1)) * 0.76 / |run|
 hollow(t) = t == 1 ? 6 : t == 2 ? 4 : t == 3 ? 8 : t == 4 ? 12 : t == 5 ? 10 : t == 6 ? 6 : 4
 solid(t) = t == 1 ? 7 : t == 2 ? 5 : t == 3 ? 9 : t == 4 ? 13 : t == 5 ? 11 : t == 6 ? 7 : 5

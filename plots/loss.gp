@@ -1,7 +1,7 @@
 # Validation loss by step: a line a run, its final interval beside it, count-based baselines across.
-# Data: run, step, documents, loss, low, high (the last two where there is an interval).
+# Data: run, step, documents, loss, bits_per_byte, low, high (the last two where there is an interval).
 # Parameters: run[], run_type[], final[], label_y[], baseline[], baseline_loss[], baseline_y[], last_step, low,
-# high (of the y axis).
+# high (of the y axis), shown (a column), unit.
 
 load 'style.gp'
 
@@ -9,7 +9,6 @@ data = name . '.csv'
 room_left = 44
 room_right = 200
 room_top = 34
-unit = 'validation loss, nats per token'
 beside = last_step * (1.02 + 0.014 * |run|)
 interval_at(r) = last_step * (1.01 + 0.014 * r)
 place = beside + last_step * 0.015
@@ -29,6 +28,6 @@ do for [r = 1:|run|] {
 }
 set clip two
 is(r) = strcol("run") eq run[r]
-plot for [r = 1:|run|] data using (when(is(r), column("step"))):"loss" with linespoints lt run_type[r], \
-     for [r = 1:|run|] data using (when(is(r) && column("step") == last_step, interval_at(r))): \
-         "loss":"low":"high" with yerrorbars lt run_type[r] dt 1 lw 1.5
+plot for [r = 1:|run|] data using (when(is(r), column("step"))):(column(shown)) with linespoints lt run_type[r], \
+     for [r = 1:|run|] data using (when(is(r) && column("low") > 0, interval_at(r))): \
+         (column(shown)):"low":"high" with yerrorbars lt run_type[r] dt 1 lw 1.5

@@ -7,7 +7,7 @@ data = name . '.csv'
 room_left = 44
 room_right = 176
 room_top = 34
-unit = 'training loss, nats per token'
+unit = 'training loss (nats per token)'
 i = 1
 @panel
 @above

@@ -29,6 +29,13 @@ void compare_release(struct compare *c)
 
 /* ---- which runs, against which ---- */
 
+/* Tables whose rows are about single runs: the report asks for them where there is but one. */
+static bool speaks_of_one(const char *table)
+{
+    return table &&
+           (strcmp(table, "losses") == 0 || strcmp(table, "domains") == 0 || strcmp(table, "cost") == 0);
+}
+
 int compare_choose_runs(struct compare *c, const struct analysis *a, struct error *err)
 {
     int n = a->n_operands;
@@ -47,7 +54,7 @@ int compare_choose_runs(struct compare *c, const struct analysis *a, struct erro
         c->names[0] = (char *)c->baseline_name;
         n++;
     }
-    if (n < 2)
+    if (n < 2 && !speaks_of_one(a->table))
         return error_set(err, STATUS_USAGE,
                          "only one run: name at least two, the baseline first; 'moescope runs %s' "
                          "lists them",

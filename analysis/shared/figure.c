@@ -137,16 +137,14 @@ void figure_set_text(struct figure *f, const char *name, const char *value)
     text_add(&f->header, "\n");
 }
 
-static void begin_array(struct figure *f, const char *name, int n)
+static void begin_array(struct figure *f, const char *name, int n, const char *nothing)
 {
-    text_printf(&f->header, "array %s[%d] = [", name, n > 0 ? n : 1);
-    if (n == 0)
-        text_add(&f->header, "0");
+    text_printf(&f->header, "array %s[%d] = [%s", name, n > 0 ? n : 1, n > 0 ? "" : nothing);
 }
 
 void figure_array_int(struct figure *f, const char *name, const int *values, int n)
 {
-    begin_array(f, name, n);
+    begin_array(f, name, n, "0");
     for (int i = 0; i < n; i++)
         text_printf(&f->header, "%s%d", i ? ", " : "", values[i]);
     text_add(&f->header, "]\n");
@@ -154,7 +152,7 @@ void figure_array_int(struct figure *f, const char *name, const int *values, int
 
 void figure_array_real(struct figure *f, const char *name, const double *values, int n)
 {
-    begin_array(f, name, n);
+    begin_array(f, name, n, "0");
     for (int i = 0; i < n; i++) {
         text_add(&f->header, i ? ", " : "");
         add_real(&f->header, values[i]);
@@ -164,7 +162,7 @@ void figure_array_real(struct figure *f, const char *name, const double *values,
 
 void figure_array_text(struct figure *f, const char *name, const char *const *values, int n)
 {
-    begin_array(f, name, n);
+    begin_array(f, name, n, "''");
     for (int i = 0; i < n; i++) {
         text_add(&f->header, i ? ", " : "");
         add_quoted(&f->header, values[i]);

@@ -129,6 +129,10 @@ static int finish_runs(struct report *r, struct error *err)
         r->n_moe += moe;
     }
     choose_reference(r);
+    for (int i = 1; i < r->n_runs; i++) {
+        const char *a = r->runs[0].vocabulary_sha256, *b = r->runs[i].vocabulary_sha256;
+        r->in_bits = r->in_bits || (a && b && strcmp(a, b) != 0);
+    }
     return 0;
 }
 
@@ -248,8 +252,27 @@ static int add_source(struct report *r, int run, const char *verb, const char *t
     return 0;
 }
 
+/* Whether some runs look alike but for the seed, so that compare can speak of methods. */
+static bool has_seeds(const struct report *r)
+{
+    for (int i = 0; i < r->n_trained; i++)
+        for (int j = 0; j < i; j++) {
+            const struct report_run *a = &r->runs[i], *b = &r->runs[j];
+            if (a->seed != b->seed && strcmp(a->router, b->router) == 0 && a->n_experts == b->n_experts &&
+                a->k == b->k)
+                return true;
+        }
+    return false;
+}
+
 static int list_sources(struct report *r, struct error *err)
 {
+    if (has_seeds(r) && add_source(r, -1, "compare", "seeds", err) != 0)
+        return -1;
+    static const char *const of_one_run[] = {"losses", "domains", "cost"};
+    for (size_t i = 0; r->n_runs == 1 && i < sizeof of_one_run / sizeof of_one_run[0]; i++)
+        if (add_source(r, -1, "compare", of_one_run[i], err) != 0)
+            return -1;
     for (size_t i = 0; r->n_runs > 1 && i < sizeof wanted_of_compare / sizeof wanted_of_compare[0]; i++)
         if (add_source(r, -1, "compare", wanted_of_compare[i], err) != 0)
             return -1;
@@ -281,8 +304,8 @@ static int add_job(struct report *r, struct job_list *jobs, int source, struct e
             if (i != r->reference)
                 argv[n++] = r->runs[i].name;
     }
-    const char *const rest[] = {"--table", s->table, "--format", "csv", "-o", s->path};
-    for (size_t i = 0; i < sizeof rest / sizeof rest[0]; i++)
+    const char *const rest[] = {"--table", s->table, "--format", "csv", "-o", s->path, "--group-by", "seed"};
+    for (size_t i = 0; i < (strcmp(s->table, "seeds") == 0 ? 8 : 6); i++)
         argv[n++] = rest[i];
     argv[n] = NULL;
     int result = job_add(jobs, NULL, &r->sources[source], argv, err);
@@ -361,4 +384,9 @@ struct estimate report_final_loss(const struct report *r, int run)
 struct estimate report_final_bits(const struct report *r, int run)
 {
     return final_estimate(r, run, "bits_per_byte", "bits_low", "bits_high");
+}
+
+struct estimate report_final(const struct report *r, int run)
+{
+    return r->in_bits ? report_final_bits(r, run) : report_final_loss(r, run);
 }

@@ -43,6 +43,7 @@ struct report {
     struct report_run *runs; /* as they are shown: trained ones first, then baselines */
     int n_runs, n_trained, n_moe;
     int reference; /* the run that others are compared with */
+    bool in_bits;  /* vocabularies differ, so that only bits per byte compare */
     struct report_source *sources;
     int n_sources;
     struct figures figures;
@@ -64,8 +65,10 @@ int report_run_named(const struct report *r, const char *name);
 struct estimate {
     double value, low, high;
 };
-struct estimate report_final_loss(const struct report *r, int run);
-struct estimate report_final_bits(const struct report *r, int run);
+struct estimate report_final_loss(const struct report *r, int run); /* nats per token */
+struct estimate report_final_bits(const struct report *r, int run); /* bits per byte */
+/* The one of them in which the runs compare. */
+struct estimate report_final(const struct report *r, int run);
 
 /* The figures, in the order of the page; called by report_draw. Each is left out where its data are. */
 int report_loss_figures(struct report *r, struct error *err);

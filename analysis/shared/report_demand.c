@@ -20,6 +20,17 @@ static double largest(const struct report *r, const struct run_list *list, const
     return most;
 }
 
+static double smallest(const struct report *r, const struct run_list *list, const char *table)
+{
+    double least = INFINITY;
+    for (int i = 0; i < list->n; i++) {
+        const struct csv *data = report_table(r, list->index[i], "demand", table);
+        for (int row = 0; row < data->n_rows; row++)
+            least = fmin(least, fmin(csv_real(data, row, "concentration_90"), csv_real(data, row, "low")));
+    }
+    return isfinite(least) ? least : 0;
+}
+
 static void add_all(const struct report *r, struct figure *f, const struct run_list *list, const char *table)
 {
     for (int i = 0; i < list->n; i++)
@@ -104,7 +115,9 @@ static int draw_domains(struct report *r, struct error *err)
     figure_set_runs(f, &list);
     figure_array_text(f, "domain", domains, n);
     figure_array_int(f, "layer", layers, n_layers);
-    figure_set_real(f, "high", 1.05 * largest(r, &list, "domains"));
+    double high = largest(r, &list, "domains"), low = smallest(r, &list, "domains");
+    figure_set_real(f, "high", high + 0.05 * (high - low) + 0.01);
+    figure_set_real(f, "low", fmax(0, low - 0.05 * (high - low) - 0.01));
     figure_set_panels(f, list.n, 3, n * (8 + 6 * n_layers), 66 + 48, 84);
     text_add(&f->title, "Concentration by domain and layer");
     text_printf(

@@ -74,16 +74,10 @@ void page_add_all_verdicts(struct page *p, int run, const char *verb)
     const struct csv *table = report_table(p->report, run, verb, "verdict");
     if (!table)
         return;
-    text_add(p->html, "<details><summary>All that <code>");
-    text_printf(p->html, "%s</code> says", verb);
-    if (run >= 0) {
-        text_add(p->html, " of ");
-        text_add_html(p->html, p->report->runs[run].name);
-    }
-    text_printf(p->html, " (%d)</summary><ul class=findings>\n", table->n_rows);
+    text_add(p->html, "<ul class=findings>\n");
     for (int i = 0; i < table->n_rows; i++)
         add_verdict_row(p, csv_text(table, i, "subject"), table, i);
-    text_add(p->html, "</ul></details>\n");
+    text_add(p->html, "</ul>\n");
 }
 
 /* ---- findings ---- */
@@ -103,7 +97,7 @@ static void add_beside_baselines(struct text *t, const struct report *r, double 
 {
     const char *separator = "; ";
     for (int i = r->n_trained; i < r->n_runs; i++) {
-        double baseline = report_final_loss(r, i).value;
+        double baseline = report_final(r, i).value;
         if (!isfinite(baseline))
             continue;
         text_printf(t, "%s%.2f %s %s (%.2f)", separator, fabs(loss - baseline),
@@ -160,8 +154,8 @@ static void add_reach(struct page *p)
     double order[REPORT_RUNS][2];
     int n = 0;
     for (int i = 0; i < r->n_trained; i++)
-        if (isfinite(report_final_loss(r, i).value)) {
-            order[n][0] = report_final_loss(r, i).value;
+        if (isfinite(report_final(r, i).value)) {
+            order[n][0] = report_final(r, i).value;
             order[n++][1] = i;
         }
     qsort(order, (size_t)n, sizeof order[0], compare_loss);
@@ -171,8 +165,10 @@ static void add_reach(struct page *p)
         int run = (int)order[i][1];
         struct text t;
         text_init(&t);
-        add_interval(&t, 2, report_final_loss(r, run));
-        text_add(&t, " nats per token, ");
+        if (!r->in_bits) {
+            add_interval(&t, 2, report_final_loss(r, run));
+            text_add(&t, " nats per token, ");
+        }
         add_interval(&t, 3, report_final_bits(r, run));
         text_add(&t, " bits per byte");
         add_beside_baselines(&t, r, order[i][0]);
@@ -197,6 +193,32 @@ static void add_better(struct page *p)
         if (n++ == 0)
             text_add(p->html, "<h3>Which is better</h3>\n<ul class=findings>\n");
         add_verdict_row(p, r->runs[run].name, table, i);
+    }
+    text_add(p->html, n ? "</ul>\n" : "");
+}
+
+/* The same over seeds, where there are some: about methods, not about these models. */
+static void add_better_methods(struct page *p)
+{
+    const struct csv *table = report_table(p->report, -1, "compare", "seeds");
+    int n = 0;
+    for (int i = 0; table && i < table->n_rows; i++) {
+        const char *group = csv_text(table, i, "group"), *baseline = csv_text(table, i, "baseline");
+        const char *unit = csv_text(table, i, "unit");
+        struct estimate e = {csv_real(table, i, "difference"), csv_real(table, i, "low"),
+                             csv_real(table, i, "high")};
+        struct text t;
+        if (!group || !baseline || !isfinite(e.value) || csv_int(table, i, "seeds") < 2)
+            continue;
+        text_init(&t);
+        add_interval(&t, 3, e);
+        text_printf(&t, " %s against %s, paired over %d seeds; below 0 is better, 95 %% interval over seeds",
+                    unit ? unit : "", baseline, csv_int(table, i, "seeds"));
+        if (n++ == 0)
+            text_add(p->html, "<h3>Which method is better, over seeds</h3>\n<ul class=findings>\n");
+        page_add_finding(p, group, csv_text(table, i, "verdict"), t.data);
+        p->html->failed = p->html->failed || t.failed;
+        text_release(&t);
     }
     text_add(p->html, n ? "</ul>\n" : "");
 }
@@ -345,6 +367,7 @@ void page_add_findings(struct page *p)
     text_add(p->html, "<section id=findings>\n<h2>Findings</h2>\n");
     add_reach(p);
     add_better(p);
+    add_better_methods(p);
     add_question(p, "Do the routers collapse", "collapse");
     add_question(p, "Which experts serve what", "specialization");
     add_question(p, "How many experts the layers spread over", "demand");

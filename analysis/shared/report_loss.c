@@ -32,27 +32,31 @@ static void curves_see(struct curves *c, const struct report_run *run, int64_t s
     c->last_step = run->last_step > c->last_step ? run->last_step : c->last_step;
 }
 
-/* Rows "run,step,documents,loss,low,high"; the interval only where compare gives one: at the last step. */
-static int add_valid_loss(struct report *r, int run, struct figure *f, struct curves *c, struct error *err)
+/* Rows "run,step,documents,loss,bits_per_byte,low,high"; the interval only where compare gives one: at the
+ * last step, of the unit in which the runs compare. Returns how many documents the last evaluation has. */
+static int add_valid_loss(struct report *r, int run, struct figure *f, struct curves *c, int *documents,
+                          struct error *err)
 {
     struct query *q;
-    struct estimate final = report_final_loss(r, run);
+    struct estimate final = report_final(r, run);
     int more;
     if (query_open(&q, r->logbook, "analysis/report_valid_loss", err) != 0)
         return -1;
     query_bind_int(q, ":run", r->runs[run].run_id);
     while ((more = query_step(q, err)) == 1) {
         int64_t step = query_int(q, "step");
+        double loss = query_real(q, "loss"), bits = query_real(q, "bits_per_byte");
         bool last = step == r->runs[run].last_step;
-        c->last[run] = query_real(q, "loss");
+        *documents = (int)query_int(q, "documents");
+        c->last[run] = r->in_bits ? bits : loss;
         curves_see(c, &r->runs[run], step, c->last[run]);
         figure_add_cell(f, r->runs[run].name);
-        text_printf(&f->data, ",%lld,%lld,", (long long)step, (long long)query_int(q, "documents"));
-        csv_add_real(&f->data, c->last[run]);
-        text_add(&f->data, ",");
-        csv_add_real(&f->data, last ? final.low : NAN);
-        text_add(&f->data, ",");
-        csv_add_real(&f->data, last ? final.high : NAN);
+        text_printf(&f->data, ",%lld,%d", (long long)step, *documents);
+        const double cells[] = {loss, bits, last ? final.low : NAN, last ? final.high : NAN};
+        for (size_t i = 0; i < sizeof cells / sizeof cells[0]; i++) {
+            text_add(&f->data, ",");
+            csv_add_real(&f->data, cells[i]);
+        }
         text_add(&f->data, "\n");
     }
     query_close(q);
@@ -122,44 +126,46 @@ static void set_curves(const struct report *r, struct figure *f, const struct cu
     figure_set_real(f, "high", high);
 }
 
-static int count_documents(const struct report *r)
+static void describe_valid_loss(const struct report *r, struct figure *f, int documents)
 {
-    const struct csv *losses = report_table(r, -1, "compare", "losses");
-    return losses ? csv_int(losses, losses->n_rows - 1, "documents") : 0;
+    text_add(&f->title, "Validation loss by training step");
+    text_printf(&f->caption, "Token-weighted mean over %d held-out documents, ", documents);
+    text_add(&f->caption, r->in_bits ? "in bits per byte, because these runs do not share a vocabulary."
+                                     : "in nats per token; the same documents for every run.");
+    text_add(&f->caption,
+             " Bars at the right: 95 % intervals of the last step, from resampling documents. They "
+             "say how far the loss would move with other documents");
+    text_add(&f->caption,
+             r->n_trained > 1 ? ", not whether two runs differ: for that see the paired differences." : ".");
+    if (r->n_trained < r->n_runs)
+        text_add(&f->caption, " Dashed lines: baselines that count words.");
+    f->table = (struct figure_table){.hidden = ""};
 }
 
 static int draw_valid_loss(struct report *r, struct error *err)
 {
     struct curves c;
     struct figure *f = figures_add(&r->figures, "loss", "loss", err);
+    int documents = 0;
+    bool any = false;
     if (!f)
         return -1;
     curves_init(&c);
-    text_add(&f->data, "run,step,documents,loss,low,high\n");
+    text_add(&f->data, "run,step,documents,loss,bits_per_byte,low,high\n");
     for (int i = 0; i < r->n_runs; i++)
-        if (add_valid_loss(r, i, f, &c, err) != 0)
+        if (add_valid_loss(r, i, f, &c, &documents, err) != 0)
             return -1;
-    bool any = false;
     for (int i = 0; i < r->n_trained; i++)
         any = any || isfinite(c.last[i]);
     if (!any) {
-        figures_drop_last(&r->figures);
+        figures_drop_last(&r->figures); /* nothing was evaluated */
         return 0;
     }
     set_curves(r, f, &c, true);
-    text_add(&f->title, "Validation loss by training step");
-    text_printf(
-        &f->caption,
-        "Token-weighted mean over %d held-out documents, in nats per token; the same documents for every "
-        "run.",
-        count_documents(r));
-    text_add(&f->caption,
-             " Bars at the right: 95 % intervals of the last step, from resampling documents. They "
-             "say how far the loss would move with other documents, not whether two runs differ: "
-             "for that see the paired differences.");
-    if (r->n_trained < r->n_runs)
-        text_add(&f->caption, " Dashed lines: baselines that count words.");
-    f->table = (struct figure_table){.hidden = ""};
+    figure_set_text(f, "shown", r->in_bits ? "bits_per_byte" : "loss");
+    figure_set_text(f, "unit",
+                    r->in_bits ? "validation loss (bits per byte)" : "validation loss (nats per token)");
+    describe_valid_loss(r, f, documents);
     return 0;
 }
 
@@ -181,10 +187,10 @@ static int draw_train_loss(struct report *r, struct error *err)
     }
     set_curves(r, f, &c, false);
     text_add(&f->title, "Training loss, smoothed");
-    text_add(&f->caption,
-             "Mean over stretches of up to 1/120 of the run, without the balance losses; each step "
-             "sees other text, so that lines wander together. No interval: steps are not "
-             "independent.");
+    text_add(&f->caption, "Nats per token: mean over stretches of up to 1/120 of the run, without the "
+                          "balance losses; each step "
+                          "sees other text, so that lines wander together. No interval: steps are not "
+                          "independent.");
     f->table = (struct figure_table){.row = "step", .column = "run", .value = "loss"};
     return 0;
 }
@@ -226,13 +232,17 @@ static void interval_range(const struct report *r, const struct csv *table, enum
     *high = isfinite(*high) ? *high + room : 1;
 }
 
-/* What compare counts all text in: bits per byte where vocabularies differ. */
-static const char *unit_of_whole(const struct csv *table)
+/* What compare counts all text in. Where vocabularies differ, those runs that share the reference's are in
+ * nats per token all the same: they are left out of the picture of all text. */
+static const char *unit_of_whole(const struct report *r, const struct csv *table)
 {
-    for (int i = 0; i < table->n_rows; i++)
-        if (is_whole(table, i) && csv_text(table, i, "unit"))
-            return csv_text(table, i, "unit");
-    return "nats per token";
+    const char *unit = "nats/token";
+    for (int i = 0; i < table->n_rows; i++) {
+        const char *of = csv_text(table, i, "unit");
+        if (is_whole(table, i) && of && (!r->in_bits || strstr(of, "bit")))
+            unit = of;
+    }
+    return unit;
 }
 
 /* Trained runs named in the table's column `run`. */
@@ -274,7 +284,7 @@ static int draw_difference(struct report *r, struct error *err)
     figure_array_text(f, "domain", domains, n);
     figure_set_int(f, "n_domains", n);
     figure_set_text(f, "baseline", r->runs[r->reference].name);
-    figure_set_text(f, "all_unit", unit_of_whole(table));
+    figure_set_text(f, "all_unit", unit_of_whole(r, table));
     interval_range(r, table, WHOLE_OF_TRAINED, &low, &high);
     figure_set_real(f, "all_low", fmin(low, 0));
     figure_set_real(f, "all_high", fmax(high, 0));
@@ -304,12 +314,14 @@ static int draw_bits(struct report *r, struct error *err)
     int n_baselines = 0;
     if (!table)
         return 0;
+    runs_in(r, table, &list);
+    if (list.n == 0)
+        return 0;
     struct figure *f = figures_add(&r->figures, "bits-per-byte", "bits-per-byte", err);
     if (!f)
         return -1;
     int n = report_domains(table, "all", domains);
     figure_add_domain_rows(f, NULL, table, domains, n);
-    runs_in(r, table, &list);
     figure_set_runs(f, &list);
     for (int i = r->n_trained; i < r->n_runs; i++)
         baselines[n_baselines++] = r->runs[i].name;
@@ -340,7 +352,7 @@ struct cost_points {
 static void add_cost_row(const struct report *r, struct figure *f, int run, double gigaflop,
                          struct cost_points *p)
 {
-    struct estimate e = report_final_loss(r, run);
+    struct estimate e = report_final(r, run);
     if (!isfinite(e.value) || !isfinite(gigaflop))
         return;
     figure_add_cell(f, r->runs[run].name);
@@ -405,6 +417,9 @@ static int draw_cost(struct report *r, struct error *err)
     figure_array_real(f, "label_y", p.y, p.n);
     figure_set_real(f, "low", p.low - room);
     figure_set_real(f, "high", p.high + room);
+    figure_set_text(f, "unit",
+                    r->in_bits ? "final validation loss (bits per byte)"
+                               : "final validation loss (nats per token)");
     text_add(&f->title, "What a run costs and what it reaches");
     text_add(&f->caption,
              "Final validation loss against the arithmetic of training (6 x active matrix weights x "

@@ -77,6 +77,34 @@ static void add_dense_note(struct page *p)
 
 /* ---- sections ---- */
 
+struct extra { /* a table that no figure shows */
+    const char *table, *title;
+};
+
+/* All that an analysis said, and those of its tables that no figure shows, behind a click. */
+static void add_more(struct page *p, int run, const char *verb, const struct extra *extra)
+{
+    char file[96];
+    if (!report_table(p->report, run, verb, "verdict"))
+        return;
+    text_printf(p->html, "<details><summary>All that <code>%s</code> says", verb);
+    if (run >= 0) {
+        text_add(p->html, " of ");
+        text_add_html(p->html, p->report->runs[run].name);
+    }
+    text_add(p->html, "</summary>\n");
+    page_add_all_verdicts(p, run, verb);
+    for (; extra && extra->table; extra++) {
+        const struct csv *data = report_table(p->report, run, verb, extra->table);
+        if (!data)
+            continue;
+        text_printf(p->html, "<p class=group>%s</p>\n", extra->title);
+        snprintf(file, sizeof file, "tables/…%s-%s.csv", verb, extra->table);
+        html_add_table(p->html, data, "", 240, file);
+    }
+    text_add(p->html, "</details>\n");
+}
+
 static void add_runs(struct page *p)
 {
     const struct report *r = p->report;
@@ -104,27 +132,11 @@ static void add_runs(struct page *p)
         html_add_table(p->html, config, "", 500, "the tables");
         text_add(p->html, "</details>\n");
     }
-    page_add_all_verdicts(p, -1, "compare");
+    static const struct extra extra[] = {
+        {"agreement", "Do two runs route alike"}, {"seeds", "Methods, paired by seed"}, {NULL, NULL}};
+    add_more(p, -1, "compare", extra);
     add_problems(p, "compare");
     text_add(p->html, "</section>\n");
-}
-
-/* A table that no figure shows, behind a click. */
-static void add_extra(struct page *p, int run, const char *verb, const char *table, const char *title)
-{
-    const struct csv *data = report_table(p->report, run, verb, table);
-    char file[96];
-    if (!data)
-        return;
-    text_printf(p->html, "<details><summary>%s", title);
-    if (run >= 0) {
-        text_add(p->html, ": ");
-        text_add_html(p->html, p->report->runs[run].name);
-    }
-    text_printf(p->html, " (%d rows)</summary>\n", data->n_rows);
-    snprintf(file, sizeof file, "tables/…%s-%s.csv", verb, table);
-    html_add_table(p->html, data, "", 240, file);
-    text_add(p->html, "</details>\n");
 }
 
 static int add_reached(struct page *p, struct error *err)
@@ -147,10 +159,9 @@ static int add_load(struct page *p, struct error *err)
     text_add(p->html, "<section id=load>\n<h2>Load and collapse</h2>\n");
     if (add_figure_list(p, figures, err) != 0)
         return -1;
-    for (int i = 0; i < p->report->n_runs; i++) {
-        page_add_all_verdicts(p, i, "collapse");
-        add_extra(p, i, "collapse", "onset", "State of each layer");
-    }
+    static const struct extra extra[] = {{"onset", "State of each layer"}, {NULL, NULL}};
+    for (int i = 0; i < p->report->n_runs; i++)
+        add_more(p, i, "collapse", extra);
     add_dense_note(p);
     add_problems(p, "collapse");
     text_add(p->html, "</section>\n");
@@ -168,11 +179,9 @@ static int add_specialization(struct page *p, struct error *err)
         page_add_experts(p, i);
     if (add_figure_list(p, after, err) != 0)
         return -1;
-    for (int i = 0; i < p->report->n_runs; i++) {
-        page_add_all_verdicts(p, i, "specialization");
-        add_extra(p, i, "specialization", "vocabulary", "How far token ids decide the expert");
-    }
-    add_extra(p, -1, "compare", "agreement", "Do two runs route alike");
+    static const struct extra extra[] = {{"vocabulary", "How far token ids decide the expert"}, {NULL, NULL}};
+    for (int i = 0; i < p->report->n_runs; i++)
+        add_more(p, i, "specialization", extra);
     add_dense_note(p);
     add_problems(p, "specialization");
     text_add(p->html, "</section>\n");
@@ -185,13 +194,13 @@ static int add_demand(struct page *p, struct error *err)
     text_add(p->html, "<section id=demand>\n<h2>Demand</h2>\n");
     if (add_figure_list(p, figures, err) != 0)
         return -1;
-    for (int i = 0; i < p->report->n_runs; i++) {
-        page_add_all_verdicts(p, i, "demand");
-        add_extra(p, i, "demand", "working_set", "Experts that take 90 % of the load");
-        add_extra(p, i, "demand", "steps", "Concentration over training");
-        add_extra(p, i, "demand", "frequency", "Concentration by token frequency");
-        add_extra(p, i, "demand", "position", "Concentration by position");
-    }
+    static const struct extra extra[] = {{"working_set", "Experts that take 90 % of the load"},
+                                         {"steps", "Concentration over training"},
+                                         {"frequency", "Concentration by token frequency"},
+                                         {"position", "Concentration by position"},
+                                         {NULL, NULL}};
+    for (int i = 0; i < p->report->n_runs; i++)
+        add_more(p, i, "demand", extra);
     add_dense_note(p);
     add_problems(p, "demand");
     text_add(p->html, "</section>\n");

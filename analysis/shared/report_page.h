@@ -16,7 +16,7 @@ struct page {
 /* One item of a list of findings: who (may be NULL) and the verdict on the left, the sentence beside them
  * without the name it may begin with. */
 void page_add_finding(struct page *p, const char *who, const char *verdict, const char *text);
-/* Everything an analysis said, behind a click. */
+/* Everything an analysis said, as a list of findings. */
 void page_add_all_verdicts(struct page *p, int run, const char *verb);
 void page_add_findings(struct page *p);
 void page_add_runs_table(struct page *p);

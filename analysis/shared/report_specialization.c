@@ -67,9 +67,9 @@ static void label_title(const char *label, char *title, size_t size)
 {
     const char *bar = strchr(label, '|');
     if (bar)
-        snprintf(title, size, "%.*s given %s, nats", (int)(bar - label), label, bar + 1);
+        snprintf(title, size, "%.*s given %s (nats)", (int)(bar - label), label, bar + 1);
     else
-        snprintf(title, size, "%s, nats", label);
+        snprintf(title, size, "%s (nats)", label);
 }
 
 static void span_of_layers(const int *layers, int n, struct figure *f)

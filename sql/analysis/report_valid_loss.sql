@@ -1,5 +1,7 @@
--- Validation loss by step, token-weighted over documents. Without :run, of the newest run.
-SELECT step, count(*) AS documents, sum(n_tokens) AS tokens, sum(loss_sum) / sum(n_tokens) AS loss
+-- Validation loss by step over all documents, in nats per token and in bits per byte. Without :run, of the
+-- newest run.
+SELECT step, count(*) AS documents, sum(loss_sum) / sum(n_tokens) AS loss,
+       sum(loss_sum) / 0.693147180559945309 / nullif(sum(n_bytes), 0) AS bits_per_byte
 FROM document_loss
 WHERE run_id = coalesce(:run, (SELECT max(run_id) FROM run)) AND split = 'valid'
 GROUP BY step
