@@ -1,10 +1,10 @@
 /* The collapse rule. There is no agreed one, so ours is written down, numbered and kept in figures' captions:
  * a layer is in breach at an evaluation when any of four holds
  *
- *   k-aware load entropy          < entropy_below      (0.5)
- *   effective experts e^H         < effective_share * N (0.5; only where k/N <= 0.25, since e^H is k at
- * least) busiest expert's c_i / T      > top_share_above    (0.9; only where k/N <= 0.5, since it is k/N at
- * best) dead experts (c_i = 0)       >= dead_share * N     (0.5)
+ *   k-aware load entropy         < entropy_below       (0.5)
+ *   effective experts e^H        < effective_share * N (0.5; where k/N <= 0.25: e^H is at least k)
+ *   busiest expert's c_i / T     > top_share_above     (0.9; where k/N <= 0.5: it is at least k/N)
+ *   dead experts (c_i = 0)       >= dead_share * N     (0.5)
  *
  * and has collapsed when a breach lasts for `lasting` evaluations and to the end of the series. Balanced
  * runs dip early and recover: that is a transient, not a collapse.

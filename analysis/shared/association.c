@@ -304,7 +304,7 @@ int associations_adjust(struct associations *a, int64_t step, struct error *err)
 
 bool association_holds(const struct association *x)
 {
-    return x->null.observed > 0 && x->q <= 0.05 && !(x->interval.low <= 0);
+    return x->null.observed > 0 && x->q <= significant && !(x->interval.low <= 0);
 }
 
 double association_ceiling(const struct association *x)

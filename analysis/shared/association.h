@@ -13,6 +13,9 @@
 #define LABEL_NEXT_TOKEN         "next_token"
 #define LABEL_POSITION           "position"
 
+/* Of tests and of false discovery, by convention. */
+static const double significant = 0.05;
+
 struct association {
     char label[64]; /* one of the above, a key of document_label, or two of these with a bar between */
     int layer, n_experts;
@@ -41,7 +44,8 @@ int associations_measure(struct associations *a, const struct documents *d, cons
 
 int associations_adjust(struct associations *a, int64_t step, struct error *err); /* Benjamini-Hochberg */
 
-/* Whether the label certainly tells something: positive, q <= 0.05, and so is its interval where it has one.
+/* Whether the label certainly tells something: positive, significant, and so is its interval where it has
+ * one.
  */
 bool association_holds(const struct association *x);
 

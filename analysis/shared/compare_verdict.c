@@ -141,8 +141,7 @@ static void judge_scope(const struct compare *c, struct verdicts *v)
     if (compare_is_grouped(c))
         verdict_add(v, "scope", "methods",
                     "scope: statements about methods; the unit is the seed, each paired with the baseline's "
-                    "run of the "
-                    "same seed; equivalent is within %g nats per token",
+                    "run of the same seed; equivalent is within %g nats per token",
                     c->margin);
     else
         verdict_add(

@@ -26,6 +26,7 @@ int demand_start(struct demand *s, const struct analysis *a, struct error *err)
     return spread_steps(&s->start, a, &s->documents, first < s->step ? first : -1, err);
 }
 
+/* load, mass: (n_experts) scratch, load zeroed; share likewise. */
 static void measure_set(struct working_set *w, const struct documents *d, const struct routed *r,
                         double *load, float *share, double *mass)
 {
@@ -53,29 +54,34 @@ static void measure_set(struct working_set *w, const struct documents *d, const 
                               .tokens_per_document = tokens / documents};
 }
 
+static int measure_layer_set(struct working_set *w, const struct documents *d, const struct probe_pass *pass,
+                             const struct moe_layer *layer, struct error *err)
+{
+    size_t n = (size_t)layer->n_experts;
+    struct routed routed;
+    double *load = calloc(2 * n, sizeof *load);
+    float *share = calloc(n, sizeof *share);
+    int result = load && share ? 0 : error_no_memory(err, "the working sets");
+    if (result == 0)
+        result = routed_init(&routed, d, pass, layer->layer, layer->n_experts, err);
+    if (result == 0) {
+        measure_set(w, d, &routed, load, share, load + n);
+        routed_release(&routed);
+    }
+    free(load);
+    free(share);
+    return result;
+}
+
 static int measure_sets(struct demand *s, const struct analysis *a, const struct probe_pass *pass,
                         struct error *err)
 {
     s->sets = calloc((size_t)a->n_layers, sizeof *s->sets);
     if (!s->sets)
         return error_no_memory(err, "the working sets");
-    for (int i = 0; i < a->n_layers; i++) {
-        size_t n = (size_t)a->layers[i].n_experts;
-        struct routed routed;
-        double *load = calloc(2 * n, sizeof *load);
-        float *share = calloc(n, sizeof *share);
-        int result = load && share ? 0 : error_no_memory(err, "the working sets");
-        if (result == 0)
-            result = routed_init(&routed, &s->documents, pass, a->layers[i].layer, (int)n, err);
-        if (result == 0) {
-            measure_set(&s->sets[i], &s->documents, &routed, load, share, load + n);
-            routed_release(&routed);
-        }
-        free(load);
-        free(share);
-        if (result != 0)
+    for (int i = 0; i < a->n_layers; i++)
+        if (measure_layer_set(&s->sets[i], &s->documents, pass, &a->layers[i], err) != 0)
             return -1;
-    }
     return 0;
 }
 

@@ -3,9 +3,7 @@
 #include <stdlib.h>
 
 #include "analysis/shared/demand.h"
-
-/* The router has no opinion: its mean entropy is this share of the most possible (as collapse has it). */
-static const double indifferent = 0.98;
+#include "metrics/collapse.h"
 
 /* "most in man_ja (4.12; 3.95 to 4.30), least in bible (2.21; 2.12 to 2.35)" */
 static int add_domains(struct text *t, const struct demand *s, const struct layer_spread *l,
@@ -49,7 +47,8 @@ static const char *describe(struct text *t, const struct layer_spread *l, const 
     if (start->n_tokens > 0)
         text_printf(t, "%.2f at step %" PRId64 "; ", concentration_mean_needed(start, LEVEL_90), first_step);
     text_printf(t, "%d documents), k is %.3g", i->n, k);
-    if (entropy >= indifferent * most) {
+    /* The bar of collapse's other alarm. */
+    if (entropy >= untrained_rule_default().router_entropy_above * most) {
         verdict = "indifferent";
         text_printf(t, "; the router has no opinion, its entropy is %.2f of at most %.2f nat", entropy, most);
     }
@@ -184,8 +183,8 @@ static void judge_threshold(struct analysis *a, const struct demand *s, struct v
     verdict_add(
         v, "run", "threshold",
         "experts a token and layer: %.2f now; a threshold on these probabilities would take %.1f for 90 %% "
-        "of "
-        "gate mass, %.1f for 50 %%. That is the router's confidence, not what the layer needs: need shows in "
+        "of gate mass, %.1f for 50 %%. That is the router's confidence, not what the layer needs: need shows "
+        "in "
         "the loss when k is cut",
         k, at_90, at_50);
 }

@@ -5,9 +5,8 @@
 #include "analysis/shared/specialization.h"
 
 /* Conventions, said in the program's help. */
-static const double significant = 0.05; /* of tests and of false discovery */
-static const double weak = 0.05;        /* of the most that the domain could tell */
-static const double settled = 0.9;      /* of the agreement with the final choices, above chance */
+static const double weak = 0.05;   /* of the most that the domain could tell */
+static const double settled = 0.9; /* of the agreement with the final choices, above chance */
 
 /* "0.41", and "0.00" rather than "-0.00". */
 static double shown(double nats)

@@ -75,7 +75,7 @@ static void add(struct sums *sums, int at, double needed)
 
 /* Which documents, tokens and positions; the same for every block. */
 struct context {
-    const struct moe_layer *layers; /* (n_layers) */
+    const struct analysis *analysis;
     const struct documents *documents;
     const struct vocabulary *vocabulary;
     double *mass; /* (max_experts) scratch */
@@ -102,20 +102,13 @@ static void add_token(struct layer_spread *l, const struct context *c, const flo
     add(&l->bucket, bucket_of(count_of(c->vocabulary, id)) * c->documents->n_documents + document, needed);
 }
 
-static struct layer_spread *layer_of(struct spread *s, const struct context *c, int layer)
-{
-    for (int i = 0; i < s->n_layers; i++)
-        if (c->layers[i].layer == layer)
-            return &s->layers[i];
-    return NULL;
-}
-
 static void add_block(struct spread *s, const struct context *c, const struct probability_block *b)
 {
-    struct layer_spread *l = layer_of(s, c, b->layer);
+    int layer = analysis_layer_index(c->analysis, b->layer);
     int document = documents_index(c->documents, b->document_id);
-    if (!l || document < 0 || b->n_experts != l->all.n_experts)
+    if (layer < 0 || document < 0 || b->n_experts != s->layers[layer].all.n_experts)
         return;
+    struct layer_spread *l = &s->layers[layer];
     concentration_add(&l->all, b->probability, b->n_tokens);
     for (int t = 0; t < b->n_tokens; t++)
         add_token(l, c, b->probability + (size_t)t * (size_t)b->n_experts, document, t, b->ids[t]);
@@ -167,7 +160,7 @@ int spread_measure(struct spread *s, const struct analysis *a, const struct docu
     struct vocabulary v;
     if (vocabulary_read(&v, a->logbook, a->run_id, err) != 0)
         return -1;
-    struct context c = {a->layers, d, &v, malloc((size_t)a->max_experts * sizeof *c.mass), matched, 0};
+    struct context c = {a, d, &v, malloc((size_t)a->max_experts * sizeof *c.mass), matched, 0};
     int result = c.mass ? spread_init(s, a, d, err) : error_no_memory(err, "the router's probabilities");
     c.n_positions = s->n_positions;
     if (result == 0)
