@@ -29,10 +29,13 @@ static struct fixture fixture;
 
 static void known_load(int64_t step, int layer, int64_t load[N_EXPERTS], int64_t dropped[N_EXPERTS])
 {
-    int all_to = layer == 1 && step >= 30   ? 2
-                 : layer == 2 && step < 5   ? 0
-                 : layer == 3 && step >= 58 ? 1
-                                            : -1;
+    int all_to = -1;
+    if (layer == 1 && step >= 30)
+        all_to = 2;
+    if (layer == 2 && step < 5)
+        all_to = 0;
+    if (layer == 3 && step >= 58)
+        all_to = 1;
     for (int e = 0; e < N_EXPERTS; e++) {
         load[e] = all_to < 0 ? 100 : e == all_to ? 400 : 0;
         dropped[e] = 0;
