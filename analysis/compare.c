@@ -57,7 +57,8 @@ static void bind(const struct analysis *a, struct query *q)
     if (c->step >= 0)
         query_bind_int(q, ":step", c->step);
     query_bind_int(q, ":run_a", c->runs.runs[c->baseline].run_id);
-    query_bind_int(q, ":run_b", c->runs.runs[other].run_id);
+    if (other < c->runs.n) /* one run alone is asked for its losses and cost only */
+        query_bind_int(q, ":run_b", c->runs.runs[other].run_id);
 }
 
 /* ---- tables ---- */

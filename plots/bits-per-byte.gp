@@ -23,7 +23,7 @@ do for [d = 1:|domain|] {
 set xlabel 'bits per byte on held-out documents'
 of(r) = strcol("run") eq r
 at_row(r) = column("row") + (r - 0.5 * (|run| + 1)) * 0.76 / |run|
-set key outside right top Left reverse samplen 1.5 spacing 1.25 font ',11'
+set key at graph 1.01, graph 1 left top Left reverse samplen 1.5 spacing 1.25 font ',11'
 plot for [r = 1:|run|] data using (when(of(run[r]), column("bits_per_byte"))):(at_row(r)):"low":"high" \
          with xerrorbars lt run_type[r] dt 1 lw 1.5 title run[r], \
      for [b = 1:n_baselines] data using (when(of(baseline[b]), column("bits_per_byte"))):(column("row")) \

@@ -79,7 +79,7 @@ void html_add_table(struct text *page, const struct csv *table, const char *hidd
         page->failed = true;
         return;
     }
-    text_add(page, "<div class=scroll tabindex=0><table><thead><tr>");
+    text_add(page, "<div class=scroll tabindex=0 role=region aria-label=Table><table><thead><tr>");
     for (int c = 0; c < table->n_columns; c++) {
         numeric[c] = is_numeric(table, c);
         if (!is_listed(hidden, csv_name(table, c)))
@@ -148,7 +148,7 @@ static int add_group(struct text *page, const struct csv *table, const struct fi
             cells[find_value(&rows, row) * columns.n + find_value(&columns, column)] =
                 csv_text(table, i, spec->value);
     }
-    text_add(page, "<div class=scroll tabindex=0><table><thead><tr>");
+    text_add(page, "<div class=scroll tabindex=0 role=region aria-label=Table><table><thead><tr>");
     add_heading(page, spec->row, true);
     for (int c = 0; cells && c < columns.n; c++) {
         text_add(page, "<th>");
@@ -256,7 +256,8 @@ int html_add_figure(struct text *page, const struct figure *f, int number, const
     snprintf(prefix, sizeof prefix, "f%d-", number);
     int result = path.failed ? error_no_memory(err, "a figure") : file_read(path.data, &svg, &n, err);
     if (result == 0) {
-        text_printf(page, "<figure id=\"%s\">\n<div class=plot tabindex=0>", f->name);
+        text_printf(page, "<figure id=\"%s\">\n<div class=plot tabindex=0 role=region aria-label=Drawing>",
+                    f->name);
         result = svg_embed(page, svg, prefix, f->title.data, f->caption.data, colours, err);
         text_printf(page, "</div>\n<figcaption><b>Figure %d. ", number);
         text_add_html(page, f->title.data);

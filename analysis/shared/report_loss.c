@@ -50,6 +50,10 @@ static int add_valid_loss(struct report *r, int run, struct figure *f, struct cu
         *documents = (int)query_int(q, "documents");
         c->last[run] = r->in_bits ? bits : loss;
         curves_see(c, &r->runs[run], step, c->last[run]);
+        if (last) {
+            curves_see(c, &r->runs[run], step, final.low);
+            curves_see(c, &r->runs[run], step, final.high);
+        }
         figure_add_cell(f, r->runs[run].name);
         text_printf(&f->data, ",%lld,%d", (long long)step, *documents);
         const double cells[] = {loss, bits, last ? final.low : NAN, last ? final.high : NAN};
@@ -301,6 +305,10 @@ static int draw_difference(struct report *r, struct error *err)
              "about these trained models, not about the methods: that needs seeds. Over all text in "
              "nats per token; domains in bits per byte, because bytes per token differ between "
              "them.");
+    if (r->in_bits)
+        text_add(&f->caption,
+                 " Runs that share the reference's vocabulary are judged in nats per token and are "
+                 "missing in the upper panel, which is in bits per byte.");
     f->table = (struct figure_table){.hidden = "row"};
     return 0;
 }

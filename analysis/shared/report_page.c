@@ -111,6 +111,10 @@ static void add_runs(struct page *p)
     const struct csv *reasons = report_table(r, -1, "compare", "incomparable");
     text_add(p->html, "<section id=runs>\n<h2>The runs</h2>\n");
     page_add_runs_table(p);
+    if (r->in_bits)
+        text_add(p->html,
+                 "<p class=note>The runs do not share a vocabulary: nats per token of one do not compare "
+                 "with those of another, bits per byte do.</p>\n");
     text_add(p->html,
              "<p class=note>Below the losses: 95 % intervals from resampling held-out documents within "
              "domains. They are about these trained models on other documents; what another seed would "

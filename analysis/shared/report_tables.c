@@ -131,7 +131,8 @@ static void add_run_row(struct page *p, int run)
 void page_add_runs_table(struct page *p)
 {
     text_add(p->html,
-             "<div class=scroll tabindex=0><table class=runs><thead><tr><th class=l>Run<th class=l>Router"
+             "<div class=scroll tabindex=0 role=region aria-label=Table><table class=runs><thead><tr><th "
+             "class=l>Run<th class=l>Router"
              "<th>Parameters<br>active<th>Training<th>Validation loss,<br>nats per token<th>Bits per byte"
              "<th class=l>Effective<br>experts\n<tbody>\n");
     for (int i = 0; i < p->report->n_runs; i++)
@@ -190,7 +191,8 @@ static void add_experts_of_layer(struct page *p, int run, const struct moe_layer
     const struct csv *tokens = report_table(p->report, run, "specialization", "tokens");
     text_add(
         p->html,
-        "<div class=scroll tabindex=0><table class=experts><thead><tr><th>Expert<th>Share of<br>tokens"
+        "<div class=scroll tabindex=0 role=region aria-label=Table><table "
+        "class=experts><thead><tr><th>Expert<th>Share of<br>tokens"
         "<th class=l>Serves (lift, 95 %)<th class=l>Tokens it gets more often than others do\n<tbody>\n");
     for (int e = 0; e < layer->n_experts; e++) {
         text_printf(p->html, "<tr><td>%d<td>%.1f&nbsp;%%", e, 100 * report_mean_share(lift, layer->layer, e));

@@ -292,6 +292,24 @@ static void test_losses_are_weighted_by_tokens(void **state)
     free(csv);
 }
 
+/* Of one run alone: the same loss as beside another, and what it cost; nothing that takes two. */
+static void test_one_run_alone(void **state)
+{
+    char *both = table_of("losses", "base counted"), *alone = table_of("losses", "base");
+    char *cost = table_of("cost", "base"), *domains = table_of("domains", "base");
+    (void)state;
+    assert_int_equal(rows_count(alone), 1);
+    assert_close(rows_real(alone, "base,", "loss"), rows_real(both, "base,", "loss"), 0);
+    assert_close(rows_real(alone, "base,", "low"), rows_real(both, "base,", "low"), 0);
+    assert_int_equal(rows_count(cost), 1);
+    assert_int_not_equal(rows_count(domains), 0);
+    fixture_status(&fixture, "base --table difference", 2, "at least two");
+    free(both);
+    free(alone);
+    free(cost);
+    free(domains);
+}
+
 static void test_documents_read_in_part(void **state)
 {
     char *csv = table_of("losses", "uneven base");
@@ -541,6 +559,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_losses_are_weighted_by_tokens),
+        cmocka_unit_test(test_one_run_alone),
         cmocka_unit_test(test_documents_read_in_part),
         cmocka_unit_test(test_paired_differences),
         cmocka_unit_test(test_margin_and_baseline),
