@@ -1,4 +1,5 @@
 /* What the figures have in common, and gnuplot. */
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -62,6 +63,22 @@ void figure_add_table(struct figure *f, const char *name, const struct csv *tabl
         }
         text_add(&f->data, "\n");
     }
+}
+
+void figure_say_n(struct figure *f, const struct csv *table, const char *column, const char *what)
+{
+    char least[32], most[32];
+    double low = INFINITY, high = -INFINITY;
+    for (int i = 0; table && i < table->n_rows; i++) {
+        low = fmin(low, csv_real(table, i, column));
+        high = fmax(high, csv_real(table, i, column));
+    }
+    if (!isfinite(low))
+        return;
+    text_printf(&f->caption, " N = %s", text_count(least, low));
+    if (strcmp(least, text_count(most, high)) != 0)
+        text_printf(&f->caption, " to %s", most);
+    text_printf(&f->caption, " %s.", what);
 }
 
 int report_domains(const struct csv *table, const char *but, const char *domains[MOST_DOMAINS])

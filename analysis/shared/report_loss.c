@@ -305,6 +305,7 @@ static int draw_difference(struct report *r, struct error *err)
              "about these trained models, not about the methods: that needs seeds. Over all text in "
              "nats per token; domains in bits per byte, because bytes per token differ between "
              "them.");
+    figure_say_n(f, report_table(r, -1, "compare", "losses"), "documents", "documents");
     if (r->in_bits)
         text_add(&f->caption,
                  " Runs that share the reference's vocabulary are judged in nats per token and are "
@@ -344,6 +345,7 @@ static int draw_bits(struct report *r, struct error *err)
     text_add(&f->caption,
              "Loss over bytes of UTF-8 text, so that domains and vocabularies compare. Bars: 95 % "
              "intervals over the domain's documents; none below ten documents.");
+    figure_say_n(f, table, "documents", "documents a domain");
     f->table = (struct figure_table){.hidden = "row"};
     return 0;
 }
@@ -433,6 +435,7 @@ static int draw_cost(struct report *r, struct error *err)
              "Final validation loss against the arithmetic of training (6 x active matrix weights x "
              "tokens, and attention). Bars: 95 % intervals over documents. Time is in the table of "
              "runs; it depends on the machine.");
+    figure_say_n(f, report_table(r, -1, "compare", "losses"), "documents", "documents");
     f->table = (struct figure_table){.hidden = ""};
     return 0;
 }

@@ -135,6 +135,8 @@ static int draw_information(struct report *r, struct error *err)
                           "dealt to the documents at random give, 95 %; below 0, because cross-fitting "
                           "estimates from below. Thin bars: "
                           "95 % intervals over documents.");
+    figure_say_n(f, report_table(r, list.index[0], "specialization", "information"), "documents",
+                 "documents");
     f->table = (struct figure_table){.hidden = ""};
     return 0;
 }
@@ -232,6 +234,7 @@ static int draw_lift(struct report *r, int run, struct error *err)
              "step. Experts stand in the order of the domain they serve most, so that a block on the "
              "diagonal is a speciality; their numbers are below. Dots: q < 0.05 (document-level test, "
              "Benjamini-Hochberg). Intervals are in the data.");
+    figure_say_n(f, report_table(r, run, "specialization", "information"), "documents", "documents");
     f->table = (struct figure_table){
         .group = "layer", .row = "domain", .column = "expert", .value = "lift", .hidden = "row,column"};
     return 0;
@@ -258,6 +261,7 @@ static int draw_coactivation(struct report *r, int run, struct error *err)
              "Pairs of experts that one token has, over what experts of these loads would form if they "
              "ignored each other (quasi-independence; all pairs of the k choices). The diagonal is "
              "empty.");
+    figure_say_n(f, report_table(r, run, "specialization", "saturation"), "tokens", "tokens");
     f->table =
         (struct figure_table){.group = "layer", .row = "expert_a", .column = "expert_b", .value = "lift"};
     return 0;
@@ -308,6 +312,8 @@ static int draw_saturation(struct report *r, struct error *err)
              "Share of the probe's decisions at a step that are those of the last step (which is left "
              "out: it agrees with itself). Dotted: the share that two routers of these loads would "
              "agree by chance.");
+    figure_say_n(f, report_table(r, list.index[0], "specialization", "saturation"), "tokens",
+                 "tokens a pass");
     f->table = (struct figure_table){.group = "run", .row = "step", .column = "layer", .value = "overlap"};
     return 0;
 }
@@ -337,6 +343,8 @@ static int draw_repetition(struct report *r, struct error *err)
     text_add(&f->caption,
              "Share of tokens whose first choice is that of the token so many places before. Dotted: "
              "the chance that loads alone give.");
+    figure_say_n(f, report_table(r, list.index[0], "specialization", "repetition"), "pairs",
+                 "pairs of tokens a lag");
     f->table = (struct figure_table){.group = "run", .row = "lag", .column = "layer", .value = "repeated"};
     return 0;
 }

@@ -286,11 +286,21 @@ static bool is_needless(const struct tag *t, const struct attribute *a)
 {
     static const struct {
         const char *name, *value;
-    } needless[] = {{"fill", "none"},           {"stroke", "currentColor"},    {"stroke-width", "1.00"},
-                    {"stroke-linecap", "butt"}, {"stroke-linejoin", "miter"},  {"color", "black"},
-                    {"stroke", "black"},        {"text-anchor", "start"},      {"font-weight", "normal"},
-                    {"font-family", NULL},      {"font-style", "normal"},      {"id", NULL},
-                    {"color", "currentColor"},  {"shape-rendering", "default"}};
+    } needless[] = {{"fill", "none"},
+                    {"stroke", "currentColor"},
+                    {"stroke-width", "1.00"},
+                    {"stroke-linecap", "butt"},
+                    {"stroke-linejoin", "miter"},
+                    {"color", "black"},
+                    {"stroke", "black"},
+                    {"text-anchor", "start"},
+                    {"font-weight", "normal"},
+                    {"font-family", NULL},
+                    {"font-style", "normal"},
+                    {"id", NULL},
+                    {"color", "currentColor"},
+                    {"class", NULL},
+                    {"shape-rendering", "default"}};
     /* A polygon's colour stands inside a group that has no stroke. */
     if (strcmp(t->name, "g") != 0 && strcmp(a->name, "fill") == 0)
         return false;
@@ -473,6 +483,16 @@ static void add_rectangle(struct embedding *e, const struct tag *t, const double
     memcpy(e->rectangles[i].box, box, 4 * sizeof box[0]);
 }
 
+/* A path that only moves; a point of no size, such as gnuplot puts under every interval. */
+static bool draws_nothing(const struct tag *t)
+{
+    const struct attribute *d = find_attribute(t, "d"), *place = find_attribute(t, "transform");
+    static const char no_size[] = "scale(0.00)";
+    if (d && strcmp(t->name, "path") == 0)
+        return !memchr(d->value, 'L', (size_t)d->length);
+    return place && memmem(place->value, (size_t)place->length, no_size, strlen(no_size));
+}
+
 static void add_element(struct embedding *e, const struct tag *t)
 {
     double box[4];
@@ -480,9 +500,8 @@ static void add_element(struct embedding *e, const struct tag *t)
         add_rectangle(e, t, box);
         return;
     }
-    const struct attribute *d = find_attribute(t, "d");
-    if (strcmp(t->name, "rect") == 0 || (d && d->length == 0))
-        return; /* the background; a path that draws nothing */
+    if (strcmp(t->name, "rect") == 0 || draws_nothing(t))
+        return; /* a rect is the background */
     begin_content(e);
     text_printf(e->page, "<%s", t->name);
     add_attributes(e, e->page, t);

@@ -253,6 +253,7 @@ static void test_words(void **state)
                 "expert\u00a01 english\u00a0×1.8\u00a0(1.8–\u20601.9).");
     holds(page, "Layer 1, which tells domains apart best");
     holds(page, "<code>␣int</code> <code>&lt;b&gt;</code>");
+    holds(page, "none below ten documents. N = 12 documents a domain.</figcaption>");
     holds(page, "rule 1: as written");
     holds(page, "the dense run has no router");
     free(page);

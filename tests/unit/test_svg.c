@@ -25,6 +25,8 @@ static const char drawing[] =
     "<g fill=\"none\" color=\"black\" stroke=\"currentColor\" stroke-width=\"2.00\" "
     "stroke-linecap=\"butt\">\n"
     "\t<path stroke='rgb(  0, 114, 178)'  d='M1,2 L3,4\n\t\tL5,6  '/>"
+    "\t<path stroke='black'  d='M7,7  '/>\t<use xlink:href='#gpPt0' transform='translate(3,4) scale(0.00)' "
+    "color='white'/>\n"
     "\t<use xlink:href='#gpPt6' transform='translate(3,4) scale(4.50)' color='rgb(  0, 114, 178)'/>\n"
     "\t<g transform=\"translate(9,9)\" stroke=\"none\" fill=\"black\" font-family=\"sans-serif\" "
     "font-size=\"12.00\"  text-anchor=\"end\">\n\t\t<text> a &amp; b</text>\n\t</g>\n</g>\n"
