@@ -9,7 +9,7 @@
 /* ---- writing ---- */
 
 /* The same tensors three times over: values, first moments, second moments. */
-enum { N_SETS = 3 };
+enum { N_SETS = 3, N_STATE = 10 /* what describe_state adds */ };
 static const char *const set_prefix[N_SETS] = {"", "adam.m.", "adam.v."};
 
 static void add_integer(cJSON *metadata, const char *name, int64_t value)
@@ -67,7 +67,7 @@ static char *make_header(const struct model *model, const struct config *config,
 {
     cJSON *header = cJSON_CreateObject(), *metadata = cJSON_AddObjectToObject(header, "__metadata__");
     size_t at = 0, length, padded;
-    char *json, *result = NULL;
+    char *json = NULL, *result = NULL;
 
     describe_state(metadata, state);
     describe_config(metadata, config);
@@ -75,7 +75,10 @@ static char *make_header(const struct model *model, const struct config *config,
         for (int i = 0; i < model->n_parameters; i++)
             describe_tensor(header, set_prefix[set], &model->parameters[i], &at);
     }
-    json = cJSON_PrintUnformatted(header);
+    /* cJSON's helpers return NULL when memory is short; what is missing shows in the counts */
+    if (cJSON_GetArraySize(header) == 1 + N_SETS * model->n_parameters &&
+        cJSON_GetArraySize(metadata) == N_STATE + config_n_keys)
+        json = cJSON_PrintUnformatted(header);
     cJSON_Delete(header);
     if (!json)
         return NULL;

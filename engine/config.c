@@ -3,6 +3,7 @@
 #include <assert.h>
 #include <errno.h>
 #include <ini.h>
+#include <limits.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -368,7 +369,7 @@ int config_model(const struct config *c, int vocabulary, struct model_config *m,
                                             .capacity = (float)config_real(c, "router.capacity")};
         b->hidden = (int)config_int_at(c, "router.hidden", l);
         if (!b->router->routes)
-            b->hidden = dense ? dense : b->routing.k * b->hidden;
+            b->hidden = dense ? dense : (int)fmin((double)b->routing.k * b->hidden, INT_MAX / 4);
     }
     return model_config_check(m, err);
 }

@@ -99,7 +99,8 @@ static double seconds_so_far(const struct trainer *t)
     return t->seconds + clock_seconds() - t->clock;
 }
 
-static int save(struct trainer *t, struct error *err)
+/* Where training stands before it reads on. */
+static struct checkpoint_state state_here(const struct trainer *t)
 {
     struct checkpoint_state state = {.step = t->step,
                                      .epoch = t->stream.epoch,
@@ -107,15 +108,21 @@ static int save(struct trainer *t, struct error *err)
                                      .seed = t->seed,
                                      .tokens = t->tokens,
                                      .vocabulary = t->corpus->n_vocabulary};
-    char sha256[SHA256_HEX];
 
     snprintf(state.corpus_sha256, sizeof state.corpus_sha256, "%s", t->corpus->sha256);
     snprintf(state.vocabulary_sha256, sizeof state.vocabulary_sha256, "%s", t->corpus->vocabulary_sha256);
     snprintf(state.core_type, sizeof state.core_type, "%s", blas_core_type());
-    /* The logbook must hold every step that the checkpoint says was taken before the file says so. */
-    if (t->sink->commit(t->sink->context, err) || t->sink->drain(t->sink->context, err))
-        return -1;
-    if (checkpoint_save(t->checkpoint_path, &t->model, t->first_moment, t->second_moment, t->config, &state,
+    return state;
+}
+
+/* The weights must still be those of state->step. The logbook holds every earlier step before the file says
+ * that they were taken. */
+static int save(struct trainer *t, const struct checkpoint_state *state, struct error *err)
+{
+    char sha256[SHA256_HEX];
+
+    if (t->sink->drain(t->sink->context, err) ||
+        checkpoint_save(t->checkpoint_path, &t->model, t->first_moment, t->second_moment, t->config, state,
                         sha256, err))
         return -1;
     return t->sink->checkpoint(t->sink->context, t->step, t->checkpoint_path, sha256, err);
@@ -288,9 +295,12 @@ static int tell_step(struct trainer *t, const struct step_losses *l, double norm
     return 0;
 }
 
-/* Returns 1 when the loss or the gradient is not finite: logged, but not applied. */
-static int train_step(struct trainer *t, struct error *err)
+/* Returns 1 when the loss or the gradient is not finite: logged, but not applied. A checkpoint that is due at
+ * this step is taken between the gradient and the update: weights that give no finite loss never replace a
+ * good one. */
+static int train_step(struct trainer *t, bool checkpoint_due, struct error *err)
 {
+    const struct checkpoint_state state = state_here(t);
     struct step_losses l = {0};
     double start = clock_seconds(), rate = learning_rate(t), norm, before;
     bool finite;
@@ -300,6 +310,10 @@ static int train_step(struct trainer *t, struct error *err)
     before = clock_seconds();
     norm = sqrt(sum_of_squares(t->model.pool, t->model.gradients, t->model.n_weights));
     finite = isfinite(l.lm) && isfinite(l.balance) && isfinite(l.z) && isfinite(norm);
+    t->model.seconds[PART_OPTIMISER] += clock_seconds() - before;
+    if (finite && checkpoint_due && save(t, &state, err))
+        return -1;
+    before = clock_seconds();
     if (finite)
         update_weights(t, rate, norm);
     t->model.seconds[PART_OPTIMISER] += clock_seconds() - before;
@@ -334,8 +348,9 @@ int trainer_run(struct trainer *t, enum train_outcome *outcome, struct error *er
     t->clock = clock_seconds();
     for (;; t->step++) {
         bool stopping = t->stop && *t->stop && t->step < t->steps;
-        bool due = t->step > 0 && (t->step == t->steps || (every > 0 && t->step % every == 0));
-        if ((due || stopping) && save(t, err))
+        bool due = t->step > 0 && every > 0 && t->step % every == 0;
+        struct checkpoint_state here = state_here(t);
+        if ((stopping || (t->step == t->steps && t->step > 0)) && save(t, &here, err))
             return -1;
         if (stopping) {
             *outcome = TRAIN_INTERRUPTED;
@@ -345,7 +360,7 @@ int trainer_run(struct trainer *t, enum train_outcome *outcome, struct error *er
             return -1;
         if (t->step >= t->steps)
             break;
-        int result = train_step(t, err);
+        int result = train_step(t, due, err);
         if (result < 0)
             return -1;
         if (result > 0)

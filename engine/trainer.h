@@ -1,10 +1,12 @@
 /* The training loop: steps, evaluations, probes, checkpoints, in an order that makes a resumed run the same
  * run.
  *
- *   for step = 0, 1, ...:  checkpoint if due; validate and probe if due; stop after train.steps; one update
+ *   for step = 0, 1, ...:  stop if asked to; validate and probe if due; stop after train.steps; one update
  *
- * A checkpoint at step s is taken before anything is logged for step s, so resuming deletes the logbook's
- * steps from s on and goes on as if nothing had happened. */
+ * A checkpoint of step s holds the weights that step s starts from. It is taken within step s, when its loss
+ * and gradient have proved finite and before they are applied, so that a run that diverges keeps the last
+ * weights that were good. Resuming deletes the logbook's steps from s on and goes on as if nothing had
+ * happened. */
 #ifndef ENGINE_TRAINER_H
 #define ENGINE_TRAINER_H
 #include <signal.h>
