@@ -10,16 +10,17 @@ if (!exists("format")) format = 'svg'
 if (!exists("width")) width = 760
 if (!exists("height")) height = 380
 
+# SVG counts type in pixels, the others in points: 0.75 of a pixel at 96 to the inch.
 set encoding utf8
 set decimalsign '.'
 if (format eq 'svg') {
     set terminal svg size width,height dynamic noenhanced font 'sans-serif,12'
 }
 if (format eq 'pdf') {
-    set terminal pdfcairo size width / 96.0,height / 96.0 noenhanced font 'sans-serif,9'
+    set terminal pdfcairo size width / 96.0,height / 96.0 noenhanced font 'sans-serif,12' fontscale 0.75
 }
 if (format eq 'png') {
-    set terminal pngcairo size 2 * width,2 * height noenhanced font 'sans-serif,12' fontscale 2 linewidth 2 \
+    set terminal pngcairo size 2 * width,2 * height noenhanced font 'sans-serif,12' fontscale 1.5 linewidth 2 \
         pointscale 2
 }
 set output name . '.' . format
