@@ -49,7 +49,8 @@ endif
 # Every core, unless make was already told how many jobs.
 jobs = $(if $(filter -j% --jobserver%,$(MAKEFLAGS)),,-j$(shell nproc))
 
-.PHONY: all programs demo test tests check-tests sanitize lint bench docs clean help print-cflags print-programs FORCE
+gallery_figures := loss effective-experts load-top1-unbalanced lift-top2-balanced difference
+.PHONY: gallery all programs demo test tests check-tests sanitize lint bench docs clean help print-cflags print-programs FORCE
 all: programs ## build every program into bin/
 programs: $(foreach p,$(wildcard $(programs)),$(bindir)/$(call program_name,$(p)))
 
@@ -83,6 +84,10 @@ bench: $(out)/bench/step ## where a training step's time goes, against the sgemm
 
 docs: all ## write what is generated under docs/ anew
 	sh scripts/docs.sh
+
+gallery: ## copy the demo's figures for the README, on white
+	for f in $(gallery_figures); do \
+	    sed '0,/fill="none"/s//fill="white"/' build/demo/report.figures/$$f.svg > docs/gallery/$$f.svg || exit; done
 
 clean: ## remove everything that was built
 	rm -rf build bin
