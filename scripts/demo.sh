@@ -50,7 +50,8 @@ Ask it anything (bin/moescope sql $log opens a shell; plain sqlite3 does as well
   GROUP BY step, layer;
 
   -- which domain does each run model best?
-  SELECT run.name, d.name AS domain, round(sum(loss_sum) / sum(dl.n_tokens), 3) AS nats_per_token
+  SELECT run.name, d.name AS domain,
+         CASE WHEN count(loss_sum) = count(*) THEN round(sum(loss_sum) / sum(dl.n_tokens), 3) END AS nats_per_token
   FROM document_loss dl JOIN run USING (run_id) JOIN document USING (document_id) JOIN domain d USING (domain_id)
   WHERE dl.split = 'valid'
     AND dl.step = (SELECT max(step) FROM document_loss x WHERE x.run_id = dl.run_id AND x.split = 'valid')

@@ -68,6 +68,7 @@ static void add_training(struct logbook_batch *b, int64_t step)
     struct logbook_load load = {
         .n_experts = EXPERTS, .assignments = even, .gate_sum = sums, .probability_sum = sums};
     logbook_batch_metric(b, step, "train", "loss", 5 - 0.1 * (double)step);
+    logbook_batch_metric(b, step, "train", "lm_loss", 4 - 0.1 * (double)step);
     logbook_batch_metric(b, step, "train", "seconds", 0.5 * (double)step);
     logbook_batch_metric(b, step, "train", "tokens_per_second", 1000);
     logbook_batch_load(b, step, "train", &load);
@@ -194,8 +195,8 @@ static void test_runs(void **state)
 {
     (void)state;
     char *out = answer("runs");
-    /* The last train loss of ten steps is 5 - 0.9; 4.5 seconds were counted. */
-    assert_non_null(strstr(out, "meant|finished|topk|7|10||4.1|2.75|2.75|20"));
+    /* Of ten steps the last loss of the language model is 4 - 0.9; 4.5 seconds were counted. */
+    assert_non_null(strstr(out, "meant|finished|topk|7|10||3.1|2.75|2.75|20"));
     assert_non_null(strstr(out, "|4.5\n"));
     assert_non_null(strstr(out, "unfinished|stalled|topk|7|2|"));
     free(out);
@@ -217,6 +218,32 @@ static void test_domains(void **state)
     /* Only document 1 has a language: of its 8 decisions in layer 0, 2 went to expert 0. */
     assert_answer("expert_labels", "0|0|en|2|0.25|1.0\n0|1|en|2|0.25|1.0\n0|3|en|4|0.5|1.0\n"
                                    "1|0|en|4|0.5|1.0\n1|1|en|4|0.5|1.0\n");
+}
+
+/* A document without a finite loss has tokens all the same: its domain then has no loss, rather than that of
+ * the other document over the tokens of both (6 / 8). */
+static void test_lost_losses(void **state)
+{
+    char path[512];
+    struct trial lost = trial;
+    (void)state;
+    snprintf(path, sizeof path, "%s/lost.db", trial.folder);
+    lost.path = path;
+    struct test_run r =
+        test_run("cp '%s' '%s' && sqlite3 '%s' \"UPDATE document SET domain_id = (SELECT domain_id "
+                 "FROM domain WHERE name = 'english'); UPDATE document_loss SET loss_sum = NULL "
+                 "WHERE loss_sum = 16\"",
+                 trial.path, path, path);
+    if (r.status != 0) {
+        fail_msg("%s", r.err);
+    }
+    test_run_release(&r);
+    char *out = trial_shell(&lost, sql_text("queries/loss_by_domain"));
+    assert_string_equal(out, "english|8|2|8||\n");
+    free(out);
+    out = trial_shell(&lost, sql_text("analysis/report_valid_loss"));
+    assert_string_equal(out, "8|2||\n");
+    free(out);
 }
 
 static void test_tokens(void **state)
@@ -275,6 +302,7 @@ int main(void)
         cmocka_unit_test(test_all_run_on_nothing),
         cmocka_unit_test(test_runs),
         cmocka_unit_test(test_domains),
+        cmocka_unit_test(test_lost_losses),
         cmocka_unit_test(test_tokens),
         cmocka_unit_test(test_choices),
         cmocka_unit_test(test_loads),
