@@ -126,7 +126,7 @@ int main(int argc, char **argv)
         .operands = "DB",
         .purpose = "list the runs of a logbook with their status, router, seed and losses",
         .details = "A run that is marked as running but has been silent for more than a minute is shown as "
-                   "stalled:\nit was killed, and can be resumed.\n",
+                   "stalled:\nit was killed, and can be resumed; or a long evaluation keeps it silent.\n",
         .examples = "moescope runs log.db\n"
                     "moescope runs log.db --format json | jq '.[].name'\n",
         .options = options,

@@ -49,7 +49,7 @@ static double fraction_done(const struct progress *p)
     return f < 0 ? 0 : f > 1 ? 1 : f;
 }
 
-/* From this session's own speed: what was done before a resume took none of its time. */
+/* From this process's own speed: what was done before a resume took none of its time. */
 static void add_time_left(const struct progress *p, struct text *t)
 {
     char buffer[32];

@@ -40,7 +40,8 @@ const struct config_key config_keys[] = {
     {"router.noise", CONFIG_REAL, "0", 0, 100, NULL,
      "standard deviation of normal noise on the logits, in training"},
     {"router.capacity", CONFIG_REAL, "0", 0, NO_LIMIT, NULL,
-     "an expert takes at most capacity * tokens * k / experts, the rest is dropped and counted; 0: no limit"},
+     "an expert takes at most capacity * tokens * k / experts of a pass, in training and evaluation; "
+     "the rest is dropped and counted; 0: no limit"},
     {"loss.balance", CONFIG_REAL, "0.01", 0, NO_LIMIT, NULL,
      "weight of the Switch balance loss (uniform = 1)"},
     {"loss.z", CONFIG_REAL, "0.001", 0, NO_LIMIT, NULL, "weight of the router z-loss"},
@@ -48,10 +49,11 @@ const struct config_key config_keys[] = {
     {"train.tokens_per_step", CONFIG_INT, "4096", 1, 1e8, NULL,
      "at most this many tokens an update; sequences are packed and never cut to fit"},
     {"train.accumulation", CONFIG_INT, "1", 1, 10000, NULL,
-     "forward and backward passes an update; each takes tokens_per_step / accumulation tokens"},
+     "forward and backward passes an update; each takes at most tokens_per_step / accumulation tokens, "
+     "and their gradients are averaged whatever tokens each holds"},
     {"train.learning_rate", CONFIG_REAL, "0.002", 0, 100, NULL, "highest learning rate"},
     {"train.warmup", CONFIG_INT, "100", 0, NO_LIMIT, NULL,
-     "updates over which the learning rate rises from 0"},
+     "updates over which the learning rate rises to its highest; the first has 1/warmup of it"},
     {"train.final_rate", CONFIG_REAL, "0.1", 0, 1, NULL, "the cosine ends at this share of the highest rate"},
     {"train.decay", CONFIG_REAL, "0.1", 0, 100, NULL, "AdamW's weight decay, on matrices but the embedding"},
     {"train.beta1", CONFIG_REAL, "0.9", 0, 0.999999, NULL, "AdamW"},
@@ -78,7 +80,7 @@ const struct config_key config_keys[] = {
 };
 const int config_n_keys = sizeof config_keys / sizeof *config_keys;
 
-static int find_key(const char *name)
+int config_find(const char *name)
 {
     for (int i = 0; i < config_n_keys; i++) {
         if (strcmp(config_keys[i].name, name) == 0)
@@ -90,8 +92,11 @@ static int find_key(const char *name)
 int config_init(struct config *c, struct error *err)
 {
     c->values = calloc((size_t)config_n_keys, sizeof *c->values);
-    if (!c->values)
+    c->given = calloc((size_t)config_n_keys, sizeof *c->given);
+    if (!c->values || !c->given) {
+        config_release(c);
         return error_no_memory(err, "the configuration");
+    }
     for (int i = 0; i < config_n_keys; i++)
         snprintf(c->values[i], sizeof c->values[i], "%s", config_keys[i].initial);
     return 0;
@@ -100,7 +105,8 @@ int config_init(struct config *c, struct error *err)
 void config_release(struct config *c)
 {
     free(c->values);
-    c->values = NULL;
+    free(c->given);
+    *c = (struct config){0};
 }
 
 /* ---- values ---- */
@@ -188,7 +194,7 @@ static int unknown_key(const char *name, struct error *err)
 
 int config_assign(struct config *c, const char *name, const char *value, struct error *err)
 {
-    int key = find_key(name);
+    int key = config_find(name);
 
     if (key < 0)
         return unknown_key(name, err);
@@ -197,6 +203,30 @@ int config_assign(struct config *c, const char *name, const char *value, struct 
     if (check_value(&config_keys[key], value, err))
         return -1;
     snprintf(c->values[key], sizeof c->values[key], "%s", value);
+    c->given[key] = true;
+    return 0;
+}
+
+static bool same_value(const struct config_key *key, const char *a, const char *b)
+{
+    bool number = key->kind == CONFIG_INT || key->kind == CONFIG_REAL;
+
+    return number ? strtod(a, NULL) == strtod(b, NULL) : strcmp(a, b) == 0;
+}
+
+int config_adopt(struct config *c, const struct config *earlier, struct error *err)
+{
+    for (int i = 0; i < config_n_keys; i++) {
+        const char *key = config_keys[i].name;
+        bool free_choice = strcmp(key, "train.threads") == 0 || strcmp(key, "data.corpus") == 0;
+        if (c->given[i] && free_choice)
+            continue;
+        if (c->given[i] && !same_value(&config_keys[i], c->values[i], earlier->values[i]))
+            return error_set(err, STATUS_USAGE,
+                             "cannot go on with another configuration: %s was %s, now it is %s", key,
+                             earlier->values[i], c->values[i]);
+        snprintf(c->values[i], sizeof c->values[i], "%s", earlier->values[i]);
+    }
     return 0;
 }
 
@@ -278,7 +308,7 @@ int config_read(struct config *c, const char *path, struct error *err)
 
 static const char *value_of(const struct config *c, const char *name)
 {
-    int key = find_key(name);
+    int key = config_find(name);
 
     assert(key >= 0);
     return c->values[key];

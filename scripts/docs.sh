@@ -96,6 +96,8 @@ Made by `make docs` from each verb's `--help`.
 | 2 | the command line or the configuration is wrong |
 | 3 | the input cannot be used: missing, not a logbook, corrupt, no such run |
 | 4 | the machine failed: disk full, no memory, a tool missing |
+
+An interrupted training leaves with 128 + the signal's number, one whose loss is not finite with 3.
 TEXT
     echo "$help"
 } | page commands.md

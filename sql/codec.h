@@ -1,5 +1,5 @@
 /* How decisions, gates, tokens and losses are packed into blobs, and back. Pure functions on memory, no
- * SQLite: the writer packs, the readers, the check and the loadable extension unpack.
+ * SQLite: the writer packs, the readers and the check unpack.
  *
  *   decision i of a block     experts                       gates                  dropped
  *   e8g8    first choice      byte i                        byte i                 bit i % 8 of byte i / 8

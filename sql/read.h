@@ -1,4 +1,4 @@
-/* Reading a logbook. Queries are named: "queries/collapse" is sql/queries/collapse.sql, embedded at build
+/* Reading a logbook. Queries are named: "queries/runs" is sql/queries/runs.sql, embedded at build
  * time. Decisions in bulk are decoded in C (blocks_*), a thousand times faster than the stock-SQL view. */
 #ifndef SQL_READ_H
 #define SQL_READ_H
