@@ -7,6 +7,7 @@
 #include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -303,4 +304,29 @@ int sha256_file(const char *path, char hex[SHA256_HEX], struct error *err)
     if (result == 0)
         sha256_finish(&s, hex);
     return result;
+}
+
+/* ---- locks ---- */
+
+int file_lock(const char *path, int *descriptor, struct error *err)
+{
+    int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0666);
+
+    *descriptor = -1;
+    if (fd < 0)
+        return error_errno(err, "open", path);
+    if (flock(fd, LOCK_EX | LOCK_NB) != 0) {
+        close(fd);
+        return error_set(err, STATUS_USAGE, "'%s' is locked by another process", path);
+    }
+    *descriptor = fd;
+    return 0;
+}
+
+void file_unlock(const char *path, int descriptor)
+{
+    if (descriptor < 0)
+        return;
+    unlink(path); /* while it is held: whoever opens it next makes a new one */
+    close(descriptor);
 }

@@ -23,6 +23,11 @@ void output_discard(struct output *o); /* harmless after a commit */
 int file_make_folder(const char *path, struct error *err); /* mkdir -p */
 int file_exists(const char *path);
 
+/* An advisory lock on a file of its own, gone when the process is, however it ends. Held by somebody else: -1
+ * and STATUS_USAGE, "'PATH' is locked by another process". */
+int file_lock(const char *path, int *descriptor, struct error *err);
+void file_unlock(const char *path, int descriptor); /* removes the file; descriptor -1: nothing */
+
 /* SHA-256 in lower-case hex (libmd). */
 enum { SHA256_HEX = 65 };
 void sha256_bytes(const void *bytes, size_t n, char hex[SHA256_HEX]);

@@ -15,6 +15,7 @@ enum { CONFIG_VALUE = 256 };
 
 struct config {
     char (*values)[CONFIG_VALUE]; /* one a key, in the table's order */
+    bool *given;                  /* assigned, not left at its default */
 };
 
 enum config_kind { CONFIG_INT, CONFIG_REAL, CONFIG_BOOL, CONFIG_CHOICE, CONFIG_TEXT, CONFIG_INT_LIST };
@@ -35,6 +36,13 @@ void config_release(struct config *c);
 int config_read(struct config *c, const char *path, struct error *err);
 int config_set(struct config *c, const char *assignment /* section.key=value */, struct error *err);
 int config_assign(struct config *c, const char *key, const char *value, struct error *err);
+
+/* The index of a key in the table, or -1. */
+int config_find(const char *key);
+/* Makes *c the configuration `earlier` that a run began with, for going on with it. A key given in *c must
+ * have the same value there (numbers as numbers), or it is STATUS_USAGE; but for where things are and how
+ * fast they go: data.corpus and train.threads, which *c may set anew. */
+int config_adopt(struct config *c, const struct config *earlier, struct error *err);
 
 /* Unknown keys are programming errors (assert). */
 int64_t config_int(const struct config *c, const char *key);

@@ -28,13 +28,14 @@ struct arguments {
     bool resume, quiet, list_keys, dry_run, profile;
 };
 
-static struct arguments args = {.format = "table"};
+static const int64_t no_seed = INT64_MIN; /* none was given */
+static struct arguments args = {.format = "table", .seed = INT64_MIN};
 
 static const struct option_spec options[] = {
-    {"log", 'l', OPTION_STRING, &args.log, "DB", "the logbook; made when it is not there"},
-    {"name", 'n', OPTION_STRING, &args.name, "NAME", "the run's name, new in the logbook"},
+    {"log", 'l', OPTION_STRING, &args.log, "DB", "the logbook; made when it is not there; needed"},
+    {"name", 'n', OPTION_STRING, &args.name, "NAME", "the run's name, new in the logbook; needed"},
     {"config", 'c', OPTION_STRING, &args.config, "FILE.ini", "configuration; every key has a default"},
-    {"set", 's', OPTION_LIST, &args.set, "SECTION.KEY=VALUE", "one key, after --config; may be repeated"},
+    {"set", 's', OPTION_LIST, &args.set, "SECTION.KEY=VALUE", "one key, after --config"},
     {"seed", 0, OPTION_INT, &args.seed, "N", "initial weights, order of data, noise (default 0)"},
     {"resume", 'r', OPTION_FLAG, &args.resume, NULL,
      "go on where the run of that name stopped; start it when there is none"},
@@ -129,25 +130,6 @@ static int make_parent(const char *path, struct error *err)
     return result;
 }
 
-/* With --resume and no configuration given, the checkpoint's is used; one that is given must agree with it.
- */
-static int agree_with_checkpoint(struct config *config, const struct checkpoint *c, struct error *err)
-{
-    bool given = args.config || args.set.n > 0;
-
-    for (int i = 0; i < config_n_keys; i++) {
-        const char *key = config_keys[i].name;
-        if (strcmp(key, "train.threads") == 0 || (strcmp(key, "data.corpus") == 0 && given))
-            continue; /* where things are and how fast they go changes nothing */
-        if (given && strcmp(config->values[i], c->config.values[i]) != 0)
-            return error_set(err, STATUS_USAGE,
-                             "cannot resume '%s' with another configuration: %s was %s, now it is %s",
-                             args.name, key, c->config.values[i], config->values[i]);
-        snprintf(config->values[i], sizeof config->values[i], "%s", c->config.values[i]);
-    }
-    return 0;
-}
-
 static int read_config(struct config *config, struct error *err)
 {
     if (config_init(config, err) || (args.config && config_read(config, args.config, err)))
@@ -171,6 +153,10 @@ struct session {
     struct trainer trainer;
     char *checkpoint_path;
     bool has_checkpoint, resuming;
+    int64_t run_id; /* of the run to go on with */
+    int lock;       /* on the checkpoint: one trainer a run */
+    char *lock_path;
+    FILE *out;
     struct progress progress;
 };
 
@@ -183,28 +169,92 @@ static void session_release(struct session *s)
     checkpoint_close(&s->checkpoint);
     corpus_release(&s->corpus);
     config_release(&s->config);
+    file_unlock(s->lock_path, s->lock);
+    free(s->lock_path);
     free(s->checkpoint_path);
 }
 
-/* Looks the name up. *finished: nothing is left to do. */
+/* The run's own configuration, from the logbook; what was given must agree with it. */
+static int adopt_configuration(struct session *s, struct error *err)
+{
+    struct config earlier;
+    struct query *q = NULL;
+    int found = -1;
+
+    if (config_init(&earlier, err))
+        return -1;
+    if (query_open(&q, s->logbook, "train/config", err) == 0) {
+        query_bind_int(q, ":run", s->run_id);
+        while ((found = query_step(q, err)) > 0) {
+            const char *key = query_text(q, "key"), *value = query_text(q, "value");
+            if (config_find(key) >= 0 && config_assign(&earlier, key, value ? value : "", err)) {
+                found = error_prefix(err, "the configuration of run '%s'", args.name);
+                break;
+            }
+        }
+    }
+    query_close(q);
+    if (found == 0)
+        found = config_adopt(&s->config, &earlier, err);
+    config_release(&earlier);
+    return found;
+}
+
+static int adopt_seed(int64_t seed, struct error *err)
+{
+    if (args.seed != no_seed && args.seed != seed)
+        return error_set(err, STATUS_USAGE, "run '%s' has seed %lld; it cannot go on with %lld", args.name,
+                         (long long)seed, (long long)args.seed);
+    args.seed = seed;
+    return 0;
+}
+
+/* Where the run's checkpoint is: as told, or where the logbook says, or the usual place. A run that had one
+ * does not begin anew because it cannot be found. */
+static int find_checkpoint(struct session *s, const char *recorded, struct error *err)
+{
+    if (!args.checkpoint && recorded && !file_exists(s->checkpoint_path) && file_exists(recorded)) {
+        free(s->checkpoint_path);
+        s->checkpoint_path = strdup(recorded);
+        if (!s->checkpoint_path)
+            return error_no_memory(err, "the checkpoint's path");
+    }
+    s->has_checkpoint = file_exists(s->checkpoint_path);
+    if (recorded && !s->has_checkpoint)
+        return error_set(
+            err, STATUS_INPUT,
+            "cannot go on with '%s': its checkpoint is neither '%s' nor '%s'; pass --checkpoint FILE",
+            args.name, s->checkpoint_path, recorded);
+    return 0;
+}
+
+/* Looks the name up, and takes over what the run began with. *finished: nothing is left to do. */
 static int find_earlier(struct session *s, bool *finished, struct error *err)
 {
     struct query *q = NULL;
-    int found;
+    int result = -1, found;
 
-    *finished = false;
     if (query_open(&q, s->logbook, "train/run", err))
         return -1;
     query_bind_text(q, ":name", args.name);
     found = query_step(q, err);
-    if (found > 0) {
-        s->resuming = args.resume;
-        *finished = args.resume && strcmp(query_text(q, "status"), "finished") == 0;
-        if (args.resume)
-            args.seed = query_int(q, "seed");
+    if (found > 0 && !args.resume) {
+        error_set(err, STATUS_USAGE,
+                  "the logbook has a run '%s' already; choose another --name, or go on with --resume",
+                  args.name);
+    } else if (found > 0) {
+        s->resuming = true;
+        s->run_id = query_int(q, "run_id");
+        *finished = strcmp(query_text(q, "status"), "finished") == 0;
+        result = adopt_configuration(s, err) || adopt_seed(query_int(q, "seed"), err) ||
+                         (!*finished && find_checkpoint(s, query_text(q, "checkpoint"), err))
+                     ? -1
+                     : 0;
+    } else {
+        result = found;
     }
     query_close(q);
-    return found < 0 ? -1 : 0;
+    return result;
 }
 
 static int seconds_before(struct session *s, struct error *err)
@@ -214,12 +264,18 @@ static int seconds_before(struct session *s, struct error *err)
 
     if (query_open(&q, s->logbook, "train/seconds", err))
         return -1;
-    query_bind_int(q, ":run", s->recorder.run_id);
+    query_bind_int(q, ":run", s->run_id);
     query_bind_int(q, ":step", s->trainer.step);
     found = query_step(q, err);
     if (found > 0)
         s->trainer.seconds = query_real(q, "seconds");
     query_close(q);
+    if (found == 0 && s->trainer.step > 0)
+        return error_set(
+            err, STATUS_INPUT,
+            "cannot go on with '%s': its checkpoint is of step %lld, but '%s' does not reach that far; is it "
+            "an older copy?",
+            args.name, (long long)s->trainer.step, args.log);
     return found < 0 ? -1 : 0;
 }
 
@@ -270,7 +326,7 @@ static int print_profile(const struct session *s, struct error *err)
         return -1;
     for (int i = 0; i < N_PARTS; i++)
         total += seconds[i];
-    t = table_open(stdout, format, "Where the time went", columns, 3);
+    t = table_open(s->out, format, "Where the time went", columns, 3);
     for (int i = 0; i < N_PARTS && t; i++) {
         table_text(t, part_names[i]);
         table_real(t, seconds[i]);
@@ -290,13 +346,18 @@ static int end_run(struct session *s, int result, enum train_outcome outcome, st
     }
     if (recorder_end(&s->recorder, status[outcome], err))
         return -1;
-    snprintf(note, sizeof note, "valid %.4f nats  %s", s->trainer.valid_loss, status[outcome]);
+    if (isfinite(s->trainer.valid_loss))
+        snprintf(note, sizeof note, "valid %.4f nats  %s", s->trainer.valid_loss, status[outcome]);
+    else
+        snprintf(note, sizeof note, "%s", status[outcome]);
     progress_finish(&s->progress, note);
     if (outcome == TRAIN_INTERRUPTED) {
         if (!args.quiet)
-            fprintf(stderr,
-                    "interrupted after step %lld; go on with: moescope train --log %s --name %s --resume\n",
-                    (long long)s->trainer.step, args.log, args.name);
+            fprintf(
+                stderr,
+                "interrupted after step %lld; go on with: moescope train --log %s --name %s --resume%s%s\n",
+                (long long)s->trainer.step, args.log, args.name, args.checkpoint ? " --checkpoint " : "",
+                args.checkpoint ? args.checkpoint : "");
         return 128 + interrupted; /* as a shell would say it, so that a script stops too */
     }
     if (outcome == TRAIN_DIVERGED)
@@ -322,11 +383,11 @@ static int run_transformer(struct session *s, struct error *err)
     announce(s);
     if (args.dry_run)
         return 0;
+    if (s->resuming && seconds_before(s, err))
+        return -1;
     if (s->resuming ? recorder_resume(&s->recorder, args.name, t->step, err)
                     : recorder_begin(&s->recorder, args.name, args.seed, &t->model.config,
                                      model_parameters(&t->model), pool_threads(s->pool), err))
-        return -1;
-    if (seconds_before(s, err))
         return -1;
     t->sink = &s->recorder.sink;
     t->checkpoint_path = s->checkpoint_path;
@@ -409,33 +470,59 @@ done:
 
 /* ---- main ---- */
 
+static int lock_run(struct session *s, struct error *err)
+{
+    struct text path;
+
+    text_init(&path);
+    text_printf(&path, "%s.lock", s->checkpoint_path);
+    s->lock_path = text_detach(&path);
+    if (!s->lock_path)
+        return error_no_memory(err, "a lock");
+    if (make_parent(s->lock_path, err))
+        return -1;
+    if (file_lock(s->lock_path, &s->lock, err))
+        return error_prefix(err, "run '%s' is being trained", args.name);
+    return 0;
+}
+
+static int load_corpus(struct session *s, struct error *err)
+{
+    const char *folder = config_text(&s->config, "data.corpus");
+
+    if (!*folder)
+        return error_set(err, STATUS_USAGE,
+                         "data.corpus is not set; prepare one with 'moescope corpus FOLDER -o OUT' and pass "
+                         "--set data.corpus=OUT");
+    return corpus_load(&s->corpus, folder, err);
+}
+
+/* A logbook that is there is asked for the run first: it may hold the configuration. One that is not there is
+ * made only when all else is in order. */
 static int prepare(struct session *s, bool *finished, struct error *err)
 {
     s->checkpoint_path = args.checkpoint ? strdup(args.checkpoint) : default_checkpoint();
     if (!s->checkpoint_path)
         return error_no_memory(err, "the checkpoint's path");
-    if (read_config(&s->config, err) || logbook_open_writable(&s->logbook, args.log, err) ||
-        find_earlier(s, finished, err))
+    if (read_config(&s->config, err))
+        return -1;
+    if (args.dry_run)
+        return load_corpus(s, err);
+    if (file_exists(args.log) &&
+        (logbook_open_writable(&s->logbook, args.log, err) || find_earlier(s, finished, err)))
         return -1;
     if (*finished)
         return 0;
-    s->has_checkpoint = s->resuming && file_exists(s->checkpoint_path);
-    if (s->has_checkpoint && (checkpoint_open(&s->checkpoint, s->checkpoint_path, err) ||
-                              agree_with_checkpoint(&s->config, &s->checkpoint, err)))
-        return -1;
-    if (!*config_text(&s->config, "data.corpus"))
-        return error_set(err, STATUS_USAGE,
-                         "data.corpus is not set; prepare one with 'moescope corpus FOLDER -o OUT' and pass "
-                         "--set data.corpus=OUT");
-    if (make_parent(s->checkpoint_path, err) ||
-        corpus_load(&s->corpus, config_text(&s->config, "data.corpus"), err))
+    if (load_corpus(s, err) || lock_run(s, err) ||
+        (s->has_checkpoint && checkpoint_open(&s->checkpoint, s->checkpoint_path, err)) ||
+        (!s->logbook && logbook_open_writable(&s->logbook, args.log, err)))
         return -1;
     return recorder_open(&s->recorder, s->logbook, &s->config, &s->corpus, err);
 }
 
 static int run(void *context, char **operands, int n_operands, FILE *out, struct error *err)
 {
-    struct session s = {0};
+    struct session s = {.lock = -1, .out = out};
     bool finished = false;
     int result;
 
@@ -449,6 +536,8 @@ static int run(void *context, char **operands, int n_operands, FILE *out, struct
     blas_start();
     catch_signals();
     result = prepare(&s, &finished, err);
+    if (args.seed == no_seed)
+        args.seed = 0;
     if (result == 0 && finished)
         say("the run is finished already; nothing to do");
     else if (result == 0)

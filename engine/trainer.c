@@ -139,6 +139,10 @@ int trainer_restore(struct trainer *t, const struct checkpoint *c, struct error 
 {
     const struct checkpoint_state *s = &c->state;
 
+    if (s->seed != t->seed)
+        return error_set(err, STATUS_INPUT,
+                         "cannot resume from '%s': it is of a run with seed %lld, not %lld", c->path,
+                         (long long)s->seed, (long long)t->seed);
     if (strcmp(s->corpus_sha256, t->corpus->sha256) != 0)
         return refuse(c, "the corpus's hash", s->corpus_sha256, t->corpus->sha256, err);
     if (strcmp(s->vocabulary_sha256, t->corpus->vocabulary_sha256) != 0)
@@ -341,25 +345,44 @@ static int diverged(struct trainer *t, enum train_outcome *outcome, struct error
     return 0;
 }
 
+/* The weights of the end are kept if they are good: their validation is the proof. */
+static int finish(struct trainer *t, enum train_outcome *outcome, struct error *err)
+{
+    const struct checkpoint_state here = state_here(t);
+
+    if (!isfinite(t->valid_loss))
+        return diverged(t, outcome, err);
+    if (t->step > 0 && save(t, &here, err))
+        return -1;
+    *outcome = TRAIN_FINISHED;
+    return t->sink->commit(t->sink->context, err);
+}
+
+/* Between two steps; nothing of the next one is logged yet. The weights have given no loss yet, but the
+ * update that made them was finite. */
+static int interrupt(struct trainer *t, enum train_outcome *outcome, struct error *err)
+{
+    const struct checkpoint_state here = state_here(t);
+
+    if (save(t, &here, err))
+        return -1;
+    *outcome = TRAIN_INTERRUPTED;
+    return t->sink->commit(t->sink->context, err);
+}
+
 int trainer_run(struct trainer *t, enum train_outcome *outcome, struct error *err)
 {
     int64_t every = config_int(t->config, "train.checkpoint_every");
 
     t->clock = clock_seconds();
     for (;; t->step++) {
-        bool stopping = t->stop && *t->stop && t->step < t->steps;
         bool due = t->step > 0 && every > 0 && t->step % every == 0;
-        struct checkpoint_state here = state_here(t);
-        if ((stopping || (t->step == t->steps && t->step > 0)) && save(t, &here, err))
-            return -1;
-        if (stopping) {
-            *outcome = TRAIN_INTERRUPTED;
-            return t->sink->commit(t->sink->context, err);
-        }
+        if (t->stop && *t->stop && t->step < t->steps)
+            return interrupt(t, outcome, err);
         if (evaluate_if_due(t, err))
             return -1;
         if (t->step >= t->steps)
-            break;
+            return finish(t, outcome, err);
         int result = train_step(t, due, err);
         if (result < 0)
             return -1;
@@ -368,6 +391,4 @@ int trainer_run(struct trainer *t, enum train_outcome *outcome, struct error *er
         if (t->report)
             t->report(t->report_context, t);
     }
-    *outcome = TRAIN_FINISHED;
-    return t->sink->commit(t->sink->context, err);
 }

@@ -208,7 +208,8 @@ void fixture_unrouted_runs(struct fixture *f)
 /* ---- what programs say of it ---- */
 
 /* moescope-VERB PATH ARGUMENTS, and what follows. */
-static struct test_run ask(const struct fixture *f, const char *after, const char *format, va_list values)
+__attribute__((format(printf, 3, 0))) static struct test_run ask(const struct fixture *f, const char *after,
+                                                                 const char *format, va_list values)
 {
     char *bin = test_bin(), *arguments = NULL;
     assert_non_null(f->verb);

@@ -295,6 +295,76 @@ static void assert_refused(struct test_run r, int status, const char *words)
     test_run_release(&r);
 }
 
+static struct test_run resume(const char *db, const char *more)
+{
+    return test_run("cd %s && %s/moescope-train --log %s --name r --resume %s", folder, bin, db, more);
+}
+
+static void assert_done(struct test_run r)
+{
+    if (r.status != 0)
+        fail_msg("%s", r.err);
+    test_run_release(&r);
+}
+
+/* Nothing may be forgotten because a checkpoint, a corpus or a logbook is not where it was. */
+static void test_resume_refuses_what_would_lose_or_mix_runs(void **state)
+{
+    (void)state;
+    interrupt("lost.db", "r", long_run, 60, "INT", 130);
+    assert_done(test_run("cd %s && cp lost.db older.db && cp lost.db moved.db && "
+                         "mv lost.db.checkpoints/r.safetensors kept.safetensors",
+                         folder));
+    assert_refused(resume("lost.db", ""), 3, "pass --checkpoint");
+    assert_answer("lost.db", "SELECT status, (SELECT max(step) FROM metric) >= 60 FROM run",
+                  "interrupted|1\n");
+    assert_refused(resume("lost.db", "--checkpoint kept.safetensors --seed 5"), 2, "has seed 0");
+    assert_refused(resume("lost.db", "--checkpoint kept.safetensors --set train.steps=900"), 2,
+                   "train.steps was 1500, now it is 900");
+    assert_done(test_run("cd %s && sqlite3 older.db 'DELETE FROM metric WHERE step > 20'", folder));
+    assert_refused(resume("older.db", "--checkpoint kept.safetensors"), 3, "older copy");
+    train_well("other.db", "r", "--set train.steps=10 --seed 7");
+    assert_refused(resume("lost.db", "--checkpoint other.db.checkpoints/r.safetensors"), 3, "seed 7");
+    assert_done(test_run("cd %s && cp -r corpus elsewhere", folder));
+    assert_done(resume("moved.db", "--checkpoint kept.safetensors --set data.corpus=elsewhere "
+                                   "--set train.learning_rate=2e-3"));
+    assert_answer("moved.db", "SELECT status, (SELECT max(step) FROM metric) FROM run", "finished|1500\n");
+}
+
+/* Killed before its first checkpoint, a run begins anew, but as what it was. */
+static void test_resume_without_a_checkpoint_keeps_the_configuration(void **state)
+{
+    const char *first = "--set train.steps=300 --set train.checkpoint_every=0 --set router.k=1";
+
+    (void)state;
+    interrupt("early.db", "r", first, 5, "KILL", 137);
+    assert_refused(resume("early.db", "--set router.k=2"), 2, "router.k was 1, now it is 2");
+    assert_done(resume("early.db", ""));
+    assert_answer("early.db", "SELECT DISTINCT status, k, max(step) FROM run, moe_layer, metric",
+                  "finished|1|300\n");
+    assert_refused(resume("early.db", "--set router.k=2"), 2, "router.k was 1");
+}
+
+static void test_one_trainer_a_run(void **state)
+{
+    struct test_run r;
+
+    (void)state;
+    r = test_run("cd %s && mkdir -p held.db.checkpoints && flock -n held.db.checkpoints/r.safetensors.lock "
+                 "%s/moescope-train --log held.db --name r %s --set data.corpus=corpus --set train.steps=2",
+                 folder, bin, small);
+    assert_refused(r, 2, "run 'r' is being trained");
+    train_well("held.db", "r", "--set train.steps=2");
+    assert_done(test_run("! test -e %s/held.db.checkpoints/r.safetensors.lock", folder));
+}
+
+static void test_dry_run_writes_nothing(void **state)
+{
+    (void)state;
+    assert_refused(train("dry.db", "r", "--dry-run"), 0, "the run will add about");
+    assert_done(test_run("cd %s && ! ls -d dry.db* 2>/dev/null", folder));
+}
+
 static void test_bad_configuration(void **state)
 {
     (void)state;
@@ -374,6 +444,10 @@ int main(void)
         cmocka_unit_test(test_baselines),
         cmocka_unit_test(test_bits_per_byte),
         cmocka_unit_test(test_divergence_is_logged_and_the_checkpoint_kept),
+        cmocka_unit_test(test_resume_refuses_what_would_lose_or_mix_runs),
+        cmocka_unit_test(test_resume_without_a_checkpoint_keeps_the_configuration),
+        cmocka_unit_test(test_one_trainer_a_run),
+        cmocka_unit_test(test_dry_run_writes_nothing),
         cmocka_unit_test(test_bad_configuration),
         cmocka_unit_test(test_bad_files),
         cmocka_unit_test(test_route),
