@@ -1,8 +1,8 @@
 /* moescope collapse: does the router still use its experts? Loads are read exactly, pooled over windows that
- * hold enough tokens, and judged by the written rule in metrics/collapse.h; a breach counts as a collapse
- * when it lasts and reaches the end. The other half of the question, routers that look healthy because they
- * do nothing, is asked of the router's entropy and of the probe. Neither says what it costs: that is
- * compare's. */
+ * hold enough tokens, refused decisions included, and judged by the written rule in metrics/collapse.h; a
+ * breach counts as a collapse when it lasts and reaches the end. The other half of the question, routers that
+ * look healthy because they do nothing, is asked of the router's entropy and of the probe. Neither says what
+ * it costs: that is compare's. */
 #include <math.h>
 
 #include "analysis/shared/collapse.h"
@@ -108,6 +108,7 @@ static int load_rows(struct analysis *a, struct table *t, struct error *err)
             table_int(t, c->windows[w].last_step);
             table_figure(t, s->n_tokens);
             table_int(t, c->series[i].breach[w] > 0);
+            table_figure(t, c->series[i].dropped[w]);
         }
     return 0;
 }
@@ -166,14 +167,15 @@ static const struct analysis_table tables[] = {
      .rows = router_rows},
     {.name = "load",
      .help =
-         "a window and layer; normalized_entropy is 0 at k experts and 1 at uniform, top_share is of tokens",
+         "a window and layer; normalized_entropy is 0 at k experts and 1 at uniform, top_share is of tokens, "
+         "dropped are decisions refused by capacity",
      .columns =
          "step,layer,entropy,normalized_entropy,effective_experts,max_violation,cv,gini,top_share,dead,"
-         "starved,last_step,tokens,breach",
+         "starved,last_step,tokens,breach,dropped",
      .sql = "analysis/collapse_load",
      .rows = load_rows},
     {.name = "experts",
-     .help = "a window, layer and expert; share of the tokens that it got",
+     .help = "a window, layer and expert; share of the tokens that chose it",
      .columns = "step,layer,expert,share",
      .sql = "analysis/collapse_load",
      .rows = expert_rows},
@@ -205,6 +207,7 @@ int main(int argc, char **argv)
              .operands = "DB",
              .purpose = "do the routers still use their experts, and since when not",
              .details =
+                 "Loads are what the routers asked for, refused by capacity or not.\n"
                  "States: healthy, transient (a breach that ended), censored (a breach at the end, too "
                  "short to call), collapsed\n(a breach that lasts to the end), no_data.\n",
              .examples = "moescope collapse log.db --run top1\n"

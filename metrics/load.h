@@ -1,6 +1,7 @@
 /* Load: how evenly a layer's experts are used. The argument is always one layer's loads c_1 .. c_N over a
- * window of T tokens: accepted assignments from `expert_load` (zeros included: a dead expert left out makes
- * every figure here too good), or sums of gates for soft slots. Shares are q_i = c_i / sum(c).
+ * window of T tokens: assignments from `expert_load`, with those that capacity refused where the router is
+ * judged (zeros included: a dead expert left out makes every figure here too good), or sums of gates for soft
+ * slots. Shares are q_i = c_i / sum(c).
  *
  * Entropies are in nats, logarithms natural, 0 ln 0 = 0. A figure that is not defined (no load at all, one
  * expert, k = N) is NaN, never a number that looks like an answer. No function allocates.

@@ -12,7 +12,9 @@ struct load_window {
 };
 
 struct load_series {             /* of one layer */
-    double *load;                /* (n_windows, n_experts) */
+    double *load;                /* (n_windows, n_experts), what the router asked for: a capacity's refusals
+                                  * would hide a collapse */
+    double *dropped;             /* (n_windows), decisions of those that capacity refused */
     struct load_summary *window; /* (n_windows) */
     int *breach;                 /* (n_windows) */
     struct collapse_verdict verdict;

@@ -12,6 +12,7 @@ void collapse_release(struct collapse *c)
 {
     for (int i = 0; i < c->n_series; i++) {
         free(c->series[i].load);
+        free(c->series[i].dropped);
         free(c->series[i].window);
         free(c->series[i].breach);
     }
@@ -138,6 +139,11 @@ static int grow_series(struct load_series *s, size_t n_windows, size_t n_experts
         return error_no_memory(err, "the loads");
     window[n_windows] = (struct load_summary){0};
     s->window = window;
+    double *dropped = realloc(s->dropped, (n_windows + 1) * sizeof *dropped);
+    if (!dropped)
+        return error_no_memory(err, "the loads");
+    dropped[n_windows] = 0;
+    s->dropped = dropped;
     return 0;
 }
 
@@ -157,8 +163,8 @@ static int add_window(struct collapse *c, const struct analysis *a, struct query
     return 0;
 }
 
-/* One row of the query: an expert's load in a window. The summary's tokens gather decisions, and its total
- * probability, until the window is complete. */
+/* One row of the query: an expert's load in a window, refused decisions included. The summary's tokens gather
+ * decisions, and its total probability, until the window is complete. */
 static int add_load(struct collapse *c, const struct analysis *a, struct query *q, struct error *err)
 {
     int64_t expert = query_int(q, "expert");
@@ -168,9 +174,11 @@ static int add_load(struct collapse *c, const struct analysis *a, struct query *
                          (long long)query_int(q, "layer"), (long long)expert, a->run);
     struct load_series *s = &c->series[layer];
     size_t at = (size_t)(c->n_windows - 1);
-    double probability = query_real(q, "probability");
-    s->load[at * (size_t)a->layers[layer].n_experts + (size_t)expert] = query_real(q, "assignments");
-    s->window[at].n_tokens += query_real(q, "assignments") + query_real(q, "dropped");
+    double probability = query_real(q, "probability"), dropped = query_real(q, "dropped");
+    double asked = query_real(q, "assignments") + dropped;
+    s->load[at * (size_t)a->layers[layer].n_experts + (size_t)expert] = asked;
+    s->dropped[at] += dropped;
+    s->window[at].n_tokens += asked;
     s->window[at].total += isnan(probability) ? 0 : probability;
     return 0;
 }

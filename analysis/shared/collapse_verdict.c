@@ -285,6 +285,34 @@ static void judge_no_alarm(const struct collapse *c, struct verdicts *v)
             unknown, c->n_series);
 }
 
+/* ---- capacity ---- */
+
+/* Loads are what was asked for; how much of it was refused is said beside them. */
+static void judge_capacity(const struct analysis *a, const struct collapse *c, struct verdicts *v)
+{
+    double dropped = 0, asked = 0, worst = 0;
+    int layer = 0;
+    for (int i = 0; i < c->n_series; i++) {
+        double here = 0, of = 0;
+        for (int w = 0; w < c->n_windows; w++) {
+            here += c->series[i].dropped[w];
+            of += c->series[i].window[w].total;
+        }
+        if (of > 0 && here / of > worst) {
+            worst = here / of;
+            layer = i;
+        }
+        dropped += here;
+        asked += of;
+    }
+    if (dropped > 0)
+        verdict_add(
+            v, "capacity", "dropped",
+            "capacity: refused %.3g %% of the decisions (%.0f of %.0f; at most %.3g %%, in layer %d); "
+            "judged is what the routers asked for",
+            100 * dropped / asked, dropped, asked, 100 * worst, a->layers[layer].layer);
+}
+
 /* ---- all of it ---- */
 
 static bool is_default(const struct collapse_rule *rule)
@@ -323,6 +351,7 @@ int collapse_judge_run(struct analysis *a, struct verdicts *v, struct error *err
         if (c->series[i].untrained > 0)
             judge_alarm(a, c, i, v, &t);
     judge_no_alarm(c, v);
+    judge_capacity(a, c, v);
     judge_rule(c, v, &t);
     verdict_add(
         v, "quality", "not judged",

@@ -54,6 +54,17 @@ static void pairs_load(int64_t step, int layer, int64_t load[N_EXPERTS], int64_t
     memset(dropped, 0, N_EXPERTS * sizeof *dropped);
 }
 
+/* The router sends 340 of 400 tokens to expert 0, of which its capacity takes 25: what is accepted is almost
+ * even. */
+static void capped_load(int64_t step, int layer, int64_t load[N_EXPERTS], int64_t dropped[N_EXPERTS])
+{
+    static const int64_t loads[N_EXPERTS] = {25, 20, 20, 20}, refused[N_EXPERTS] = {315, 0, 0, 0};
+    (void)step;
+    (void)layer;
+    memcpy(load, loads, sizeof loads);
+    memcpy(dropped, refused, sizeof refused);
+}
+
 /* 50 tokens a step. */
 static void small_load(int64_t step, int layer, int64_t load[N_EXPERTS], int64_t dropped[N_EXPERTS])
 {
@@ -146,6 +157,7 @@ static int open_all(void **state)
     fixture.verb = "collapse";
     add_run("known", 6, 1, STEPS, known_load);
     add_run("pairs", 2, 2, 10, pairs_load);
+    add_run("capped", 1, 1, 10, capped_load);
     add_run("small", 1, 1, 62, small_load);
     add_run("short", 1, 1, 3, small_load);
     add_varying_run();
@@ -211,15 +223,17 @@ static void test_loads_are_exact(void **state)
     assert_close(rows_real(csv, "7,4,", "gini"), 0.3, 1e-12);
     assert_close(rows_real(csv, "7,4,", "top_share"), 0.4, 1e-12);
     assert_close(rows_real(csv, "7,4,", "tokens"), 400, 0);
-    /* Refused tokens are tokens: 400 of them, of which the busiest expert got 100. */
+    /* Refused tokens are tokens: 400 of them, of which 100 chose the busiest expert. */
     assert_close(rows_real(csv, "7,5,", "tokens"), 400, 0);
     assert_close(rows_real(csv, "7,5,", "top_share"), 0.25, 1e-12);
+    assert_close(rows_real(csv, "7,5,", "dropped"), 50, 0);
+    assert_close(rows_real(csv, "7,4,", "dropped"), 0, 0);
     free(csv);
     csv = table_of("known", "experts", "");
     assert_int_equal(rows_count(csv), STEPS * 6 * N_EXPERTS);
     assert_close(rows_real(csv, "7,4,0,", "share"), 0, 0);
     assert_close(rows_real(csv, "7,4,3,", "share"), 0.4, 1e-12);
-    assert_close(rows_real(csv, "7,5,0,", "share"), 0.125, 1e-12);
+    assert_close(rows_real(csv, "7,5,0,", "share"), 0.25, 1e-12); /* asked for, half of it refused */
     free(csv);
 }
 
@@ -241,6 +255,28 @@ static void test_two_choices_are_judged_knowing_k(void **state)
     rows_expect(csv, "0,", "state", "collapsed");
     assert_close(rows_real(csv, "0,", "onset_step"), 0, 0);
     rows_expect(csv, "1,", "state", "healthy");
+    free(csv);
+}
+
+static void test_capacity_does_not_hide_a_collapse(void **state)
+{
+    char *csv = table_of("capped", "load", "");
+    (void)state;
+    /* Shares asked for: 0.85 and three of 0.05, 1.8 effective experts; accepted: 3.98. */
+    double h = -0.85 * log(0.85) - 0.15 * log(0.05);
+    assert_close(rows_real(csv, "0,0,", "effective_experts"), exp(h), 1e-12);
+    assert_close(rows_real(csv, "0,0,", "top_share"), 0.85, 1e-12);
+    assert_close(rows_real(csv, "0,0,", "dropped"), 315, 0);
+    free(csv);
+    csv = table_of("capped", "verdict", "");
+    rows_expect(csv, "run,", "verdict", "collapsed");
+    rows_expect(csv, "capacity,", "verdict", "dropped");
+    /* 315 / 400 = 0.7875 */
+    assert_non_null(
+        strstr(csv, "refused 78.8 % of the decisions (3150 of 4000; at most 78.8 %, in layer 0)"));
+    free(csv);
+    csv = table_of("small", "verdict", "");
+    assert_null(strstr(csv, "capacity"));
     free(csv);
 }
 
@@ -392,6 +428,7 @@ int main(void)
         cmocka_unit_test(test_states_and_onsets),
         cmocka_unit_test(test_loads_are_exact),
         cmocka_unit_test(test_two_choices_are_judged_knowing_k),
+        cmocka_unit_test(test_capacity_does_not_hide_a_collapse),
         cmocka_unit_test(test_windows_hold_enough_tokens),
         cmocka_unit_test(test_too_short_a_run_is_not_judged),
         cmocka_unit_test(test_tokens_where_k_varies),
