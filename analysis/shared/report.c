@@ -65,7 +65,8 @@ static int run_read(struct report_run *run, struct query *q, struct error *err)
         .n_experts = (int)query_int(q, "n_experts"),
         .k = (int)query_int(q, "k"),
     };
-    run->baseline = run->n_experts == 0 && run->last_step == 0;
+    run->baseline =
+        run->router && (strcmp(run->router, "unigram") == 0 || strcmp(run->router, "bigram") == 0);
     run->file = run->name ? file_name(run->name, run->run_id) : NULL;
     return run->file ? 0 : error_no_memory(err, "the runs");
 }

@@ -96,6 +96,9 @@ void figure_add_table(struct figure *f, const char *name, const struct csv *tabl
 /* Appends " N = 300 documents." to the caption: the least and the most of a column; nothing where the table
  * or the column is missing. */
 void figure_say_n(struct figure *f, const struct csv *table, const char *column, const char *what);
+/* The same over that table of every run of the list. */
+void figure_say_n_of_runs(struct figure *f, const struct report *r, const struct run_list *list,
+                          const char *verb, const char *table, const char *column, const char *what);
 /* Domains in the order of their first row, `but` left out (NULL: none); the texts live in the table. */
 enum { MOST_DOMAINS = 256 };
 int report_domains(const struct csv *table, const char *but, const char *domains[MOST_DOMAINS]);

@@ -70,7 +70,7 @@ static int draw_concentration(struct report *r, struct error *err)
     text_printf(&f->caption,
                 "Mean over the probe's tokens at the last step; bars: 95 %% intervals over documents. %s",
                 concentration_is_not_need);
-    figure_say_n(f, report_table(r, list.index[0], "demand", "layers"), "documents", "documents");
+    figure_say_n_of_runs(f, r, &list, "demand", "layers", "documents", "documents");
     f->table = (struct figure_table){.hidden = ""};
     return 0;
 }
@@ -93,7 +93,7 @@ static int draw_rank_mass(struct report *r, struct error *err)
     text_add(&f->caption,
              "Mean over the probe's tokens of the probability that a token's r likeliest experts hold. "
              "An even router would be a straight line.");
-    figure_say_n(f, report_table(r, list.index[0], "demand", "layers"), "tokens", "tokens");
+    figure_say_n_of_runs(f, r, &list, "demand", "layers", "tokens", "tokens");
     f->table = (struct figure_table){.group = "run", .row = "rank", .column = "layer", .value = "mass"};
     return 0;
 }
@@ -127,7 +127,7 @@ static int draw_domains(struct report *r, struct error *err)
         "Experts that hold 90 %% of gate mass, mean over tokens at matched positions; bars: 95 %% intervals "
         "over the domain's documents. %s",
         concentration_is_not_need);
-    figure_say_n(f, report_table(r, list.index[0], "demand", "domains"), "documents", "documents a domain");
+    figure_say_n_of_runs(f, r, &list, "demand", "domains", "documents", "documents a domain");
     f->table = (struct figure_table){
         .group = "run", .row = "domain", .column = "layer", .value = "concentration_90", .hidden = "row"};
     return 0;

@@ -65,20 +65,40 @@ void figure_add_table(struct figure *f, const char *name, const struct csv *tabl
     }
 }
 
-void figure_say_n(struct figure *f, const struct csv *table, const char *column, const char *what)
+/* Widens low to high so that they hold what is in the column; NaN is left out. */
+static void widen(double *low, double *high, const struct csv *table, const char *column)
+{
+    for (int i = 0; table && i < table->n_rows; i++) {
+        *low = fmin(*low, csv_real(table, i, column));
+        *high = fmax(*high, csv_real(table, i, column));
+    }
+}
+
+static void say_range(struct figure *f, double low, double high, const char *what)
 {
     char least[32], most[32];
-    double low = INFINITY, high = -INFINITY;
-    for (int i = 0; table && i < table->n_rows; i++) {
-        low = fmin(low, csv_real(table, i, column));
-        high = fmax(high, csv_real(table, i, column));
-    }
     if (!isfinite(low))
         return;
     text_printf(&f->caption, " N = %s", text_count(least, low));
     if (strcmp(least, text_count(most, high)) != 0)
         text_printf(&f->caption, " to %s", most);
     text_printf(&f->caption, " %s.", what);
+}
+
+void figure_say_n(struct figure *f, const struct csv *table, const char *column, const char *what)
+{
+    double low = INFINITY, high = -INFINITY;
+    widen(&low, &high, table, column);
+    say_range(f, low, high, what);
+}
+
+void figure_say_n_of_runs(struct figure *f, const struct report *r, const struct run_list *list,
+                          const char *verb, const char *table, const char *column, const char *what)
+{
+    double low = INFINITY, high = -INFINITY;
+    for (int i = 0; i < list->n; i++)
+        widen(&low, &high, report_table(r, list->index[i], verb, table), column);
+    say_range(f, low, high, what);
 }
 
 int report_domains(const struct csv *table, const char *but, const char *domains[MOST_DOMAINS])

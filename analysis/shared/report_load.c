@@ -69,7 +69,7 @@ static int draw_effective_experts(struct report *r, struct error *err)
              "exp(H) of a layer's load, the number of evenly used experts with the same entropy; all "
              "training tokens, pooled in windows of steps. At k choices it cannot fall below k. "
              "Below: experts that got no token in the window. Counts, not samples: no interval.");
-    figure_say_n(f, report_table(r, list.index[0], "collapse", "load"), "tokens", "tokens a window");
+    figure_say_n_of_runs(f, r, &list, "collapse", "load", "tokens", "tokens a window");
     f->table =
         (struct figure_table){.group = "run", .row = "step", .column = "layer", .value = "effective_experts"};
     return 0;

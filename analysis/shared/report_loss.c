@@ -1,4 +1,5 @@
 /* Figures of what the runs reach and cost. */
+#include <limits.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -130,12 +131,43 @@ static void set_curves(const struct report *r, struct figure *f, const struct cu
     figure_set_real(f, "high", high);
 }
 
-static void describe_valid_loss(const struct report *r, struct figure *f, int documents)
+/* Documents in the last evaluation of each run that has one; none: least > most. */
+struct evaluated {
+    int least, most;
+    bool alike; /* of several runs: of one corpus, and as many */
+};
+
+/* documents: (n_runs), 0: not evaluated. */
+static struct evaluated compare_evaluated(const struct report *r, const int *documents)
 {
+    struct evaluated e = {INT_MAX, 0, true};
+    const char *corpus = NULL;
+    int n = 0;
+    for (int i = 0; i < r->n_runs; i++) {
+        const char *own = r->runs[i].corpus_sha256;
+        if (documents[i] == 0)
+            continue;
+        e.alike = e.alike && own && (!corpus || strcmp(own, corpus) == 0);
+        corpus = own;
+        n++;
+        e.least = documents[i] < e.least ? documents[i] : e.least;
+        e.most = documents[i] > e.most ? documents[i] : e.most;
+    }
+    e.alike = e.alike && n > 1 && e.least == e.most;
+    return e;
+}
+
+static void describe_valid_loss(const struct report *r, struct figure *f, const int *documents)
+{
+    const struct evaluated e = compare_evaluated(r, documents);
     text_add(&f->title, "Validation loss by training step");
-    text_printf(&f->caption, "Token-weighted mean over %d held-out documents, ", documents);
-    text_add(&f->caption, r->in_bits ? "in bits per byte, because these runs do not share a vocabulary."
-                                     : "in nats per token; the same documents for every run.");
+    text_printf(&f->caption, "Token-weighted mean over %d ", e.least);
+    if (e.most > e.least)
+        text_printf(&f->caption, "to %d ", e.most);
+    text_add(&f->caption,
+             r->in_bits ? "held-out documents, in bits per byte, because these runs do not share a vocabulary"
+                        : "held-out documents, in nats per token");
+    text_add(&f->caption, e.alike ? "; the same documents for every run." : ".");
     text_add(&f->caption,
              " Bars at the right: 95 % intervals of the last step, from resampling documents. They "
              "say how far the loss would move with other documents");
@@ -150,14 +182,14 @@ static int draw_valid_loss(struct report *r, struct error *err)
 {
     struct curves c;
     struct figure *f = figures_add(&r->figures, "loss", "loss", err);
-    int documents = 0;
+    int documents[REPORT_RUNS] = {0};
     bool any = false;
     if (!f)
         return -1;
     curves_init(&c);
     text_add(&f->data, "run,step,documents,loss,bits_per_byte,low,high\n");
     for (int i = 0; i < r->n_runs; i++)
-        if (add_valid_loss(r, i, f, &c, &documents, err) != 0)
+        if (add_valid_loss(r, i, f, &c, &documents[i], err) != 0)
             return -1;
     for (int i = 0; i < r->n_trained; i++)
         any = any || isfinite(c.last[i]);

@@ -135,8 +135,7 @@ static int draw_information(struct report *r, struct error *err)
                           "dealt to the documents at random give, 95 %; below 0, because cross-fitting "
                           "estimates from below. Thin bars: "
                           "95 % intervals over documents.");
-    figure_say_n(f, report_table(r, list.index[0], "specialization", "information"), "documents",
-                 "documents");
+    figure_say_n_of_runs(f, r, &list, "specialization", "information", "documents", "documents");
     f->table = (struct figure_table){.hidden = ""};
     return 0;
 }
@@ -312,8 +311,7 @@ static int draw_saturation(struct report *r, struct error *err)
              "Share of the probe's decisions at a step that are those of the last step (which is left "
              "out: it agrees with itself). Dotted: the share that two routers of these loads would "
              "agree by chance.");
-    figure_say_n(f, report_table(r, list.index[0], "specialization", "saturation"), "tokens",
-                 "tokens a pass");
+    figure_say_n_of_runs(f, r, &list, "specialization", "saturation", "tokens", "tokens a pass");
     f->table = (struct figure_table){.group = "run", .row = "step", .column = "layer", .value = "overlap"};
     return 0;
 }
@@ -343,8 +341,7 @@ static int draw_repetition(struct report *r, struct error *err)
     text_add(&f->caption,
              "Share of tokens whose first choice is that of the token so many places before. Dotted: "
              "the chance that loads alone give.");
-    figure_say_n(f, report_table(r, list.index[0], "specialization", "repetition"), "pairs",
-                 "pairs of tokens a lag");
+    figure_say_n_of_runs(f, r, &list, "specialization", "repetition", "pairs", "pairs of tokens a lag");
     f->table = (struct figure_table){.group = "run", .row = "lag", .column = "layer", .value = "repeated"};
     return 0;
 }

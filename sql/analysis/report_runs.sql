@@ -1,5 +1,5 @@
--- Runs as the report introduces them. n_experts and k are the largest of its MoE
--- layers, NULL without any; a run without those and without an update is a baseline that counted words.
+-- Runs as the report introduces them. n_experts and k are the largest of its MoE layers, NULL without any; a
+-- run whose router is unigram or bigram is a baseline that counted words.
 -- Without :run, all runs.
 SELECT r.run_id, r.name, r.uuid, r.task, r.router, r.seed, r.status, r.started_at, r.finished_at, r.program,
        c.name AS corpus, c.sha256 AS corpus_sha256, v.name AS vocabulary, v.sha256 AS vocabulary_sha256,

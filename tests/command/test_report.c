@@ -138,6 +138,14 @@ static void route(const struct fixture_token *at, float *probability, int n_expe
         probability[e] = e == chosen ? 0.85f : 0.05f;
 }
 
+static void change_logbook(const char *path, const char *sql)
+{
+    struct test_run r = test_run("sqlite3 '%s' \"%s\"", path, sql);
+    if (r.status != 0)
+        fail_msg("%s", r.err);
+    test_run_release(&r);
+}
+
 static int open_stage(void **state)
 {
     static const char *const verbs[] = {"collapse", "specialization", "demand", "compare"};
@@ -150,6 +158,7 @@ static int open_stage(void **state)
     add_losses(fixture_run(&fixture, &(struct fixture_run){"top1", 2, 4, 1, steps, 2, 0, route, NULL}), 4, 3);
     add_losses(fixture_run(&fixture, &(struct fixture_run){.name = AWKWARD}), 4, 2.5);
     fixture_finish(&fixture);
+    change_logbook(fixture.path, "UPDATE run SET router = 'unigram' WHERE name = 'unigram'");
     for (size_t i = 0; i < sizeof verbs / sizeof verbs[0]; i++) {
         char name[64];
         snprintf(name, sizeof name, "moescope-%s", verbs[i]);
@@ -256,6 +265,56 @@ static void test_words(void **state)
     holds(page, "none below ten documents. N = 12 documents a domain.</figcaption>");
     holds(page, "rule 1: as written");
     holds(page, "the dense run has no router");
+    free(page);
+}
+
+/* The page about a copy of the logbook in which that was changed. */
+static char *page_of_changed(const char *sql)
+{
+    struct test_run r = test_run("cp '%s' %s/changed.db", fixture.path, folder);
+    assert_int_equal(r.status, 0);
+    test_run_release(&r);
+    char path[512];
+    snprintf(path, sizeof path, "%s/changed.db", folder);
+    change_logbook(path, sql);
+    r = test_run("cd %s && bin/moescope-report changed.db -o out.html -q", folder);
+    if (r.status != 0)
+        fail_msg("status %d: %s", r.status, r.err);
+    test_run_release(&r);
+    return read_out("out.html");
+}
+
+static void test_captions_speak_of_all_runs(void **state)
+{
+    (void)state;
+    char *page = page_of("-o out.html -q");
+    holds(page, "24 held-out documents, in nats per token; the same documents for every run.");
+    free(page);
+    /* A run with fewer documents. */
+    page = page_of_changed(
+        "DELETE FROM document_loss WHERE document_id IN (SELECT min(document_id) FROM document) "
+        "AND run_id = (SELECT run_id FROM run WHERE name = 'top1')");
+    holds(page, "23 to 24 held-out documents, in nats per token.");
+    holds_not(page, "the same documents for every run");
+    free(page);
+    /* A trained model that was evaluated at step 0 only is no baseline that counts words. */
+    page = page_of_changed("UPDATE run SET router = 'dense' WHERE name = 'unigram'");
+    holds(page, "3 runs");
+    holds_not(page, "1 baseline");
+    free(page);
+    /* Two MoE runs with probes of different sizes. */
+    write_file("tables", "demand-layers-top1.csv",
+               "layer,k,router_entropy,concentration_90,low,high,effective_by_token,documents,tokens\n"
+               "0,1,1.2,3.2,3.1,3.3,3,24,600\n1,1,0.5,1.6,1.5,1.7,1.5,24,600\n");
+    write_file("tables", "demand-layers-unigram.csv",
+               "layer,k,router_entropy,concentration_90,low,high,effective_by_token,documents,tokens\n"
+               "0,1,1.2,3.2,3.1,3.3,3,20,600\n1,1,0.5,1.6,1.5,1.7,1.5,20,600\n");
+    page = page_of_changed("UPDATE run SET router = 'topk' WHERE name = 'unigram'; CREATE TEMP TABLE copy AS "
+                           "SELECT * FROM moe_layer; "
+                           "UPDATE copy SET run_id = (SELECT run_id FROM run WHERE name = 'unigram'); "
+                           "INSERT INTO moe_layer SELECT * FROM copy");
+    holds(page, "N = 20 to 24 documents.");
+    holds(page, "N = 600 tokens.");
     free(page);
 }
 
@@ -493,6 +552,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         ON_STAGE(test_words),
+        ON_STAGE(test_captions_speak_of_all_runs),
         ON_STAGE(test_names_are_escaped),
         ON_STAGE(test_page_stands_alone),
         ON_STAGE(test_what_is_missing_is_said),
