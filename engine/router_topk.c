@@ -1,5 +1,6 @@
 #include "engine/router_topk.h"
 
+#include <math.h>
 #include <stddef.h>
 
 enum { ROWS = 64 };
@@ -22,11 +23,11 @@ static int topk_check(const struct router_config *c, struct error *err)
     return 0;
 }
 
-/* The k largest in order, the lower index first among equals. k is small: insertion beats sorting. */
+/* The k largest in order, the lower index first among equals. k is small: insertion beats sorting. NaN is
+ * larger than nothing: of a diverged router's probabilities the first k experts stay, their gates NaN. */
 static void choose(const float *p, int N, int k, int32_t *expert, float *gate)
 {
-    for (int s = 0; s < k;
-         s++) { /* what stays when the probabilities are NaN: the caller meets a NaN loss next */
+    for (int s = 0; s < k; s++) {
         gate[s] = -1.0F;
         expert[s] = s;
     }
@@ -42,6 +43,10 @@ static void choose(const float *p, int N, int k, int32_t *expert, float *gate)
         }
         gate[s] = p[i];
         expert[s] = i;
+    }
+    for (int s = 0; s < k; s++) {
+        if (gate[s] < 0.0F)
+            gate[s] = NAN;
     }
 }
 

@@ -179,12 +179,26 @@ void logbook_batch_checkpoint(struct logbook_batch *b, int64_t step, const char 
     }
 }
 
+/* Diverged routers are worth an event, one a step and layer: their gates and sums are not kept. */
+static void tell_not_finite(struct logbook_batch *b, int64_t step, int layer, const char *message)
+{
+    for (int i = 0; i < b->events.n; i++) {
+        const struct batch_event *e = (const struct batch_event *)b->events.items + i;
+        if (e->step == step && e->layer == layer && strcmp(batch_string(b, e->kind), "not_finite") == 0) {
+            return;
+        }
+    }
+    logbook_batch_event(b, step, "not_finite", layer, -1, NAN, message);
+}
+
 void logbook_batch_load(struct logbook_batch *b, int64_t step, const char *split,
                         const struct logbook_load *load)
 {
     struct text json;
+    bool finite = true;
     text_init(&json);
     for (int e = 0; e < load->n_experts; e++) {
+        finite = finite && isfinite(load->gate_sum[e]) && isfinite(load->probability_sum[e]);
         text_printf(&json, "%s[%lld,%lld,", e > 0 ? "," : "[", (long long)load->assignments[e],
                     (long long)(load->dropped != NULL ? load->dropped[e] : 0));
         text_add_number(&json, load->gate_sum[e]);
@@ -200,6 +214,10 @@ void logbook_batch_load(struct logbook_batch *b, int64_t step, const char *split
         *l = (struct batch_load){.step = step, .domain_id = load->domain_id, .layer = load->layer};
         l->split = add_string(b, split);
         l->experts = add_string(b, json.data);
+        if (!finite) {
+            tell_not_finite(b, step, load->layer,
+                            "sums over the router that are not finite; null in the load");
+        }
     }
     text_release(&json);
 }
@@ -365,18 +383,6 @@ static void pack_experts(struct logbook_batch *b, struct batch_block *out, const
     if (bytes != NULL) {
         pack_integers(bytes, width, expert, n);
     }
-}
-
-/* Diverged routers are worth an event: their gates are not kept. */
-static void tell_not_finite(struct logbook_batch *b, int64_t step, int layer, const char *message)
-{
-    for (int i = 0; i < b->events.n; i++) {
-        const struct batch_event *e = (const struct batch_event *)b->events.items + i;
-        if (e->step == step && e->layer == layer && strcmp(batch_string(b, e->kind), "not_finite") == 0) {
-            return;
-        }
-    }
-    logbook_batch_event(b, step, "not_finite", layer, -1, NAN, message);
 }
 
 void logbook_batch_routing(struct logbook_batch *b, int sequence, const struct logbook_block *block)

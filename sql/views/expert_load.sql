@@ -8,8 +8,8 @@ CREATE VIEW expert_load (
     expert,
     assignments,    -- accepted decisions
     dropped,        -- decisions refused by capacity
-    gate_sum,       -- of the accepted decisions' gates
-    probability_sum -- of the router's probability over all tokens, chosen or not
+    gate_sum,       -- of the accepted decisions' gates; NULL: not finite
+    probability_sum -- of the router's probability over all tokens, chosen or not; NULL: not finite
 ) AS
 SELECT b.run_id, b.step, b.split, nullif(b.domain_id, 0), b.layer, e.key,
        e.value ->> 0, e.value ->> 1, CAST(e.value ->> 2 AS REAL), CAST(e.value ->> 3 AS REAL)

@@ -132,6 +132,33 @@ static void test_all_experts(void **state)
     }
 }
 
+/* A diverged router: the tokens whose logits are NaN have the first k experts, each once, and gates and
+ * weights that say so; a finite one between them (.4 for expert 3, .3 for expert 2) is as ever. */
+static void test_not_a_number(void **state)
+{
+    float odds[12];
+
+    (void)state;
+    for (int i = 0; i < 12; i++)
+        odds[i] = i / 4 == 1 ? three_tokens[i - 4] : NAN;
+    for (int renormalize = 0; renormalize < 2; renormalize++) {
+        struct router_config config = topk(4, 2);
+        struct fixture f;
+        config.renormalize = renormalize;
+        config.capacity = 0.5F; /* one each: who is refused is no NaN's matter */
+        fixture_open(&f, config);
+        const struct routing *r = route(&f, 3, odds);
+        check_experts(r, (const int[]){0, 1, 3, 2, 0, 1});
+        for (int d = 0; d < 6; d++) {
+            bool diverged = d < 2 || d > 3;
+            assert_true(diverged ? isnan(r->gate[d]) : r->gate[d] > 0.0F);
+            assert_int_equal(r->dropped[d], d > 3);
+            assert_true(r->dropped[d] ? r->weight[d] == 0.0F : isnan(r->weight[d]) == diverged);
+        }
+        fixture_close(&f);
+    }
+}
+
 /* What every routing must satisfy, whatever was decided. */
 static void check_invariants(const struct fixture *f, int T)
 {
@@ -438,6 +465,7 @@ int main(void)
         cmocka_unit_test(test_two_of_four),
         cmocka_unit_test(test_renormalised),
         cmocka_unit_test(test_all_experts),
+        cmocka_unit_test(test_not_a_number),
         cmocka_unit_test(test_invariants),
         cmocka_unit_test(test_capacity),
         cmocka_unit_test(test_capacity_is_rounded_up),
