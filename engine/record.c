@@ -257,11 +257,13 @@ static struct logbook_batch *batch_of(struct recorder *r, struct error *err)
     return r->batch;
 }
 
+/* Text that was routed on purpose is kept whole, whatever the training run kept of itself. */
 static bool keeps_decisions(const struct recorder *r, enum corpus_split split)
 {
     const char *decisions = config_text(r->config, "log.decisions");
 
-    return strcmp(decisions, "all") == 0 || (strcmp(decisions, "probe") == 0 && split == SPLIT_PROBE);
+    return split == SPLIT_ROUTED || strcmp(decisions, "all") == 0 ||
+           (strcmp(decisions, "probe") == 0 && split == SPLIT_PROBE);
 }
 
 static void add_layer_decisions(struct recorder *r, int handle, const struct routing *routing, int layer,
@@ -306,7 +308,8 @@ static int add_sequence(struct recorder *r, int64_t step, enum corpus_split spli
     free(ids);
     for (int l = 0; l < m->config.n_layers; l++) {
         if (m->layers[l].config->router->routes)
-            add_layer_decisions(r, handle, &m->layers[l].routing, l, first, first + n, split == SPLIT_PROBE);
+            add_layer_decisions(r, handle, &m->layers[l].routing, l, first, first + n,
+                                split == SPLIT_PROBE || split == SPLIT_ROUTED);
     }
     return 0;
 }
