@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include "base/options.h"
 #include "base/table.h"
@@ -12,9 +13,10 @@
 #include "engine/corpus.h"
 #include "engine/evaluate.h"
 #include "engine/record.h"
+#include "sql/read.h"
 
 struct arguments {
-    const char *checkpoint, *name, *corpus, *domain, *format;
+    const char *checkpoint, *name, *corpus, *domain, *format, *output;
     int64_t threads;
 };
 static struct arguments args = {.format = "table"};
@@ -29,6 +31,7 @@ static const struct option_spec options[] = {
      "the prepared corpus whose vocabulary the model has (default: where it was in training)"},
     {"threads", 0, OPTION_INT, &args.threads, "N", "threads; 0: one per core (default)"},
     {"format", 0, OPTION_STRING, &args.format, "FORMAT", "table, csv, json"},
+    {"output", 'o', OPTION_STRING, &args.output, "FILE", "write the losses there, whole or not at all"},
     {0},
 };
 
@@ -135,6 +138,44 @@ static int fill_corpus(struct corpus *c, const struct corpus *trained, const str
     }
     sha256_finish(&hash, c->sha256);
     return 0;
+}
+
+struct operand {
+    dev_t device;
+    ino_t inode;
+    const char *path;
+};
+
+static int by_file(const void *a, const void *b)
+{
+    const struct operand *x = a, *y = b;
+
+    if (x->device != y->device)
+        return x->device < y->device ? -1 : 1;
+    return (x->inode > y->inode) - (x->inode < y->inode);
+}
+
+/* A file given twice would count twice. What cannot be found is left to who reads it. */
+static int check_distinct(char **paths, int n, struct error *err)
+{
+    struct operand *files = calloc((size_t)n, sizeof *files);
+    int n_files = 0, result = 0;
+
+    if (!files)
+        return error_no_memory(err, "the texts");
+    for (int i = 0; i < n; i++) {
+        struct stat s;
+        if (stat(paths[i], &s) == 0 && S_ISREG(s.st_mode))
+            files[n_files++] = (struct operand){s.st_dev, s.st_ino, paths[i]};
+    }
+    qsort(files, (size_t)n_files, sizeof *files, by_file);
+    for (int i = 1; i < n_files && result == 0; i++) {
+        if (by_file(&files[i - 1], &files[i]) == 0)
+            result = error_set(err, STATUS_USAGE, "the same file is given twice: '%s' and '%s'",
+                               files[i - 1].path, files[i].path);
+    }
+    free(files);
+    return result;
 }
 
 static int read_texts(struct encoded_text *texts, char **paths, int n, const char *model_path,
@@ -249,6 +290,23 @@ static int make_model(struct session *s, struct error *err)
                       err);
 }
 
+/* Before anything is stored. A run of routed text is made in one go: there is nothing to resume. */
+static int check_name(struct session *s, const char *db, struct error *err)
+{
+    struct query *q = NULL;
+    int found;
+
+    if (query_open(&q, s->logbook, "train/run", err))
+        return -1;
+    query_bind_text(q, ":name", s->name);
+    found = query_step(q, err);
+    query_close(q);
+    if (found > 0)
+        return error_set(err, STATUS_USAGE, "'%s' has a run named '%s' already; pass another --name", db,
+                         s->name);
+    return found;
+}
+
 static int route(struct session *s, struct error *err)
 {
     struct evaluation e = {&s->model,  &s->corpus, &s->recorder.sink,
@@ -270,6 +328,8 @@ static int run(void *context, char **operands, int n_operands, FILE *out, struct
     (void)context;
     if (!args.checkpoint)
         return error_set(err, STATUS_USAGE, "--checkpoint is needed; see 'moescope route --help'");
+    if (check_distinct(operands + 1, s.n_texts, err))
+        return -1;
     blas_start();
     s.name = args.name ? strdup(args.name) : base_name(args.checkpoint, ".safetensors");
     if (s.name && !args.name) {
@@ -283,6 +343,7 @@ static int run(void *context, char **operands, int n_operands, FILE *out, struct
         error_no_memory(err, "the run's name");
     else if (load(&s, operands + 1, err) == 0 && make_model(&s, err) == 0 &&
              logbook_open_writable(&s.logbook, operands[0], err) == 0 &&
+             check_name(&s, operands[0], err) == 0 &&
              recorder_open(&s.recorder, s.logbook, &s.checkpoint.config, &s.corpus, err) == 0 &&
              recorder_begin(&s.recorder, s.name, s.checkpoint.state.seed, &s.model.config,
                             model_parameters(&s.model), pool_threads(s.pool), err) == 0 &&
@@ -294,5 +355,5 @@ static int run(void *context, char **operands, int n_operands, FILE *out, struct
 
 int main(int argc, char **argv)
 {
-    return program_main(&program, argc, argv, NULL, run, NULL);
+    return program_main(&program, argc, argv, &args.output, run, NULL);
 }
