@@ -132,7 +132,8 @@ CREATE TABLE routing_block (
     checksum INTEGER NOT NULL -- CRC-32 of experts, gates, offsets, dropped, one after the other
 ) STRICT;
 
--- The router's whole probability vector, on the probe: n_tokens x n_experts 16-bit values, p = stored / 65535.
+-- The router's whole probability vector, of the probe and of routed text: n_tokens x n_experts
+-- 16-bit values, p = stored / 65535.
 CREATE TABLE probability_block (
     block_id  INTEGER PRIMARY KEY, -- sequence_id * 1024 + layer
     n_experts INTEGER NOT NULL,

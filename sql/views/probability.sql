@@ -1,4 +1,5 @@
--- The router's whole probability vector, one row per token, layer and expert; kept for the probe.
+-- The router's whole probability vector, one row per token, layer and expert; kept for the probe and
+-- routed text.
 CREATE VIEW probability (
     run_id,
     step,
