@@ -195,7 +195,7 @@ static int read_texts(struct encoded_text *texts, char **paths, int n, const cha
 
 /* ---- routing ---- */
 
-struct session {
+struct job {
     struct checkpoint checkpoint;
     struct corpus trained, corpus; /* the one it was trained on; the new texts */
     struct encoded_text *texts;
@@ -210,7 +210,7 @@ struct session {
     char *name;
 };
 
-static void session_release(struct session *s)
+static void job_release(struct job *s)
 {
     samples_release(&s->samples);
     tally_release(&s->tally);
@@ -233,7 +233,7 @@ static void session_release(struct session *s)
     free(s->name);
 }
 
-static int print_losses(const struct session *s, FILE *out, struct error *err)
+static int print_losses(const struct job *s, FILE *out, struct error *err)
 {
     static const char *const columns[] = {"document", "domain", "tokens", "loss", "bits_per_byte"};
     enum table_format format;
@@ -253,7 +253,7 @@ static int print_losses(const struct session *s, FILE *out, struct error *err)
     return t ? table_close(t, err) : error_no_memory(err, "a table");
 }
 
-static int load(struct session *s, char **paths, struct error *err)
+static int load(struct job *s, char **paths, struct error *err)
 {
     const char *folder;
 
@@ -274,7 +274,7 @@ static int load(struct session *s, char **paths, struct error *err)
     return fill_corpus(&s->corpus, &s->trained, s->texts, s->n_texts, err);
 }
 
-static int make_model(struct session *s, struct error *err)
+static int make_model(struct job *s, struct error *err)
 {
     struct model_config config;
     int tokens;
@@ -291,7 +291,7 @@ static int make_model(struct session *s, struct error *err)
 }
 
 /* Before anything is stored. A run of routed text is made in one go: there is nothing to resume. */
-static int check_name(struct session *s, const char *db, struct error *err)
+static int check_name(struct job *s, const char *db, struct error *err)
 {
     struct query *q = NULL;
     int found;
@@ -307,7 +307,7 @@ static int check_name(struct session *s, const char *db, struct error *err)
     return found;
 }
 
-static int route(struct session *s, struct error *err)
+static int route(struct job *s, struct error *err)
 {
     struct evaluation e = {&s->model,  &s->corpus, &s->recorder.sink,
                            &s->packed, &s->tally,  s->checkpoint.state.step};
@@ -322,7 +322,7 @@ static int route(struct session *s, struct error *err)
 
 static int run(void *context, char **operands, int n_operands, FILE *out, struct error *err)
 {
-    struct session s = {.n_texts = n_operands - 1};
+    struct job s = {.n_texts = n_operands - 1};
     int result = -1;
 
     (void)context;
@@ -349,7 +349,7 @@ static int run(void *context, char **operands, int n_operands, FILE *out, struct
                             model_parameters(&s.model), pool_threads(s.pool), err) == 0 &&
              route(&s, err) == 0)
         result = print_losses(&s, out, err);
-    session_release(&s);
+    job_release(&s);
     return result;
 }
 

@@ -141,9 +141,9 @@ static int read_config(struct config *config, struct error *err)
     return 0;
 }
 
-/* ---- the parts of a session ---- */
+/* ---- the parts of a job ---- */
 
-struct session {
+struct job {
     struct config config;
     struct corpus corpus;
     struct checkpoint checkpoint;
@@ -160,7 +160,7 @@ struct session {
     struct progress progress;
 };
 
-static void session_release(struct session *s)
+static void job_release(struct job *s)
 {
     trainer_release(&s->trainer);
     recorder_release(&s->recorder);
@@ -175,7 +175,7 @@ static void session_release(struct session *s)
 }
 
 /* The run's own configuration, from the logbook; what was given must agree with it. */
-static int adopt_configuration(struct session *s, struct error *err)
+static int adopt_configuration(struct job *s, struct error *err)
 {
     struct config earlier;
     struct query *q = NULL;
@@ -211,7 +211,7 @@ static int adopt_seed(int64_t seed, struct error *err)
 
 /* Where the run's checkpoint is: as told, or where the logbook says, or the usual place. A run that had one
  * does not begin anew because it cannot be found. */
-static int find_checkpoint(struct session *s, const char *recorded, struct error *err)
+static int find_checkpoint(struct job *s, const char *recorded, struct error *err)
 {
     if (!args.checkpoint && recorded && !file_exists(s->checkpoint_path) && file_exists(recorded)) {
         free(s->checkpoint_path);
@@ -229,7 +229,7 @@ static int find_checkpoint(struct session *s, const char *recorded, struct error
 }
 
 /* Looks the name up, and takes over what the run began with. *finished: nothing is left to do. */
-static int find_earlier(struct session *s, bool *finished, struct error *err)
+static int find_earlier(struct job *s, bool *finished, struct error *err)
 {
     struct query *q = NULL;
     int result = -1, found;
@@ -257,7 +257,7 @@ static int find_earlier(struct session *s, bool *finished, struct error *err)
     return result;
 }
 
-static int seconds_before(struct session *s, struct error *err)
+static int seconds_before(struct job *s, struct error *err)
 {
     struct query *q = NULL;
     int found;
@@ -281,7 +281,7 @@ static int seconds_before(struct session *s, struct error *err)
 
 static void report(void *context, const struct trainer *t)
 {
-    struct session *s = context;
+    struct job *s = context;
     char note[128], rate[32];
     int n = snprintf(note, sizeof note, "loss %.3f  ", t->loss);
 
@@ -291,7 +291,7 @@ static void report(void *context, const struct trainer *t)
     progress_update(&s->progress, t->step + 1, note);
 }
 
-static void announce(const struct session *s)
+static void announce(const struct job *s)
 {
     const struct trainer *t = &s->trainer;
     char parameters[32], tokens[32], flops[32], size[32];
@@ -314,7 +314,7 @@ static void announce(const struct session *s)
                 args.name, blas_core_type());
 }
 
-static int print_profile(const struct session *s, struct error *err)
+static int print_profile(const struct job *s, struct error *err)
 {
     static const char *const columns[] = {"part", "seconds", "share"};
     const double *seconds = s->trainer.model.seconds;
@@ -335,7 +335,7 @@ static int print_profile(const struct session *s, struct error *err)
     return t ? table_close(t, err) : error_no_memory(err, "a table");
 }
 
-static int end_run(struct session *s, int result, enum train_outcome outcome, struct error *err)
+static int end_run(struct job *s, int result, enum train_outcome outcome, struct error *err)
 {
     static const char *const status[] = {"finished", "interrupted", "failed"};
     char note[160];
@@ -369,7 +369,7 @@ static int end_run(struct session *s, int result, enum train_outcome outcome, st
     return 0;
 }
 
-static int run_transformer(struct session *s, struct error *err)
+static int run_transformer(struct job *s, struct error *err)
 {
     struct trainer *t = &s->trainer;
     enum train_outcome outcome = TRAIN_FINISHED;
@@ -415,7 +415,7 @@ static int learn_counts(struct baseline *b, const struct corpus *c, struct error
 }
 
 /* The same predictions as the models' validation: the start of each held-out document. */
-static int score_counts(const struct session *s, const struct baseline *b, enum baseline_order order,
+static int score_counts(const struct job *s, const struct baseline *b, enum baseline_order order,
                         const struct samples *valid, struct error *err)
 {
     const struct corpus *c = &s->corpus;
@@ -441,7 +441,7 @@ static int score_counts(const struct session *s, const struct baseline *b, enum 
     return result;
 }
 
-static int run_counts(struct session *s, struct error *err)
+static int run_counts(struct job *s, struct error *err)
 {
     enum baseline_order order = strcmp(config_text(&s->config, "model.kind"), "unigram") == 0
                                     ? BASELINE_UNIGRAM
@@ -470,7 +470,7 @@ done:
 
 /* ---- main ---- */
 
-static int lock_run(struct session *s, struct error *err)
+static int lock_run(struct job *s, struct error *err)
 {
     struct text path;
 
@@ -486,7 +486,7 @@ static int lock_run(struct session *s, struct error *err)
     return 0;
 }
 
-static int load_corpus(struct session *s, struct error *err)
+static int load_corpus(struct job *s, struct error *err)
 {
     const char *folder = config_text(&s->config, "data.corpus");
 
@@ -499,7 +499,7 @@ static int load_corpus(struct session *s, struct error *err)
 
 /* A logbook that is there is asked for the run first: it may hold the configuration. One that is not there is
  * made only when all else is in order. */
-static int prepare(struct session *s, bool *finished, struct error *err)
+static int prepare(struct job *s, bool *finished, struct error *err)
 {
     s->checkpoint_path = args.checkpoint ? strdup(args.checkpoint) : default_checkpoint();
     if (!s->checkpoint_path)
@@ -522,7 +522,7 @@ static int prepare(struct session *s, bool *finished, struct error *err)
 
 static int run(void *context, char **operands, int n_operands, FILE *out, struct error *err)
 {
-    struct session s = {.lock = -1, .out = out};
+    struct job s = {.lock = -1, .out = out};
     bool finished = false;
     int result;
 
@@ -543,7 +543,7 @@ static int run(void *context, char **operands, int n_operands, FILE *out, struct
     else if (result == 0)
         result = strcmp(config_text(&s.config, "model.kind"), "transformer") == 0 ? run_transformer(&s, err)
                                                                                   : run_counts(&s, err);
-    session_release(&s);
+    job_release(&s);
     return result;
 }
 
