@@ -1,7 +1,7 @@
 #!/bin/sh
 # Proves that a new machine is enough: runs a command in a minimal Debian 12 that has nothing of ours.
 #
-#   sh scripts/fresh.sh [--keep] ROOT COMMAND [ARGUMENT]...     e.g. sh scripts/fresh.sh /tmp/fresh make demo
+#   sh scripts/fresh.sh [--keep] ROOT COMMAND [ARGUMENT]...     e.g. sh scripts/fresh.sh ../fresh make demo
 #
 # ROOT is made by debootstrap once and kept as ROOT.tar; every call unpacks it anew and clones this repository's
 # HEAD into it at /moescope, where the command runs with no input, few environment variables and git and make
