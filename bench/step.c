@@ -61,13 +61,12 @@ static int fill(struct batch *b, int tokens, int context, int vocabulary, struct
     return 0;
 }
 
-static void update(struct model *m, float *first, float *second, int step)
+static void update(struct model *m, float *first, float *second)
 {
     struct adamw s = {1e-4F, 0.9F, 0.95F, 1e-8F, 0.1F, 0.1F, 0.05F, 1.0F};
     double start = clock_seconds(), norm = sum_of_squares(m->pool, m->gradients, m->n_weights);
 
     s.gradient_scale = norm > 1.0 ? 1.0F : 0.5F; /* keeps the norm from being optimised away */
-    (void)step;
     adamw_update(m->pool, &s, m->weights, m->gradients, first, second, m->n_weights);
     m->seconds[PART_OPTIMISER] += clock_seconds() - start;
 }
@@ -134,7 +133,7 @@ static int bench(void *context, char **operands, int n_operands, FILE *out, stru
             seconds = 0.0;
         }
         model_forward(&m, &b, true, 1.0F, &weights, NULL);
-        update(&m, moments, moments + m.n_weights, step);
+        update(&m, moments, moments + m.n_weights);
         seconds += clock_seconds() - start;
         double one = blas_measure_limit(pool, 2048, 3, err);
         limit += step >= 0 ? one / (double)args.steps : 0.0;

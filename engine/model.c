@@ -212,7 +212,6 @@ static int init_activations(struct model *m, struct error *err)
 
     /* the longest scores: full sequences; a batch never holds more tokens than max_tokens */
     m->score_capacity = T * (size_t)c->context * (size_t)c->n_heads;
-    m->max_sequences = m->max_tokens;
     for (int l = 0; l < c->n_layers; l++) {
         const struct layer_config *b = &c->layers[l];
         size_t k = b->router->routes ? (size_t)b->router->max_k(&b->routing) : 1;

@@ -104,7 +104,7 @@ struct model {
     const float *norm; /* (D) */
     float *d_norm;
     struct layer *layers;
-    int max_tokens, max_sequences;
+    int max_tokens;
     float *output;              /* (T, D) the residual stream after the last block */
     float *normed;              /* (T, D) */
     float *inverse_rms;         /* (T) */
@@ -113,7 +113,7 @@ struct model {
     float *d_stream, *d_normed; /* (T, D) */
     float *d_wide;              /* (T, 3 D) */
     float *rope, *norm_scratch, *attention_scratch;
-    size_t *score_start; /* (max_sequences) */
+    size_t *score_start; /* (sequences, at most max_tokens) */
     size_t score_capacity;
     struct dispatch_scratch scratch;
     struct arena *activations;

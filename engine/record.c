@@ -431,7 +431,7 @@ static int record_drain(void *context, struct error *err)
 int recorder_open(struct recorder *r, struct logbook *lb, const struct config *config,
                   const struct corpus *corpus, struct error *err)
 {
-    *r = (struct recorder){.logbook = lb, .config = config, .n_domains = corpus->n_domains};
+    *r = (struct recorder){.logbook = lb, .config = config};
     r->sink = (struct sink){.context = r,
                             .pass = record_pass,
                             .summary = record_summary,

@@ -15,7 +15,6 @@ struct recorder {
     const struct config *config;
     int64_t run_id, corpus_id, vocabulary_id;
     int64_t *document_ids, *domain_ids; /* (n_documents), (n_domains) of the corpus */
-    int n_domains;
     struct sink sink;
 };
 

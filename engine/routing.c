@@ -50,7 +50,7 @@ int routing_init(struct routing *r, int max_tokens, int n_experts, int max_k, st
 {
     size_t decisions = (size_t)max_tokens * (size_t)max_k, cells = (size_t)max_tokens * (size_t)n_experts;
 
-    *r = (struct routing){.n_experts = n_experts, .max_decisions = (int)decisions};
+    *r = (struct routing){.n_experts = n_experts};
     r->offset = calloc((size_t)max_tokens + 1, sizeof *r->offset);
     r->expert = malloc(decisions * sizeof *r->expert);
     r->gate = malloc(decisions * sizeof *r->gate);

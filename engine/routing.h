@@ -26,7 +26,6 @@ struct routing {
     /* gradients, filled by the backward pass */
     float *d_weight;                /* (n_decisions) */
     float *d_probability, *d_logit; /* (T, N) */
-    int max_decisions;              /* capacity of the arrays above */
 };
 
 int routing_init(struct routing *r, int max_tokens, int n_experts, int max_k, struct error *err);

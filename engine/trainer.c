@@ -306,7 +306,7 @@ static int train_step(struct trainer *t, bool checkpoint_due, struct error *err)
 {
     const struct checkpoint_state state = state_here(t);
     struct step_losses l = {0};
-    double start = clock_seconds(), rate = learning_rate(t), norm, before;
+    double start = clock_seconds(), rate = learning_rate(t), norm, before, saving;
     bool finite;
 
     if (accumulate(t, &l, err))
@@ -315,15 +315,17 @@ static int train_step(struct trainer *t, bool checkpoint_due, struct error *err)
     norm = sqrt(sum_of_squares(t->model.pool, t->model.gradients, t->model.n_weights));
     finite = isfinite(l.lm) && isfinite(l.balance) && isfinite(l.z) && isfinite(norm);
     t->model.seconds[PART_OPTIMISER] += clock_seconds() - before;
+    before = clock_seconds();
     if (finite && checkpoint_due && save(t, &state, err))
         return -1;
+    saving = clock_seconds() - before;
     before = clock_seconds();
     if (finite)
         update_weights(t, rate, norm);
     t->model.seconds[PART_OPTIMISER] += clock_seconds() - before;
     before = clock_seconds();
     t->tokens += t->tally.n_tokens;
-    t->tokens_per_second = (double)t->tally.n_tokens / (before - start);
+    t->tokens_per_second = (double)t->tally.n_tokens / (before - start - saving);
     if (tell_step(t, &l, norm, rate, err) || t->sink->commit(t->sink->context, err))
         return -1;
     t->model.seconds[PART_LOGGING] += clock_seconds() - before;
