@@ -2,7 +2,7 @@
 #
 #   awk -v programs="base/moescope.c ..." -f scripts/laws.awk FILE...
 #
-#   layer     base <- metrics <- sql <- analysis, base <- metrics <- engine; only train, route and record join
+#   layer     base <- metrics <- sql <- analysis and care, base <- metrics <- engine; only train, route and record join
 #             engine and sql
 #   seam      sqlite3.h is included under sql/ only, cblas.h in engine/blas.c only
 #   sql       SQL text lives in .sql files (BEGIN, COMMIT and ROLLBACK are no text)
@@ -22,6 +22,7 @@ BEGIN {
     may["metrics"] = "base metrics"
     may["sql"] = "base metrics sql"
     may["analysis"] = "base metrics sql analysis plots"
+    may["care"] = "base metrics sql"
     may["engine"] = "base metrics engine"
     may["corpora"] = "base metrics engine"
     may["bench"] = "base metrics engine sql"

@@ -16,8 +16,9 @@
 #include "base/text.h"
 #include "tests/support.h"
 
-static const char *const verbs[] = {"train",  "runs", "specialization", "collapse", "demand", "compare",
-                                    "report", "sql",  "check",          "route",    "corpus"};
+static const char *const verbs[] = {"train",  "runs",  "specialization", "collapse", "demand", "compare",
+                                    "report", "sql",   "check",          "route",    "corpus", "snapshot",
+                                    "merge",  "prune", "export",         "migrate"};
 enum { N_VERBS = sizeof verbs / sizeof verbs[0] };
 
 static const char fake_train[] = "#!/bin/sh\n"
