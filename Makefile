@@ -36,6 +36,9 @@ library := $(filter-out $(programs),$(wildcard base/*.c metrics/*.c sql/*.c engi
 library_objects := $(library:%.c=$(out)/%.o) $(out)/sql/embedded.o $(out)/plots/embedded.o
 sql_files := $(shell find sql -name '*.sql' | LC_ALL=C sort)
 plot_files := $(sort $(wildcard plots/*.gp plots/*.css))
+# What SQLite loads, as moescope.so, or is linked with, as libmoescope-sqlite.a.
+extension := sql/extension.c sql/vtab.c sql/relation.c sql/groups.c sql/aggregate.c sql/scan.c sql/db.c sql/codec.c \
+             sql/text.c base/error.c metrics/load.c metrics/sample.c
 tests := $(patsubst tests/%.c,$(out)/tests/%,$(wildcard tests/*/test_*.c))
 test_support := $(patsubst %.c,$(out)/%.o,$(wildcard tests/*.c)) # an archive: a test links what it uses
 
@@ -51,8 +54,9 @@ jobs = $(if $(filter -j% --jobserver%,$(MAKEFLAGS)),,-j$(shell nproc))
 
 gallery_figures := loss effective-experts load-top1-unbalanced lift-top2-balanced difference
 .PHONY: gallery all programs demo test tests check-tests sanitize lint bench docs clean help print-cflags print-programs FORCE
-all: programs ## build every program into bin/
-programs: $(foreach p,$(wildcard $(programs)),$(bindir)/$(call program_name,$(p)))
+all: programs ## build every program and the SQLite extension into bin/
+programs: $(foreach p,$(wildcard $(programs)),$(bindir)/$(call program_name,$(p))) \
+          $(bindir)/moescope.so $(bindir)/libmoescope-sqlite.a
 
 help: ## this list
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -136,6 +140,25 @@ $(out)/sql/embedded.o $(out)/plots/embedded.o: %.o: %.c $(out)/flags
 
 $(out)/libmoescope.a: $(library_objects) $(out)/sources
 	$(quiet)rm -f $@ && ar rcs $@ $(filter %.o,$^)
+
+# Loaded into a program that offers SQLite, and is not itself sanitized.
+$(out)/loadable/%.o: %.c $(out)/flags
+	@mkdir -p $(@D)
+	$(quiet)$(CC) $(filter-out -fsanitize% -fno-sanitize%,$(cflags)) -fPIC -fvisibility=hidden -DMOESCOPE_LOADABLE \
+	    -MMD -MP -c $< -o $@
+$(out)/loadable/sql/embedded.o: $(out)/sql/embedded.c
+	$(quiet)$(CC) $(cflags) -Wno-overlength-strings -fPIC -fvisibility=hidden -c $< -o $@
+$(bindir)/moescope.so: $(extension:%.c=$(out)/loadable/%.o) $(out)/loadable/sql/embedded.o $(linked)
+	@mkdir -p $(@D)
+	$(call say,LINK,$@)
+	$(quiet)$(CC) -shared $(LDFLAGS) $(filter %.o,$^) -lz -lm -o $@
+# One object, so that none but the entry point is seen from outside.
+$(bindir)/libmoescope-sqlite.a: $(extension:%.c=$(out)/%.o) $(out)/sql/embedded.o $(linked)
+	@mkdir -p $(@D)
+	$(call say,AR,$@)
+	$(quiet)$(LD) -r $(filter %.o,$^) -o $(out)/extension.o
+	$(quiet)objcopy --keep-global-symbol=sqlite3_moescope_init $(out)/extension.o
+	$(quiet)rm -f $@ && ar rcs $@ $(out)/extension.o
 
 $(out)/bench/%: $(out)/bench/%.o $(out)/libmoescope.a
 	$(call say,LINK,$@)

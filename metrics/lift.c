@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "metrics/sample.h"
 #include "metrics/specialization.h"
 
 struct work {
@@ -104,12 +105,6 @@ static void resample(struct work *w, int n_resamples, struct random *r)
     }
 }
 
-static int order_of_doubles(const void *left, const void *right)
-{
-    double a = *(const double *)left, b = *(const double *)right;
-    return (a > b) - (a < b);
-}
-
 /* A resample may miss an expert altogether; its lift is then unknown and left out. */
 static void set_interval(struct work *w, int c, const struct bootstrap_options *o, struct lift_cell *cell)
 {
@@ -122,7 +117,7 @@ static void set_interval(struct work *w, int c, const struct bootstrap_options *
         if (!isnan(lift))
             w->sorted[n++] = lift;
     }
-    qsort(w->sorted, (size_t)n, sizeof *w->sorted, order_of_doubles);
+    sample_sort(w->sorted, n);
     cell->low = quantile_sorted(w->sorted, n, (1 - o->level) / 2);
     cell->high = quantile_sorted(w->sorted, n, (1 + o->level) / 2);
 }

@@ -103,6 +103,14 @@ double load_gini(const double *load, int n_experts)
     return differences / (n_experts * sum);
 }
 
+double load_gini_sorted(const double *load, int n_experts)
+{
+    double sum = load_sum(load, n_experts), weighted = 0;
+    for (int i = 0; i < n_experts; i++)
+        weighted += (2.0 * i + 1 - n_experts) * load[i];
+    return sum > 0 ? weighted / (n_experts * sum) : NAN;
+}
+
 double load_top_share_of_tokens(const double *load, int n_experts, double n_tokens)
 {
     return n_tokens > 0 ? load_max(load, n_experts) / n_tokens : NAN;

@@ -38,6 +38,8 @@ double load_max_violation(const double *load, int n_experts);
 double load_cv(const double *load, int n_experts);
 /* Gini = sum_ij |c_i - c_j| / (2 N sum c); 0 .. (N - 1) / N. O(N^2): N is at most some hundreds. */
 double load_gini(const double *load, int n_experts);
+/* The same of ascending loads, however many: sum_r (2 r - N - 1) c_(r) / (N sum c), ranks r from 1. */
+double load_gini_sorted(const double *load, int n_experts);
 
 /* max c_i / T: the share of tokens that the busiest expert sees; k/N .. 1. NaN when n_tokens <= 0. */
 double load_top_share_of_tokens(const double *load, int n_experts, double n_tokens);

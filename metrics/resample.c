@@ -6,16 +6,13 @@
 #include <math.h>
 #include <stdlib.h>
 
+#include "metrics/sample.h"
+
 const char *const verdict_names[4] = {"undetermined", "better", "worse", "equivalent"};
 
 struct bootstrap_options bootstrap_defaults(void)
 {
     return (struct bootstrap_options){2000, 0.95, 10};
-}
-
-double quantile_sorted(const double *sorted, int n, double q)
-{
-    return n > 0 ? gsl_stats_quantile_from_sorted_data(sorted, 1, (size_t)n, q) : NAN;
 }
 
 /* ---- documents ---- */

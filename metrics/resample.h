@@ -37,9 +37,6 @@ int bootstrap_difference(const double *numerator_a, const double *denominator_a,
                          const struct bootstrap_options *o, struct random *r, struct interval *i,
                          struct error *err);
 
-/* Quantile q of sorted values by linear interpolation (Hyndman and Fan 1996, type 7). NaN for n = 0. */
-double quantile_sorted(const double *sorted, int n, double q);
-
 /* ---- seeds ---- */
 
 /* Mean of paired differences with Student's t interval on n - 1 degrees of freedom, and its two-sided p.

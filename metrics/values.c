@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "metrics/resample.h"
+#include "metrics/sample.h"
 
 /* Counts of the documents that are in, and what the judging of a fold needs. */
 struct work {
@@ -203,12 +204,6 @@ static void exchange(struct work *w, struct random *r)
     }
 }
 
-static int order_of_doubles(const void *left, const void *right)
-{
-    double a = *(const double *)left, b = *(const double *)right;
-    return (a > b) - (a < b);
-}
-
 static void summarise(double *estimates, int n, struct permutation_null *null)
 {
     int as_large = 0;
@@ -217,7 +212,7 @@ static void summarise(double *estimates, int n, struct permutation_null *null)
         null->mean += estimates[i] / n;
         as_large += estimates[i] >= null->observed;
     }
-    qsort(estimates, (size_t)n, sizeof *estimates, order_of_doubles);
+    sample_sort(estimates, n);
     null->low = quantile_sorted(estimates, n, 0.025);
     null->high = quantile_sorted(estimates, n, 0.975);
     null->p = (1.0 + as_large) / (1.0 + n);

@@ -70,7 +70,7 @@ check_headers() {
     done
 }
 
-# Parameters that nobody set are NULL in the shell; what writes is only prepared.
+# Parameters that nobody set are NULL in the shell; what writes is only prepared; virtual tables need their module.
 check_sql() {
     for file in sql/schema.sql sql/views/*.sql; do
         sqlite3 -batch "$work/logbook.db" <"$file" 2>&1 | sed "s,^,$file: ,"
@@ -78,6 +78,8 @@ check_sql() {
     for file in $(files '*.sql' | grep -v -e '^sql/schema.sql$' -e '^sql/views/'); do
         case $file in
         sql/store/*) sqlite3 -batch "$work/logbook.db" "EXPLAIN $(cat "$file")" ;;
+        sql/extension/create.sql) [ ! -e bin/moescope.so ] || sqlite3 -batch :memory: ".load bin/moescope" ".read $file" ;;
+        sql/extension/*) sqlite3 -batch "$work/logbook.db" "EXPLAIN $(cat "$file")" ;;
         *) sqlite3 -batch -readonly "$work/logbook.db" <"$file" ;;
         esac 2>&1 >/dev/null | sed "s,^,$file: ,"
         name=${file#sql/}

@@ -273,7 +273,7 @@ static void count_decisions(struct layer_count *l, const struct decisions *d)
 static void check_block(struct passes *p, int64_t sequence_id, int64_t n_tokens)
 {
     struct statement *s = &p->blocks;
-    int layer = sqlite3_column_int(s->handle, 0);
+    int layer = (int)(sqlite3_column_int64(s->handle, 0) % LOGBOOK_MAX_LAYERS);
     const char *codec = (const char *)sqlite3_column_text(s->handle, 1);
     struct layer_count *l = &p->layers[layer];
     const struct packed_block packed = {.codec = codec_by_name(codec != NULL ? codec : ""),
@@ -307,7 +307,7 @@ static void check_block(struct passes *p, int64_t sequence_id, int64_t n_tokens)
 static void check_probability(struct passes *p, int64_t sequence_id, int64_t n_tokens)
 {
     struct statement *s = &p->probabilities;
-    int layer = sqlite3_column_int(s->handle, 0);
+    int layer = (int)(sqlite3_column_int64(s->handle, 0) % LOGBOOK_MAX_LAYERS);
     int64_t n_experts = sqlite3_column_int64(s->handle, 1);
     struct piece bytes = statement_column_blob(s, 2);
     p->checksums->checked++;
@@ -484,8 +484,8 @@ static int read_passes(struct passes *p, struct error *err)
 {
     int result;
     if (statement_open(&p->sequences, p->lb, "store/check_sequences", err) != 0 ||
-        statement_open(&p->blocks, p->lb, "store/routing_blocks", err) != 0 ||
-        statement_open(&p->probabilities, p->lb, "store/probability_blocks", err) != 0 ||
+        statement_open(&p->blocks, p->lb, "scan/routing_blocks", err) != 0 ||
+        statement_open(&p->probabilities, p->lb, "scan/probability_blocks", err) != 0 ||
         statement_open(&p->loads, p->lb, "store/check_loads", err) != 0 ||
         statement_open(&p->documents, p->lb, "store/check_document_losses", err) != 0) {
         return -1;

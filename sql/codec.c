@@ -213,100 +213,126 @@ static bool reserve_decisions(struct decisions *d, size_t n)
     return true;
 }
 
-/* Fills d->offsets and d->n from k or from the packed offsets. */
-static const char *decode_offsets(const struct packed_block *block, int n_tokens, struct decisions *d)
+static const char *validate_offsets(const struct packed_block *block, int n_tokens, int *n)
 {
-    if (!reserve_tokens(d, (size_t)n_tokens)) {
-        return "no memory";
-    }
     if (block->k > 0) {
         if (block->k > CODEC_MAX_EXPERTS || (int64_t)n_tokens * block->k > INT32_MAX / 4) {
             return "k out of range";
         }
-        for (int t = 0; t <= n_tokens; t++) {
-            d->offsets[t] = t * block->k;
-        }
-    } else {
-        if (block->offsets.n != 2 * ((size_t)n_tokens + 1)) {
-            return "length of offsets";
-        }
-        unpack_integers(d->offsets, 2, block->offsets.bytes, (size_t)n_tokens + 1);
-        for (int t = 0; t < n_tokens; t++) {
-            if (d->offsets[t] > d->offsets[t + 1]) {
-                return "offsets fall";
-            }
-        }
-        if (d->offsets[0] != 0) {
-            return "offsets do not start at 0";
-        }
+        *n = n_tokens * block->k;
+        return NULL;
     }
-    d->n = d->offsets[n_tokens];
+    if (block->k < 0) {
+        return "k out of range";
+    }
+    if (block->offsets.n != 2 * ((size_t)n_tokens + 1)) {
+        return "length of offsets";
+    }
+    int last = packed_offset(block, 0);
+    if (last != 0) {
+        return "offsets do not start at 0";
+    }
+    for (int t = 1; t <= n_tokens; t++) {
+        int next = packed_offset(block, t);
+        if (next < last) {
+            return "offsets fall";
+        }
+        last = next;
+    }
+    *n = last;
     return NULL;
 }
 
-static const char *decode_experts(const struct packed_block *block, int n_experts, struct decisions *d)
+static const char *validate_experts(const struct packed_block *block, int n_experts, size_t n)
 {
-    size_t n = (size_t)d->n;
-    if (block->codec->expert_bytes == 0) {
-        if (block->k != n_experts) {
-            return "k is not the number of experts";
-        }
-        for (int i = 0; i < d->n; i++) {
-            d->expert[i] = i % n_experts;
-        }
-        return NULL;
+    int width = block->codec->expert_bytes;
+    uint32_t largest = 0;
+    if (width == 0) {
+        return block->k == n_experts ? NULL : "k is not the number of experts";
     }
-    if (block->experts.n != n * (size_t)block->codec->expert_bytes) {
+    if (block->experts.n != n * (size_t)width) {
         return "length of experts";
     }
-    unpack_integers(d->expert, block->codec->expert_bytes, block->experts.bytes, n);
-    int32_t largest = -1;
-    for (size_t i = 0; i < n; i++) {
-        largest = d->expert[i] > largest ? d->expert[i] : largest;
+    if (width == 1 && n_experts < 256) {
+        uint8_t most = 0; /* of the bytes' own width, so that many are compared at once */
+        for (size_t i = 0; i < n; i++) {
+            most = block->experts.bytes[i] > most ? block->experts.bytes[i] : most;
+        }
+        largest = most;
+    } else if (width == 2) {
+        for (size_t i = 0; i < n; i++) {
+            uint32_t e = read_16(block->experts.bytes, i);
+            largest = e > largest ? e : largest;
+        }
     }
-    return largest < n_experts ? NULL : "an expert that the layer has not";
+    return n == 0 || (int64_t)largest < n_experts ? NULL : "an expert that the layer has not";
 }
 
-static const char *decode_gates(const struct packed_block *block, struct decisions *d)
+const char *packed_block_validate(const struct packed_block *block, int n_tokens, int n_experts, int *n)
 {
-    size_t n = (size_t)d->n;
-    if (block->gates.bytes == NULL && n > 0) {
-        for (size_t i = 0; i < n; i++) {
-            d->gate[i] = NAN;
-        }
-        return NULL;
+    const char *wrong = validate_offsets(block, n_tokens, n);
+    if (wrong == NULL) {
+        wrong = validate_experts(block, n_experts, (size_t)*n);
     }
-    if (block->gates.n != n * (size_t)block->codec->gate_bytes) {
+    if (wrong != NULL) {
+        return wrong;
+    }
+    if (block->gates.bytes != NULL && block->gates.n != (size_t)*n * (size_t)block->codec->gate_bytes) {
         return "length of gates";
     }
-    unpack_fraction(d->gate, block->codec->gate_bytes, block->scale / SCALE_UNIT, block->gates.bytes, n);
+    if (block->dropped.bytes != NULL && block->dropped.n != ((size_t)*n + 7) / 8) {
+        return "length of dropped";
+    }
+    return NULL;
+}
+
+static void unpack_experts(const struct packed_block *block, int n_experts, struct decisions *d)
+{
+    if (block->codec->expert_bytes > 0) {
+        unpack_integers(d->expert, block->codec->expert_bytes, block->experts.bytes, (size_t)d->n);
+        return;
+    }
+    for (int i = 0; i < d->n; i++) {
+        d->expert[i] = i % n_experts;
+    }
+}
+
+static void unpack_gates(const struct packed_block *block, struct decisions *d)
+{
+    if (block->gates.bytes != NULL) {
+        unpack_fraction(d->gate, block->codec->gate_bytes, block->scale / SCALE_UNIT, block->gates.bytes,
+                        (size_t)d->n);
+        return;
+    }
+    for (int i = 0; i < d->n; i++) {
+        d->gate[i] = NAN;
+    }
+}
+
+const char *packed_block_unpack(const struct packed_block *block, int n_tokens, int n_experts, int n,
+                                struct decisions *d)
+{
+    if (!reserve_tokens(d, (size_t)n_tokens) || !reserve_decisions(d, (size_t)n)) {
+        return "no memory";
+    }
+    d->n = n;
+    for (int t = 0; t <= n_tokens; t++) {
+        d->offsets[t] = packed_offset(block, t);
+    }
+    unpack_experts(block, n_experts, d);
+    unpack_gates(block, d);
+    if (block->dropped.bytes != NULL) {
+        unpack_bits(d->dropped, block->dropped.bytes, (size_t)n);
+    } else {
+        memset(d->dropped, 0, (size_t)n);
+    }
     return NULL;
 }
 
 const char *packed_block_decode(const struct packed_block *block, int n_tokens, int n_experts,
                                 struct decisions *d)
 {
-    const char *wrong = decode_offsets(block, n_tokens, d);
-    if (wrong != NULL) {
-        return wrong;
-    }
-    if (!reserve_decisions(d, (size_t)d->n)) {
-        return "no memory";
-    }
-    wrong = decode_experts(block, n_experts, d);
-    if (wrong == NULL) {
-        wrong = decode_gates(block, d);
-    }
-    if (wrong != NULL) {
-        return wrong;
-    }
-    if (block->dropped.bytes == NULL) {
-        memset(d->dropped, 0, (size_t)d->n);
-        return NULL;
-    }
-    if (block->dropped.n != ((size_t)d->n + 7) / 8) {
-        return "length of dropped";
-    }
-    unpack_bits(d->dropped, block->dropped.bytes, (size_t)d->n);
-    return NULL;
+    int n;
+    const char *wrong = packed_block_validate(block, n_tokens, n_experts, &n);
+    return wrong == NULL ? packed_block_unpack(block, n_tokens, n_experts, n, d) : wrong;
 }

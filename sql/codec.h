@@ -64,6 +64,42 @@ struct packed_block {
     struct piece experts, gates, offsets, dropped;
 };
 
+/* ---- single values of a block that has been validated ---- */
+
+static inline uint32_t read_16(const uint8_t *bytes, size_t i)
+{
+    return (uint32_t)bytes[2 * i] | (uint32_t)bytes[2 * i + 1] << 8;
+}
+
+/* Number of token t's first decision; t may be n_tokens. */
+static inline int packed_offset(const struct packed_block *b, int t)
+{
+    return b->k > 0 ? t * b->k : (int)read_16(b->offsets.bytes, (size_t)t);
+}
+
+static inline int packed_expert(const struct packed_block *b, int n_experts, size_t i)
+{
+    switch (b->codec->expert_bytes) {
+    case 1:
+        return b->experts.bytes[i];
+    case 2:
+        return (int)read_16(b->experts.bytes, i);
+    default:
+        return (int)(i % (size_t)n_experts);
+    }
+}
+
+/* As stored; the gate is packed_gate_unit * stored / full. Only where gates.bytes is not NULL. */
+static inline uint32_t packed_gate(const struct packed_block *b, size_t i)
+{
+    return b->codec->gate_bytes == 1 ? b->gates.bytes[i] : read_16(b->gates.bytes, i);
+}
+
+static inline int packed_dropped(const struct packed_block *b, size_t i)
+{
+    return b->dropped.bytes != NULL ? b->dropped.bytes[i / 8] >> (i % 8) & 1 : 0;
+}
+
 /* CRC-32 of the pieces, one after the other. */
 uint32_t piece_checksum(const struct piece *pieces, int n);
 uint32_t packed_block_checksum(const struct packed_block *block);
@@ -79,7 +115,13 @@ struct decisions {
 };
 void decisions_release(struct decisions *d);
 
-/* Returns NULL, or in a few words what is wrong with the block (or "no memory"). */
+/* Whether the block can be decoded: its pieces have their lengths and its experts exist. *n: its number of
+ * decisions. Returns NULL, or in a few words what is wrong. */
+const char *packed_block_validate(const struct packed_block *block, int n_tokens, int n_experts, int *n);
+/* Decodes a block that has been validated; NULL or "no memory". */
+const char *packed_block_unpack(const struct packed_block *block, int n_tokens, int n_experts, int n,
+                                struct decisions *d);
+/* Both. Returns NULL, or in a few words what is wrong with the block (or "no memory"). */
 const char *packed_block_decode(const struct packed_block *block, int n_tokens, int n_experts,
                                 struct decisions *d);
 

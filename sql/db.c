@@ -113,6 +113,20 @@ int statement_open_text(struct statement *s, struct logbook *lb, const char *nam
     return 0;
 }
 
+/* The text for an attached schema; sqlite3_free it. */
+static char *for_schema(const char *sql, const char *schema)
+{
+    static const char stands_for[] = "main.";
+    sqlite3_str *text = sqlite3_str_new(NULL);
+    const char *at;
+    for (; (at = strstr(sql, stands_for)) != NULL; sql = at + strlen(stands_for)) {
+        sqlite3_str_append(text, sql, (int)(at - sql));
+        sqlite3_str_appendf(text, "\"%w\".", schema);
+    }
+    sqlite3_str_appendall(text, sql);
+    return sqlite3_str_finish(text);
+}
+
 int statement_open(struct statement *s, struct logbook *lb, const char *name, struct error *err)
 {
     const char *sql = sql_text(name);
@@ -120,7 +134,16 @@ int statement_open(struct statement *s, struct logbook *lb, const char *name, st
     if (sql == NULL) {
         return error_set(err, STATUS_USAGE, "no query is named '%s'", name);
     }
-    return statement_open_text(s, lb, name, sql, err);
+    if (lb->schema == NULL || strcmp(lb->schema, "main") == 0) {
+        return statement_open_text(s, lb, name, sql, err);
+    }
+    char *text = for_schema(sql, lb->schema);
+    if (text == NULL) {
+        return error_no_memory(err, "a query");
+    }
+    int result = statement_open_text(s, lb, name, text, err);
+    sqlite3_free(text);
+    return result;
 }
 
 static int parameter_index(struct statement *s, const char *parameter)

@@ -1,8 +1,8 @@
 /* The one gate to SQLite: a connection, statements that are known by name, transactions. Private to sql/. */
 #ifndef SQL_DB_H
 #define SQL_DB_H
+#include "sql/sqlite.h"
 #include <pthread.h>
-#include <sqlite3.h>
 #include <stdbool.h>
 #include <stdint.h>
 
@@ -13,6 +13,7 @@
 struct logbook {
     sqlite3 *db;
     char *path;
+    const char *schema; /* that "main." stands for in the .sql files; NULL: main */
     bool writable;
     pthread_mutex_t
         transaction; /* the writer's thread and its owner share the connection: one transaction at a time */

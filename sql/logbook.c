@@ -10,6 +10,7 @@
 
 #include "base/text.h"
 #include "sql/db.h"
+#include "sql/extension.h"
 #include "sql/read.h"
 
 enum { BUSY_MILLISECONDS = 60000, CLOSE_BUSY_MILLISECONDS = 500 };
@@ -138,6 +139,18 @@ static void abandon(struct logbook **lb)
     }
 }
 
+/* Readers get the virtual tables in the place of the views. */
+static int add_fast_relations(struct logbook *lb, struct error *err)
+{
+    char *message = NULL;
+    if (sqlite3_moescope_init(lb->db, &message, NULL) != SQLITE_OK) {
+        error_set(err, STATUS_INPUT, "cannot open '%s': %s", lb->path,
+                  message != NULL ? message : "no memory");
+    }
+    sqlite3_free(message);
+    return message == NULL ? 0 : -1;
+}
+
 int logbook_open(struct logbook **out, const char *path, struct error *err)
 {
     *out = NULL;
@@ -154,6 +167,9 @@ int logbook_open(struct logbook **out, const char *path, struct error *err)
     }
     if (result == 0 && fresh) {
         result = error_set(err, STATUS_INPUT, "'%s' is not a logbook: it is empty", path);
+    }
+    if (result == 0) {
+        result = add_fast_relations(*out, err);
     }
     if (result == 0) {
         result = db_exec(*out, sql_text("store/open_read"), "open", err);

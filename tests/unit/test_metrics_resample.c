@@ -1,5 +1,6 @@
 /* metrics/resample.h: small cases whose distribution is known, and closed forms. Seeds are fixed. */
 #include "metrics/resample.h"
+#include "metrics/sample.h"
 
 #include <math.h>
 #include <setjmp.h>

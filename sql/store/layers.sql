@@ -1,1 +1,0 @@
-SELECT layer, n_experts FROM moe_layer WHERE run_id = :run;
