@@ -1,5 +1,6 @@
 #include "sql/relation.h"
 
+#include <math.h>
 #include <string.h>
 
 const struct relation relations[N_RELATIONS] = {
@@ -190,7 +191,8 @@ static bool is_natural_order(const struct relation *r, const sqlite3_index_info 
         if (column < 0 || info->aOrderBy[i].desc) {
             return false;
         }
-        while (next < 4 && r->columns[column] != natural[next] && fixed[natural[next]]) {
+        while (next < 4 && r->columns[column] != natural[next] &&
+               (fixed[natural[next]] || (natural[next] == FIELD_LAYER && r->kind == SCAN_SEQUENCES))) {
             next++;
         }
         if (fixed[r->columns[column]]) {
@@ -281,4 +283,66 @@ int relation_plan(const struct relation *r, sqlite3_index_info *info)
     choose_order(r, info, &p, fixed);
     estimate(&p, r, fixed, info);
     return write_plan(&p, info);
+}
+
+/* ---- ranges ---- */
+
+static const struct scan_range nothing = {1, 0};
+
+static bool is_above(unsigned char op)
+{
+    return op == SQLITE_INDEX_CONSTRAINT_GT || op == SQLITE_INDEX_CONSTRAINT_GE;
+}
+
+static bool is_below(unsigned char op)
+{
+    return op == SQLITE_INDEX_CONSTRAINT_LT || op == SQLITE_INDEX_CONSTRAINT_LE;
+}
+
+static void narrow_by_whole(struct scan_range *r, unsigned char op, int64_t x)
+{
+    if ((op == SQLITE_INDEX_CONSTRAINT_GT && x == INT64_MAX) ||
+        (op == SQLITE_INDEX_CONSTRAINT_LT && x == INT64_MIN)) {
+        *r = nothing;
+        return;
+    }
+    int64_t low = x + (op == SQLITE_INDEX_CONSTRAINT_GT), high = x - (op == SQLITE_INDEX_CONSTRAINT_LT);
+    if (!is_below(op) && low > r->low) {
+        r->low = low;
+    }
+    if (!is_above(op) && high < r->high) {
+        r->high = high;
+    }
+}
+
+/* Above 1.5 and from 1.5 on is from 2 on; below it and up to it is up to 1; nothing equals it. */
+static void narrow_by_real(struct scan_range *r, unsigned char op, double x)
+{
+    bool too_low = x < -0x1p63, too_high = x >= 0x1p63, broken = floor(x) < x;
+    if ((too_low && !is_above(op)) || (too_high && !is_below(op)) ||
+        (broken && !is_above(op) && !is_below(op))) {
+        *r = nothing;
+    } else if (!too_low && !too_high) {
+        unsigned char of_whole = is_above(op) ? SQLITE_INDEX_CONSTRAINT_GT : SQLITE_INDEX_CONSTRAINT_LE;
+        narrow_by_whole(r, broken ? of_whole : op, (int64_t)floor(x));
+    }
+}
+
+void range_narrow(struct scan_range *r, unsigned char op, sqlite3_value *value)
+{
+    switch (sqlite3_value_numeric_type(value)) {
+    case SQLITE_INTEGER:
+        narrow_by_whole(r, op, sqlite3_value_int64(value));
+        break;
+    case SQLITE_FLOAT:
+        narrow_by_real(r, op, sqlite3_value_double(value));
+        break;
+    case SQLITE_NULL:
+        *r = nothing;
+        break;
+    default: /* any text and any blob are greater than any number */
+        if (!is_below(op)) {
+            *r = nothing;
+        }
+    }
 }

@@ -53,6 +53,9 @@ struct plan_key { /* of rows that are counted, most significant first */
     bool descending;
 };
 
+/*   routing_count  is always counted, by the columns that the query uses; a row is a key with its sums.
+ *   routing        is counted where the query asks for an order or a grouping of whole numbers: keys come in
+ *                  that order, each as often as it was counted, and SQLite need not sort. */
 struct plan {
     bool counted;  /* rows are counted by keys; otherwise they come one by one in their natural order */
     bool sorted;   /* ... and handed out in the keys' order */
@@ -71,5 +74,8 @@ struct plan {
 int relation_plan(const struct relation *r, sqlite3_index_info *info);
 /* Reads it back. */
 void plan_read(struct plan *p, const char *text);
+
+/* Leaves of a range the whole numbers x for which `x op value` holds, as SQLite compares. */
+void range_narrow(struct scan_range *r, unsigned char op, sqlite3_value *value);
 
 #endif

@@ -1,0 +1,71 @@
+/* Where a query on a virtual table has come to: a scan, and within it a decision, or a count of decisions.
+ * Private to sql/. */
+#ifndef SQL_CURSOR_H
+#define SQL_CURSOR_H
+#include "sql/groups.h"
+#include "sql/relation.h"
+
+struct cursor {
+    sqlite3_vtab_cursor base;
+    const struct relation *relation;
+    struct logbook lb; /* the caller's connection, seen as a logbook; path and schema are ours */
+    char *schema;
+    bool opened;
+    struct scan scan;
+    struct plan plan;
+    struct scan_range range[N_KEYS]; /* what the constraints leave */
+    char *split;                     /* NULL: all */
+    bool nothing;                    /* no row can satisfy the constraints */
+    bool filtered;                   /* some range is on values within a block */
+    bool eof;
+    int64_t rowid;
+
+    /* ---- one by one ---- */
+    int position, decision, first, end; /* the token; the decision, and those of the token */
+
+    /* ---- counted ---- */
+    bool by_decision;    /* keys or ranges on what differs from token to token */
+    bool uses[N_KEYS];   /* as a key or by its range */
+    int64_t key[N_KEYS]; /* of the block at hand, as far as it is the same for all of it */
+    int key_of[N_KEYS];  /* which key a field is; -1: none */
+    uint64_t *cells;     /* (LANES, n_cells) */
+    size_t n_cells;
+    struct groups groups;
+    size_t group;      /* that the cursor stands on */
+    int64_t left;      /* more rows of it */
+    bool scanned;      /* to the end */
+    bool after, up_to; /* this pass is about keys after `low`, up to `high` */
+    int64_t low[N_KEYS], high[N_KEYS];
+    char (*splits)[sizeof((struct scan_sequence *)0)->split];
+    int n_splits;
+};
+
+bool range_is_all(struct scan_range r);
+bool cursor_in_range(const struct cursor *c, enum field field, int64_t value);
+/* From the beginning of what the ranges leave. */
+void cursor_start_scan(struct cursor *c);
+
+/* ---- decisions of the block, or tokens of the sequence, that the scan has come to ---- */
+
+/* Before the first. */
+void cursor_enter_block(struct cursor *c);
+/* To the next; false: there is none. */
+bool cursor_step(struct cursor *c);
+/* Whether it is within the ranges. */
+bool cursor_passes(const struct cursor *c);
+/* A whole number of it; those before FIELD_POSITION are of the block. */
+int64_t cursor_value(const struct cursor *c, enum field field);
+/* A gate, or a sum of gates, from what is stored: in the order of the view's own arithmetic, so that the
+ * result is the same to the last bit. */
+double gate_from_stored(const struct packed_block *p, double stored);
+
+/* ---- counted (sql/count.c) ---- */
+
+/* After cursor_start_scan; then count_next goes to the first row. */
+void count_start(struct cursor *c);
+/* To the next row; c->eof at the end. 0 or -1. */
+int count_next(struct cursor *c, struct error *err);
+/* The column's value as a result; none is NULL. */
+void count_column(const struct cursor *c, sqlite3_context *result, enum field field);
+
+#endif
