@@ -1,6 +1,7 @@
 /* moescope sql: questions to a logbook, by name, in SQL, or in the sqlite3 shell. */
 #include <ctype.h>
 #include <errno.h>
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -8,6 +9,7 @@
 
 #include "base/file.h"
 #include "base/options.h"
+#include "base/process.h"
 #include "base/table.h"
 #include "base/text.h"
 #include "sql/read.h"
@@ -167,22 +169,45 @@ static int answer(struct logbook *lb, const char *text, const struct choices *c,
 
 /* ---- the shell ---- */
 
+/* The command that loads the extension; empty where it is not beside this program, or not to be named in a
+ * quoted word of the shell's. */
+static void load_command(struct text *command)
+{
+    char path[PATH_MAX];
+    if (process_beside("moescope.so", path, sizeof path) == 0 && file_exists(path) &&
+        strpbrk(path, "\"\\\n") == NULL) {
+        text_printf(command, ".load \"%s\"", path);
+    }
+    if (command->length == 0) {
+        fputs(
+            "moescope sql: the extension moescope.so is not beside this program; routing, routing_count and "
+            "token_loss are slow without it\n",
+            stderr);
+    }
+}
+
 /* Replaces this program; returns only when that failed. */
 static int run_shell(const char *path, struct error *err)
 {
     /* The shell would take a path with a leading dash for an option. */
     const char *prefix = *path == '-' ? "./" : "";
-    struct text file;
+    struct text file, load;
     text_init(&file);
+    text_init(&load);
     text_printf(&file, "%s%s", prefix, path);
-    if (file.failed) {
+    load_command(&load);
+    if (file.failed || load.failed) {
+        text_release(&file);
+        text_release(&load);
         return error_no_memory(err, "a path");
     }
     bool people = isatty(STDIN_FILENO) && isatty(STDOUT_FILENO);
-    const char *const argv[] = {"sqlite3", "-readonly", people ? "-box" : "-list", file.data, NULL};
+    const char *const argv[] = {"sqlite3", "-readonly", people ? "-box" : "-list", "-cmd", load.data,
+                                file.data, NULL};
     execvp(argv[0], (char *const *)argv);
     int cause = errno;
     text_release(&file);
+    text_release(&load);
     return error_set(err, STATUS_MACHINE, "cannot run the sqlite3 shell: %s; install the package sqlite3%s",
                      strerror(cause), cause == ENOENT ? "" : ", or see to its rights");
 }
@@ -232,7 +257,12 @@ int main(int argc, char **argv)
         .purpose = "answer a canned query or one of your own, or open the sqlite3 shell",
         .details =
             "Only statements that read are run, one at a time. The relations are described in "
-            "docs/schema.md.\nWithout a query, the sqlite3 shell is opened on the logbook, read-only.\n",
+            "docs/schema.md.\n"
+            "Without a query, the sqlite3 shell is opened on the logbook, read-only. Shell and queries have "
+            "the\n"
+            "extension moescope.so: routing, routing_count and token_loss are fast, and there are the "
+            "aggregates\n"
+            "stddev, percentile, median, entropy and gini. routing('other') reads an ATTACHed logbook.\n",
         .examples = "moescope sql --list\n"
                     "moescope sql log.db experts_by_domain --run top1\n"
                     "moescope sql log.db expert_tokens --param layer=2 --format csv\n"

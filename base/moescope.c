@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "base/options.h"
+#include "base/process.h"
 
 static const char *const verbs[] = {"train",  "runs",  "specialization", "collapse", "demand", "compare",
                                     "report", "sql",   "check",          "route",    "corpus", "snapshot",
@@ -19,17 +20,9 @@ enum { N_VERBS = sizeof verbs / sizeof verbs[0] };
 /* "FOLDER/moescope-VERB" in the folder of this program; false where that cannot be told. */
 static bool path_of_verb(const char *verb, char path[PATH_MAX])
 {
-    char self[PATH_MAX];
-    ssize_t n = readlink("/proc/self/exe", self, sizeof self - 1);
-    if (n <= 0)
-        return false;
-    self[n] = '\0';
-    char *slash = strrchr(self, '/');
-    if (!slash)
-        return false;
-    *slash = '\0';
-    n = snprintf(path, PATH_MAX, "%s/moescope-%s", self, verb);
-    return n > 0 && n < PATH_MAX;
+    char name[PATH_MAX];
+    snprintf(name, sizeof name, "moescope-%s", verb);
+    return process_beside(name, path, PATH_MAX) == 0;
 }
 
 /* Runs `path --help` with nothing to read and its complaints dropped; returns what it prints, or NULL. */

@@ -1,6 +1,7 @@
 /* Other programs as tools: started without a shell, waited for, their complaints kept. */
 #ifndef BASE_PROCESS_H
 #define BASE_PROCESS_H
+#include <stddef.h>
 #include <sys/types.h>
 
 #include "base/error.h"
@@ -30,6 +31,9 @@ int process_wait(struct process *p, struct text *complaints, struct error *err);
 
 /* Ends it, if it runs, and forgets it; safe on a zeroed struct. */
 void process_kill(struct process *p);
+
+/* "FOLDER/NAME", FOLDER being that of this program's file; -1 where that cannot be told. */
+int process_beside(const char *name, char *path, size_t size);
 
 /* A file without a name in $TMPDIR or /tmp: it vanishes when it is closed, however the program ends. */
 int scratch_open(int *fd, struct error *err);
