@@ -4,8 +4,9 @@
  * Two MoE layers (0, 1) of four experts, top-2. The probe pass of step 8 sees two sequences of four tokens:
  *   document 1 (english, language en)  a  b  a  b   loss 1 2 1 2
  *   document 2 (python, no label)      ?  ?  ?  ?   loss 4 each     (? is the byte <0xE3>)
- * Layer 0 sends a to experts 0, 3, b to 1, 3 and ? to 2, 3; layer 1 sends everything to 1, 0. Ten training
- * steps load layer 0 evenly, layer 1 as in the probe; experts 2 and 3 of layer 1 are dead. */
+ * Layer 0 sends a to experts 0, 3, b to 1, 3 and ? to 2, 3; layer 1 sends everything to 1, 0. At step 4 the
+ * probe was the same, but for a, which went to 1, 3. Ten training steps load layer 0 evenly, layer 1 as in
+ * the probe; experts 2 and 3 of layer 1 are dead. */
 #include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -23,12 +24,12 @@
 enum { TOKENS = 4, EXPERTS = 4 };
 static struct trial trial;
 
-static void add_layer(struct logbook_batch *b, int handle, int layer, const int32_t *ids)
+static void add_layer(struct logbook_batch *b, int64_t step, int handle, int layer, const int32_t *ids)
 {
     int32_t expert[2 * TOKENS];
     float gate[2 * TOKENS];
     for (int t = 0; t < TOKENS; t++) {
-        expert[2 * t] = layer == 0 ? ids[t] - 1 : 1;
+        expert[2 * t] = layer == 0 && !(step == 4 && ids[t] == 1) ? ids[t] - 1 : 1;
         expert[2 * t + 1] = layer == 0 ? 3 : 0;
         gate[2 * t] = 0.75f;
         gate[2 * t + 1] = layer == 0 ? 0.25f : 0.0625f;
@@ -38,19 +39,28 @@ static void add_layer(struct logbook_batch *b, int handle, int layer, const int3
     logbook_batch_routing(b, handle, &block);
 }
 
+static const int32_t ids[2][TOKENS + 1] = {{1, 2, 1, 2, 1}, {3, 3, 3, 3, 3}};
+
+static void add_pass(struct logbook_batch *b, int64_t step)
+{
+    static const float loss[2][TOKENS] = {{1, 2, 1, 2}, {4, 4, 4, 4}};
+    for (int d = 0; d < 2; d++) {
+        const struct logbook_sequence q = {
+            .document_id = trial.document_ids[d], .n_tokens = TOKENS, .ids = ids[d], .loss = loss[d]};
+        int handle = logbook_batch_sequence(b, step, "probe", &q);
+        add_layer(b, step, handle, 0, ids[d]);
+        add_layer(b, step, handle, 1, ids[d]);
+    }
+    logbook_batch_layer_metric(b, step, "probe", 0, "rank_mass_1", step == 4 ? 0.5 : 0.75);
+    logbook_batch_layer_metric(b, step, "probe", 0, "rank_mass_16", 1);
+}
+
 static void add_probe(struct logbook_batch *b)
 {
-    static const int32_t ids[2][TOKENS + 1] = {{1, 2, 1, 2, 1}, {3, 3, 3, 3, 3}};
-    static const float loss[2][TOKENS] = {{1, 2, 1, 2}, {4, 4, 4, 4}};
     static const int64_t by_domain[2][EXPERTS] = {{2, 2, 0, 4}, {0, 0, 4, 4}}, all[EXPERTS] = {2, 2, 4, 8};
     static const double sums[EXPERTS] = {1, 1, 1, 1};
     struct logbook_load load = {.n_experts = EXPERTS, .gate_sum = sums, .probability_sum = sums};
     for (int d = 0; d < 2; d++) {
-        const struct logbook_sequence q = {
-            .document_id = trial.document_ids[d], .n_tokens = TOKENS, .ids = ids[d], .loss = loss[d]};
-        int handle = logbook_batch_sequence(b, 8, "probe", &q);
-        add_layer(b, handle, 0, ids[d]);
-        add_layer(b, handle, 1, ids[d]);
         load.domain_id = trial.domain_ids[d];
         load.assignments = by_domain[d];
         logbook_batch_load(b, 8, "probe", &load);
@@ -58,6 +68,9 @@ static void add_probe(struct logbook_batch *b)
     load.domain_id = 0;
     load.assignments = all;
     logbook_batch_load(b, 8, "probe", &load);
+    logbook_batch_checkpoint(b, 5, "log.db.checkpoints/meant.safetensors", "c5");
+    add_pass(b, 4);
+    add_pass(b, 8);
 }
 
 static void add_training(struct logbook_batch *b, int64_t step)
@@ -272,6 +285,46 @@ static void test_choices(void **state)
     free(out);
 }
 
+/* Step 4 in layer 0: 14 of 16 decisions are those of step 8. Loads 0, 4, 4, 8 against 2, 2, 4, 8 over 8
+ * tokens make (0 + 8 + 16 + 64) / 8 of them by chance, 11 of 16. */
+static void test_over_time(void **state)
+{
+    (void)state;
+    assert_answer("saturation", "0|4|16|0.875|0.6875\n0|8|16|1.0|0.6875\n1|4|16|1.0|1.0\n1|8|16|1.0|1.0\n");
+    assert_answer("fluctuation", "0|4|8|8|0.25\n1|4|8|8|0.0\n");
+    assert_answer("rank_mass", "0|1|0.5|0.75\n0|16|1.0|1.0\n");
+    char *out = answer("loss_curve"); /* ten steps in windows of one; total losses 5, 4.9, ... */
+    assert_non_null(strstr(out, "train|0|1|5.0||0\ntrain|1|1|4.9||0\n"));
+    free(out);
+    out = answer("checkpoints");
+    assert_non_null(strstr(out, "meant|5|log.db.checkpoints/meant.safetensors|c5|"));
+    free(out);
+}
+
+static void test_confidence(void **state)
+{
+    (void)state;
+    char *out = answer("gate_by_domain");
+    assert_non_null(strstr(out, "english|0|0|2|0.75\nenglish|0|1|2|0.75\nenglish|0|3|4|0.25\n"));
+    free(out);
+    assert_answer("margin", "0|8|0.5|0.0\n1|8|0.688235294117647|0.0\n"); /* 0.0625 is kept as 0.0618 */
+    /* Layer 1 sends every token to the same two experts in equal parts. */
+    assert_answer("token_spread", "1|<0xE3>|8|2|2.0|0|0.5\n1|a|4|2|2.0|0|0.5\n1| b|4|2|2.0|0|0.5\n");
+    /* Train counts of a, b and ? are 7, 5 and 1: all from 1 on. (2 x 1 + 2 x 2 + 4 x 4) / 8 nats. */
+    assert_answer("frequency", "0|1|3|8|2.75|0.75\n");
+}
+
+static void test_contents(void **state)
+{
+    (void)state;
+    assert_answer("passage", "0|a|0: 0 3, 1: 1 0|1.0\n1| b|0: 1 3, 1: 1 0|2.0\n2|a|0: 0 3, 1: 1 0|1.0\n"
+                             "3| b|0: 1 3, 1: 1 0|2.0\n");
+    /* Two passes of two sequences, two layers of 8 decisions of 2 bytes each; 4 losses of 2 bytes. */
+    char *out = answer("storage");
+    assert_non_null(strstr(out, "meant|probe|4|2|128||32\n"));
+    free(out);
+}
+
 static void test_loads(void **state)
 {
     (void)state;
@@ -291,7 +344,7 @@ static void test_loads(void **state)
     free(out);
     assert_answer(
         "speed",
-        "meant|finished|10|1000.0|1000.0|1000.0|2||1\nunfinished|running|2|1000.0|1000.0|1000.0|2||1\n");
+        "meant|finished|10|1000.0|1000.0|1000.0|4||1\nunfinished|running|2|1000.0|1000.0|1000.0|4||1\n");
     assert_answer("corpora", "scratch|english|train|1|1000|400|2.5\nscratch|python|probe|1|2000|500|4.0\n");
 }
 
@@ -305,6 +358,9 @@ int main(void)
         cmocka_unit_test(test_lost_losses),
         cmocka_unit_test(test_tokens),
         cmocka_unit_test(test_choices),
+        cmocka_unit_test(test_over_time),
+        cmocka_unit_test(test_confidence),
+        cmocka_unit_test(test_contents),
         cmocka_unit_test(test_loads),
     };
     return cmocka_run_group_tests(tests, write_all, forget_all);
