@@ -91,6 +91,16 @@ static void test_spread_at_the_ends(void **state)
     assert_nan(load_top_share(none, 2));
 }
 
+/* Ascending, the sum over ranks is the sum over pairs. */
+static void test_sorted_gini_is_gini(void **state)
+{
+    static const double ascending[] = {0, 1, 1, 2.5, 8}, none[] = {0, 0};
+    (void)state;
+    assert_close(load_gini_sorted(ascending, 5), load_gini(ascending, 5), exact);
+    assert_close(load_gini_sorted(ascending + 4, 1), 0, exact);
+    assert_nan(load_gini_sorted(none, 2));
+}
+
 static void test_dead_and_starved(void **state)
 {
     (void)state;
@@ -133,6 +143,7 @@ int main(void)
         cmocka_unit_test(test_entropy_without_meaning_is_nan),
         cmocka_unit_test(test_spread_of_halving_loads),
         cmocka_unit_test(test_spread_at_the_ends),
+        cmocka_unit_test(test_sorted_gini_is_gini),
         cmocka_unit_test(test_dead_and_starved),
         cmocka_unit_test(test_summary_is_the_single_functions),
     };

@@ -1,6 +1,5 @@
 /* metrics/resample.h: small cases whose distribution is known, and closed forms. Seeds are fixed. */
 #include "metrics/resample.h"
-#include "metrics/sample.h"
 
 #include <math.h>
 #include <setjmp.h>
@@ -143,18 +142,6 @@ static void test_bootstrap_usage(void **state)
     assert_int_equal(bootstrap_ratio(one, one, NULL, 1, &o, &r, &i, &err), -1);
 }
 
-static void test_quantile(void **state)
-{
-    (void)state;
-    const double sorted[] = {1, 2, 4};
-    assert_close(quantile_sorted(sorted, 3, 0.5), 2, exact);
-    assert_close(quantile_sorted(sorted, 3, 0.25), 1.5, exact); /* place 0.25 x 2 = 0.5 */
-    assert_close(quantile_sorted(sorted, 3, 0.75), 3, exact);
-    assert_close(quantile_sorted(sorted, 3, 1), 4, exact);
-    assert_close(quantile_sorted(sorted, 1, 0.3), 1, exact);
-    assert_nan(quantile_sorted(sorted, 0, 0.5));
-}
-
 /* ---- seeds ---- */
 
 static void test_student(void **state)
@@ -263,7 +250,6 @@ int main(void)
         cmocka_unit_test(test_interval_has_the_width_of_the_standard_error),
         cmocka_unit_test(test_paired_difference),
         cmocka_unit_test(test_bootstrap_usage),
-        cmocka_unit_test(test_quantile),
         cmocka_unit_test(test_student),
         cmocka_unit_test(test_verdict),
         cmocka_unit_test(test_benjamini_hochberg),
