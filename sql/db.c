@@ -289,3 +289,37 @@ int db_scalar(struct logbook *lb, const char *name, int64_t *value, struct error
     statement_close(&s);
     return result;
 }
+
+static void bind_parameters(struct statement *s, const struct parameter *parameters, int n)
+{
+    for (int i = 0; i < n; i++) {
+        if (parameters[i].text != NULL) {
+            statement_text(s, parameters[i].name, parameters[i].text);
+        } else {
+            statement_int(s, parameters[i].name, parameters[i].number);
+        }
+    }
+}
+
+int db_script(struct logbook *lb, const char *name, const struct parameter *parameters, int n,
+              struct error *err)
+{
+    const char *sql = sql_text(name);
+    while (*sql != '\0') {
+        struct statement s = {.lb = lb, .name = name};
+        if (sqlite3_prepare_v2(lb->db, sql, -1, &s.handle, &sql) != SQLITE_OK) {
+            db_error(lb, "write", err);
+            return error_prefix(err, "%s", name);
+        }
+        if (s.handle == NULL) { /* only a comment or white space was left */
+            continue;
+        }
+        bind_parameters(&s, parameters, n);
+        int result = statement_run(&s, err);
+        statement_close(&s);
+        if (result != 0) {
+            return -1;
+        }
+    }
+    return 0;
+}

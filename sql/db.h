@@ -14,10 +14,23 @@ struct logbook {
     sqlite3 *db;
     char *path;
     const char *schema; /* that "main." stands for in the .sql files; NULL: main */
+    int version;        /* of its schema */
     bool writable;
     pthread_mutex_t
         transaction; /* the writer's thread and its owner share the connection: one transaction at a time */
 };
+
+/* ---- opening, for those who do more than read or write (sql/logbook.c) ---- */
+
+/* *lb is set also on failure, for db_abandon. */
+int db_connect(struct logbook **lb, const char *path, bool writable, struct error *err);
+/* Reads what the file says of itself. fresh: it is empty and may become a logbook. */
+int db_identify(struct logbook *lb, bool *fresh, struct error *err);
+/* Both, of a file that must be there and be a logbook. */
+int db_connect_existing(struct logbook **lb, const char *path, bool writable, struct error *err);
+/* Closes without touching anything: an SQLite file that is not ours must not even leave its journal mode. */
+void db_abandon(struct logbook **lb);
+int db_create_views(struct logbook *lb, struct error *err);
 
 /* Turns the connection's last failure into an error: "cannot DOING 'PATH': REASON". Returns -1. */
 int db_error(struct logbook *lb, const char *doing, struct error *err);
@@ -62,6 +75,15 @@ int statement_scalar(struct statement *s, int64_t *value, bool *found, struct er
 void statement_reset(struct statement *s);
 void statement_close(struct statement *s); /* safe on a zeroed one */
 struct piece statement_column_blob(struct statement *s, int column);
+
+struct parameter {
+    const char *name; /* with its colon */
+    int64_t number;
+    const char *text; /* NULL: the number */
+};
+/* Runs every statement of a file to its end; parameters are bound in each that has them. */
+int db_script(struct logbook *lb, const char *name, const struct parameter *parameters, int n,
+              struct error *err);
 
 /* Opens, binds nothing, steps once, closes: scalars and commands of a line. */
 int db_run(struct logbook *lb, const char *name, struct error *err);

@@ -76,8 +76,7 @@ static int read_failed(struct logbook *lb, struct error *err)
     return db_error(lb, "open", err);
 }
 
-/* Reads what the file says of itself. fresh: it is empty and may become a logbook. */
-static int identify(struct logbook *lb, bool *fresh, struct error *err)
+int db_identify(struct logbook *lb, bool *fresh, struct error *err)
 {
     struct statement s;
     if (statement_open(&s, lb, "store/identify", NULL) != 0 || sqlite3_step(s.handle) != SQLITE_ROW) {
@@ -85,7 +84,7 @@ static int identify(struct logbook *lb, bool *fresh, struct error *err)
         return read_failed(lb, err);
     }
     int application = sqlite3_column_int(s.handle, 0);
-    int version = sqlite3_column_int(s.handle, 1);
+    int version = lb->version = sqlite3_column_int(s.handle, 1);
     int relations = sqlite3_column_int(s.handle, 2);
     statement_close(&s);
     *fresh = application == 0 && relations == 0;
@@ -102,7 +101,19 @@ static int identify(struct logbook *lb, bool *fresh, struct error *err)
     return 0;
 }
 
-static int connect_file(struct logbook **out, const char *path, bool writable, struct error *err)
+/* A schema changes only when asked, so that programs of both versions do not write into each other's. */
+static int refuse_older(struct logbook *lb, struct error *err)
+{
+    if (lb->version == LOGBOOK_SCHEMA_VERSION) {
+        return 0;
+    }
+    return error_set(err, STATUS_INPUT,
+                     "cannot write to '%s': its schema is version %d and this program writes version %d; run "
+                     "`moescope migrate` on it, which keeps a backup",
+                     lb->path, lb->version, LOGBOOK_SCHEMA_VERSION);
+}
+
+int db_connect(struct logbook **out, const char *path, bool writable, struct error *err)
 {
     struct logbook *lb = calloc(1, sizeof *lb);
     *out = lb;
@@ -111,11 +122,15 @@ static int connect_file(struct logbook **out, const char *path, bool writable, s
     }
     pthread_mutex_init(&lb->transaction, NULL);
     lb->path = strdup(path);
-    if (lb->path == NULL) {
+    char *file = strncmp(path, "file:", 5) == 0 ? sqlite3_mprintf("./%s", path) : sqlite3_mprintf("%s", path);
+    if (lb->path == NULL || file == NULL) {
+        sqlite3_free(file);
         return error_no_memory(err, "a logbook's path");
     }
     int flags = writable ? SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE : SQLITE_OPEN_READONLY;
-    int code = sqlite3_open_v2(path, &lb->db, flags | SQLITE_OPEN_FULLMUTEX, NULL);
+    /* URIs are for what a merge attaches; a path is a path. */
+    int code = sqlite3_open_v2(file, &lb->db, flags | SQLITE_OPEN_FULLMUTEX | SQLITE_OPEN_URI, NULL);
+    sqlite3_free(file);
     if (code != SQLITE_OK) {
         int cause = lb->db == NULL ? 0 : sqlite3_system_errno(lb->db);
         if (cause != 0) {
@@ -129,14 +144,29 @@ static int connect_file(struct logbook **out, const char *path, bool writable, s
     return 0;
 }
 
-/* Without touching anything: an SQLite file that is not ours must not even be switched to WAL. */
-static void abandon(struct logbook **lb)
+void db_abandon(struct logbook **lb)
 {
     if (*lb != NULL) {
         (*lb)->writable = false;
         logbook_close(*lb);
         *lb = NULL;
     }
+}
+
+int db_connect_existing(struct logbook **out, const char *path, bool writable, struct error *err)
+{
+    bool fresh;
+    *out = NULL;
+    if (access(path, F_OK) != 0) {
+        return errno == ENOENT
+                   ? error_set(err, STATUS_INPUT,
+                               "cannot open '%s': no such file; `moescope train --log` makes a logbook", path)
+                   : error_errno(err, "open", path);
+    }
+    if (db_connect(out, path, writable, err) != 0 || db_identify(*out, &fresh, err) != 0) {
+        return -1;
+    }
+    return fresh ? error_set(err, STATUS_INPUT, "'%s' is not a logbook: it is empty", path) : 0;
 }
 
 /* Readers get the virtual tables in the place of the views. */
@@ -153,20 +183,9 @@ static int add_fast_relations(struct logbook *lb, struct error *err)
 
 int logbook_open(struct logbook **out, const char *path, struct error *err)
 {
-    *out = NULL;
-    if (access(path, F_OK) != 0) {
-        return errno == ENOENT
-                   ? error_set(err, STATUS_INPUT,
-                               "cannot open '%s': no such file; `moescope train --log` makes a logbook", path)
-                   : error_errno(err, "open", path);
-    }
-    bool fresh;
-    int result = connect_file(out, path, false, err);
-    if (result == 0) {
-        result = identify(*out, &fresh, err);
-    }
-    if (result == 0 && fresh) {
-        result = error_set(err, STATUS_INPUT, "'%s' is not a logbook: it is empty", path);
+    int result = db_connect_existing(out, path, false, err);
+    if (result == 0 && (*out)->version < 2) {
+        result = db_exec(*out, sql_text("store/open_read_1"), "open", err);
     }
     if (result == 0) {
         result = add_fast_relations(*out, err);
@@ -175,21 +194,26 @@ int logbook_open(struct logbook **out, const char *path, struct error *err)
         result = db_exec(*out, sql_text("store/open_read"), "open", err);
     }
     if (result != 0) {
-        abandon(out);
+        db_abandon(out);
     }
     return result;
 }
 
-static int create_relations(struct logbook *lb, struct error *err)
+int db_create_views(struct logbook *lb, struct error *err)
 {
-    if (db_exec(lb, sql_text("schema"), "create", err) != 0) {
-        return -1;
-    }
     const char *view;
     for (int i = 0; (view = sql_name("views/", i)) != NULL; i++) {
         if (db_exec(lb, sql_text(view), "create", err) != 0) {
             return error_prefix(err, "%s", view);
         }
+    }
+    return 0;
+}
+
+static int create_relations(struct logbook *lb, struct error *err)
+{
+    if (db_exec(lb, sql_text("schema"), "create", err) != 0 || db_create_views(lb, err) != 0) {
+        return -1;
     }
     return db_exec(lb, sql_text("store/create"), "create", err);
 }
@@ -201,9 +225,10 @@ static int create_schema(struct logbook *lb, struct error *err)
     if (db_begin(lb, err) != 0) {
         return -1;
     }
-    int result = identify(lb, &fresh, err);
+    int result = db_identify(lb, &fresh, err);
     if (result == 0 && fresh) {
         result = create_relations(lb, err);
+        lb->version = LOGBOOK_SCHEMA_VERSION;
     }
     return db_end(lb, result, err);
 }
@@ -211,9 +236,12 @@ static int create_schema(struct logbook *lb, struct error *err)
 int logbook_open_writable(struct logbook **out, const char *path, struct error *err)
 {
     bool fresh = false;
-    int result = connect_file(out, path, true, err);
+    int result = db_connect(out, path, true, err);
     if (result == 0) {
-        result = identify(*out, &fresh, err);
+        result = db_identify(*out, &fresh, err);
+    }
+    if (result == 0 && !fresh) {
+        result = refuse_older(*out, err);
     }
     if (result == 0) {
         result = db_exec(*out, sql_text("store/open_write"), "open", err);
@@ -225,7 +253,7 @@ int logbook_open_writable(struct logbook **out, const char *path, struct error *
         result = db_exec(*out, sql_text("store/journal_wal"), "open", err);
     }
     if (result != 0) {
-        abandon(out);
+        db_abandon(out);
         return -1;
     }
     (*out)->writable = true;
@@ -336,6 +364,7 @@ static int add_run(struct logbook *lb, const struct logbook_run *run, int64_t *r
         result = error_no_memory(err, "a run's configuration");
     }
     if (result == 0) {
+        statement_text(&s, ":uuid", run->uuid);
         statement_text(&s, ":name", run->name);
         statement_text(&s, ":task", run->task);
         statement_text(&s, ":router", run->router);
@@ -364,6 +393,18 @@ static int find_run(struct logbook *lb, const char *name, int64_t *run_id, bool 
     return result;
 }
 
+static int add_part(struct logbook *lb, int64_t run_id, struct error *err)
+{
+    struct statement s;
+    int result = statement_open(&s, lb, "store/add_part", err);
+    if (result == 0) {
+        statement_int(&s, ":run", run_id);
+        result = statement_run(&s, err);
+    }
+    statement_close(&s);
+    return result;
+}
+
 static int begin_run(struct logbook *lb, const struct logbook_run *run, int64_t *run_id, struct error *err)
 {
     bool taken;
@@ -376,7 +417,8 @@ static int begin_run(struct logbook *lb, const struct logbook_run *run, int64_t 
             "'%s' has a run named '%s' already; choose another name, or go on with it by --resume", lb->path,
             run->name);
     }
-    if (add_run(lb, run, run_id, err) != 0 || add_layers(lb, run, *run_id, err) != 0) {
+    if (add_run(lb, run, run_id, err) != 0 || add_part(lb, *run_id, err) != 0 ||
+        add_layers(lb, run, *run_id, err) != 0) {
         return -1;
     }
     return add_event(lb, *run_id, 0, "started", NULL, err);
@@ -390,27 +432,32 @@ int logbook_begin_run(struct logbook *lb, const struct logbook_run *run, int64_t
     return db_end(lb, begin_run(lb, run, run_id, err), err);
 }
 
-/* Runs every statement of store/resume_run. */
+/* Everything of the steps `step` and later. */
 static int forget_steps(struct logbook *lb, int64_t run_id, int64_t step, struct error *err)
 {
-    const char *sql = sql_text("store/resume_run");
-    while (*sql != '\0') {
-        struct statement s = {.lb = lb, .name = "store/resume_run"};
-        if (sqlite3_prepare_v2(lb->db, sql, -1, &s.handle, &sql) != SQLITE_OK) {
-            return db_error(lb, "write", err);
-        }
-        if (s.handle == NULL) { /* only a comment or white space was left */
-            continue;
-        }
+    const struct parameter parameters[] = {{":run", run_id, NULL}, {":step", step, NULL}};
+    return db_script(lb, "store/resume_run", parameters, 2, err);
+}
+
+/* What several ranks logged is one sum by now, from which none of them can take its own back. */
+static int refuse_parts(struct logbook *lb, const char *name, int64_t run_id, struct error *err)
+{
+    struct statement s;
+    int64_t parts = 0;
+    int result = statement_open(&s, lb, "store/count_parts", err);
+    if (result == 0) {
         statement_int(&s, ":run", run_id);
-        statement_int(&s, ":step", step);
-        int result = statement_run(&s, err);
-        statement_close(&s);
-        if (result != 0) {
-            return -1;
-        }
+        result = statement_scalar(&s, &parts, NULL, err);
     }
-    return 0;
+    statement_close(&s);
+    if (result == 0 && parts > 1) {
+        result =
+            error_set(err, STATUS_INPUT,
+                      "the run '%s' of '%s' is merged from %lld logs and cannot be resumed; resume it in "
+                      "the logbooks that they came from",
+                      name, lb->path, (long long)parts);
+    }
+    return result;
 }
 
 static int resume_run(struct logbook *lb, const char *name, int64_t step, int64_t *run_id, struct error *err)
@@ -423,7 +470,7 @@ static int resume_run(struct logbook *lb, const char *name, int64_t step, int64_
     if (!found) {
         return error_set(err, STATUS_INPUT, "'%s' has no run named '%s' to resume", lb->path, name);
     }
-    if (forget_steps(lb, *run_id, step, err) != 0) {
+    if (refuse_parts(lb, name, *run_id, err) != 0 || forget_steps(lb, *run_id, step, err) != 0) {
         return -1;
     }
     snprintf(message, sizeof message, "goes on from step %lld", (long long)step);

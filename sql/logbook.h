@@ -8,15 +8,16 @@
 
 #include "base/error.h"
 
-enum { LOGBOOK_APPLICATION_ID = 0x4D6F4573, LOGBOOK_SCHEMA_VERSION = 1, LOGBOOK_PAGE_SIZE = 32768 };
+enum { LOGBOOK_APPLICATION_ID = 0x4D6F4573, LOGBOOK_SCHEMA_VERSION = 2, LOGBOOK_PAGE_SIZE = 32768 };
 enum { LOGBOOK_MAX_LAYERS = 1024 }; /* a block's rowid is sequence_id * 1024 + layer */
 
 struct logbook;
 
-/* Opens an existing logbook read-only. STATUS_INPUT when it is missing, not a logbook, or of a newer schema.
- */
+/* Opens an existing logbook read-only, also one of an older schema. STATUS_INPUT when it is missing, not a
+ * logbook, or of a newer schema. */
 int logbook_open(struct logbook **lb, const char *path, struct error *err);
-/* Opens for writing, creating the file and its schema where there is none. WAL while open. */
+/* Opens for writing, creating the file and its schema where there is none. WAL while open. STATUS_INPUT when
+ * it is of an older schema: only logbook_migrate changes that. */
 int logbook_open_writable(struct logbook **lb, const char *path, struct error *err);
 /* A writable logbook leaves WAL mode so that the file stands alone (best effort while readers are there). */
 void logbook_close(struct logbook *lb);
@@ -70,6 +71,8 @@ struct logbook_setting { /* value_json is a JSON value: 3, 0.5, true, "topk", [1
 };
 
 struct logbook_run {
+    const char
+        *uuid; /* NULL: random. Ranks of one data-parallel run share it, each in a logbook of its own */
     const char *name, *task, *router, *program;
     const char *machine_json;
     int64_t seed, corpus_id, vocabulary_id; /* ids 0: none */

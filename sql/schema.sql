@@ -20,6 +20,19 @@ CREATE TABLE run (
     machine       TEXT CHECK (machine IS NULL OR json_valid(machine)) -- cpu, threads, BLAS and its core type
 ) STRICT;
 
+-- The logs that a run is made of. A process writes one log; the ranks of a data-parallel run write one each, all
+-- under the run's uuid, and `moescope merge` adds them up. Of a log that was added to others, what it held by then
+-- is kept: it could not be told from the sum whether it has grown since.
+CREATE TABLE run_part (
+    run_id    INTEGER NOT NULL REFERENCES run,
+    part      TEXT NOT NULL UNIQUE, -- 128 random bits; in a logbook of schema version 1 the run's uuid
+    origin    TEXT,                 -- the file it was merged from; NULL: it was written here
+    last_step INTEGER,              -- that it had logged, -1: none; NULL: the run is made of this log alone
+    held      TEXT CHECK (held IS NULL OR json_valid(held)), -- its status and how many rows; NULL likewise
+    added_at  TEXT NOT NULL,        -- UTC, ISO 8601 with milliseconds
+    PRIMARY KEY (run_id, part)
+) STRICT, WITHOUT ROWID;
+
 -- The MoE blocks of a run; dense blocks have no row. Rows may differ by layer.
 CREATE TABLE moe_layer (
     run_id    INTEGER NOT NULL REFERENCES run,

@@ -66,6 +66,25 @@ void test_write(const char *folder, const char *name, const void *bytes, size_t 
     text_release(&path);
 }
 
+void test_sql(const char *path, const char *sql)
+{
+    char *folder = test_folder(), *script = NULL;
+    test_write(folder, "change.sql", sql, strlen(sql));
+    if (asprintf(&script, "%s/change.sql", folder) < 0)
+        fail_msg("no memory for a path");
+    struct test_run r = test_run("sqlite3 -batch -bail '%s' < '%s'", path, script);
+    if (r.status != 0 || *r.err != '\0')
+        fail_msg("sqlite3: %s\n%s", r.err, sql);
+    test_run_release(&r);
+    free(script);
+    test_folder_remove(folder);
+}
+
+void test_make_version_1(const char *path)
+{
+    test_sql(path, "DROP TABLE run_part; PRAGMA user_version = 1;");
+}
+
 char *test_bin(void)
 {
     const char *folder = getenv("MOESCOPE_BIN");

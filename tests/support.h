@@ -23,6 +23,11 @@ struct test_run {
 struct test_run test_run(const char *format, ...) __attribute__((format(printf, 1, 2)));
 void test_run_release(struct test_run *r);
 
+/* Runs SQL, which changes the file, in the stock sqlite3 shell; whatever it complains of fails the test. */
+void test_sql(const char *path, const char *sql);
+/* Turns a logbook into what a moescope of schema version 1 would have written. */
+void test_make_version_1(const char *path);
+
 /* Where the programs under test are: $MOESCOPE_BIN, else "bin"; always an absolute path. Caller frees. */
 char *test_bin(void);
 

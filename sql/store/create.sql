@@ -1,6 +1,6 @@
 -- Run after schema.sql and the views: the marks of a logbook, and the contents of the helper tables.
 PRAGMA application_id = 1299137907; -- 0x4D6F4573, "MoEs"
-PRAGMA user_version = 1;            -- the schema's
+PRAGMA user_version = 2;            -- the schema's
 
 INSERT INTO _integer (i)
 WITH RECURSIVE n(i) AS (SELECT 0 UNION ALL SELECT i + 1 FROM n WHERE i < 1023)

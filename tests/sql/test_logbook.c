@@ -44,7 +44,7 @@ static void test_identity(void **state)
     trial_stop(&s);
     /* 1299137907 is 0x4D6F4573, "MoEs". */
     trial_expect(&s, "PRAGMA application_id; PRAGMA user_version; PRAGMA page_size; PRAGMA journal_mode;",
-                 "1299137907\n1\n32768\ndelete\n");
+                 "1299137907\n2\n32768\ndelete\n");
     trial_expect(&s, "SELECT count(*) FROM _byte WHERE length(bytes) = 256 AND substr(bytes, 256) = x'ff';",
                  "1\n");
     struct test_run r = test_run("cd '%s' && ls && file log.db", s.folder);
@@ -96,11 +96,11 @@ static void test_refused_files(void **state)
     text_clear(&path);
     text_printf(&path, "%s/newer.db", folder);
     r = test_run(
-        "sqlite3 '%s' 'PRAGMA application_id = 1299137907; PRAGMA user_version = 2; CREATE TABLE run (x)'",
+        "sqlite3 '%s' 'PRAGMA application_id = 1299137907; PRAGMA user_version = 3; CREATE TABLE run (x)'",
         path.data);
     assert_int_equal(r.status, 0);
     test_run_release(&r);
-    assert_refused(path.data, "its schema is version 2, this program knows up to 1");
+    assert_refused(path.data, "its schema is version 3, this program knows up to 2");
 
     assert_refused(folder, "'");
     text_release(&path);

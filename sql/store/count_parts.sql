@@ -1,0 +1,1 @@
+SELECT count(*) FROM run_part WHERE run_id = :run;
