@@ -489,6 +489,30 @@ int logbook_resume_run(struct logbook *lb, const char *name, int64_t step, int64
     return result;
 }
 
+/* The window of loads that the run ends in. */
+static int close_window(struct logbook *lb, int64_t run_id, int64_t last_step, struct error *err)
+{
+    struct statement open, close = {0};
+    int64_t first = 0;
+    int result = statement_open(&open, lb, "store/open_window", err);
+    if (result == 0) {
+        statement_int(&open, ":run", run_id);
+        result = statement_scalar(&open, &first, NULL, err);
+    }
+    if (result == 0) {
+        result = statement_open(&close, lb, "store/close_windows", err);
+    }
+    if (result == 0) {
+        statement_int(&close, ":run", run_id);
+        statement_int(&close, ":first", first);
+        statement_int(&close, ":last", last_step);
+        result = statement_run(&close, err);
+    }
+    statement_close(&open);
+    statement_close(&close);
+    return result;
+}
+
 static int end_run(struct logbook *lb, int64_t run_id, const char *status, struct error *err)
 {
     struct statement s;
@@ -503,6 +527,9 @@ static int end_run(struct logbook *lb, int64_t run_id, const char *status, struc
     statement_close(&s);
     if (result == 0 && !found) {
         result = error_set(err, STATUS_INPUT, "'%s' has no run %lld", lb->path, (long long)run_id);
+    }
+    if (result == 0) {
+        result = close_window(lb, run_id, last_step, err);
     }
     return result == 0 ? add_event(lb, run_id, last_step, status, NULL, err) : -1;
 }

@@ -9,7 +9,8 @@
 #include "base/error.h"
 
 enum { LOGBOOK_APPLICATION_ID = 0x4D6F4573, LOGBOOK_SCHEMA_VERSION = 2, LOGBOOK_PAGE_SIZE = 32768 };
-enum { LOGBOOK_MAX_LAYERS = 1024 }; /* a block's rowid is sequence_id * 1024 + layer */
+enum { LOGBOOK_WINDOW_STEPS = 100 }; /* of training, in load_window_block and the .sql files about it */
+enum { LOGBOOK_MAX_LAYERS = 1024 };  /* a block's rowid is sequence_id * 1024 + layer */
 
 struct logbook;
 

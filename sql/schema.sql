@@ -166,6 +166,18 @@ CREATE TABLE load_block (
     PRIMARY KEY (run_id, step, split, layer, domain_id)
 ) STRICT, WITHOUT ROWID;
 
+-- The same of training, all domains together, summed over windows of a hundred steps: made from load_block as each
+-- window ends (the last one: as the run ends), so that questions about a whole run need not read every step. Sums of
+-- reals to 15 digits. Read it through the view expert_load_window.
+CREATE TABLE load_window_block (
+    run_id     INTEGER NOT NULL REFERENCES run,
+    first_step INTEGER NOT NULL, -- a multiple of a hundred
+    last_step  INTEGER NOT NULL,
+    layer      INTEGER NOT NULL,
+    experts    TEXT NOT NULL,
+    PRIMARY KEY (run_id, first_step, layer)
+) STRICT, WITHOUT ROWID;
+
 CREATE TABLE metric (
     run_id INTEGER NOT NULL REFERENCES run,
     step   INTEGER NOT NULL,

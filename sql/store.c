@@ -21,6 +21,7 @@ enum store_statement {
     ADD_PROBABILITY,
     ADD_INTEGERS,
     COUNT_INTEGERS,
+    CLOSE_WINDOWS,
     HEARTBEAT,
     N_STATEMENTS
 };
@@ -39,6 +40,7 @@ static const char *const statement_names[N_STATEMENTS] = {
     [ADD_PROBABILITY] = "store/add_probability",
     [ADD_INTEGERS] = "store/add_integers",
     [COUNT_INTEGERS] = "store/integers",
+    [CLOSE_WINDOWS] = "store/close_windows",
     [HEARTBEAT] = "store/heartbeat",
 };
 
@@ -141,6 +143,26 @@ static int store_loads(struct store *store, const struct logbook_batch *b, struc
         }
     }
     return 0;
+}
+
+/* When the batch has the last training step of a window, the window's sums. */
+static int store_windows(struct store *store, const struct logbook_batch *b, struct error *err)
+{
+    const struct batch_load *l = b->loads.items;
+    int64_t last = -1;
+    for (int i = 0; i < b->loads.n; i++, l++) {
+        if (l->domain_id == 0 && strcmp(batch_string(b, l->split), "train") == 0 && l->step > last &&
+            l->step % LOGBOOK_WINDOW_STEPS == LOGBOOK_WINDOW_STEPS - 1) {
+            last = l->step;
+        }
+    }
+    if (last < 0) {
+        return 0;
+    }
+    struct statement *s = &store->statements[CLOSE_WINDOWS];
+    statement_int(s, ":first", last - LOGBOOK_WINDOW_STEPS + 1);
+    statement_int(s, ":last", last);
+    return statement_run(s, err) == 0 ? 0 : error_prefix(err, "loads up to step %lld", (long long)last);
 }
 
 static int store_document_losses(struct store *store, const struct logbook_batch *b, struct error *err)
@@ -375,7 +397,7 @@ static int store_heartbeat(struct store *store, struct error *err)
 int store_batch(struct store *s, struct logbook_batch *b, struct error *err)
 {
     batch_sort(b);
-    if (store_metrics(s, b, err) != 0 || store_loads(s, b, err) != 0 ||
+    if (store_metrics(s, b, err) != 0 || store_loads(s, b, err) != 0 || store_windows(s, b, err) != 0 ||
         store_document_losses(s, b, err) != 0 || store_events(s, b, err) != 0 ||
         store_checkpoints(s, b, err) != 0 || store_sequences(s, b, err) != 0 ||
         store_blocks(s, b, err) != 0 || store_probabilities(s, b, err) != 0 ||

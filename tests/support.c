@@ -82,7 +82,8 @@ void test_sql(const char *path, const char *sql)
 
 void test_make_version_1(const char *path)
 {
-    test_sql(path, "DROP TABLE run_part; PRAGMA user_version = 1;");
+    test_sql(path, "DROP TABLE run_part; DROP VIEW expert_load_window; DROP TABLE load_window_block; "
+                   "PRAGMA user_version = 1;");
 }
 
 char *test_bin(void)

@@ -16,6 +16,7 @@ DELETE FROM sample
 WHERE sample_id NOT IN (SELECT sample_id FROM sequence)
   AND sample_id NOT IN (SELECT sample_id FROM outcome);
 DELETE FROM load_block WHERE run_id = :run AND step >= :step;
+DELETE FROM load_window_block WHERE run_id = :run AND first_step + 100 > :step; -- one that was cut short, too
 DELETE FROM metric WHERE run_id = :run AND step >= :step;
 DELETE FROM layer_metric WHERE run_id = :run AND step >= :step;
 DELETE FROM document_loss WHERE run_id = :run AND step >= :step;

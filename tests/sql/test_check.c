@@ -162,18 +162,25 @@ static const struct {
     {"UPDATE load_block SET experts = json_replace(experts, '$[0][0]', 1, '$[1][0]', 3) WHERE step = 2 AND "
      "layer = 0 "
      "AND domain_id = 0",
-     " loads"},
+     " loads load_windows"},
     {"UPDATE load_block SET experts = json_replace(experts, '$[0][1]', 9) WHERE step = 2 AND layer = 2 AND "
      "domain_id = 1",
      " loads_domains"},
     {"UPDATE load_block SET experts = json_replace(experts, '$[2][0]', 7) WHERE step = 2 AND layer = 0 AND "
      "domain_id = 0",
-     " loads loads_domains loads_tokens"},
-    {"DELETE FROM load_block WHERE step = 3 AND layer = 0 AND domain_id = 0", " loads_domains loads_present"},
+     " loads load_windows loads_domains loads_tokens"},
+    {"DELETE FROM load_block WHERE step = 3 AND layer = 0 AND domain_id = 0",
+     " load_windows loads_domains loads_present"},
     {"UPDATE load_block SET domain_id = 77 WHERE step = 3 AND layer = 0 AND domain_id = 1", " dangling"},
     {"UPDATE load_block SET experts = json_remove(experts, '$[2]') WHERE step = 1 AND layer = 2 AND "
      "domain_id = 2",
      " experts loads_domains"},
+    {"DELETE FROM load_window_block WHERE layer = 2", " load_windows"},
+    {"UPDATE load_window_block SET experts = json_replace(experts, '$[0][0]', 1) WHERE layer = 0",
+     " load_windows"},
+    {"UPDATE load_window_block SET last_step = 99 WHERE layer = 0", " load_windows"},
+    {"INSERT INTO load_window_block SELECT run_id, 500, 599, layer, experts FROM load_window_block",
+     " load_windows"},
     {"DELETE FROM expert WHERE layer = 2 AND expert = 1", " experts"},
     {"UPDATE document_loss SET loss_sum = loss_sum + 0.01 WHERE step = 1 AND document_id = 1",
      " document_losses"},

@@ -329,15 +329,15 @@ static void test_loads(void **state)
 {
     (void)state;
     assert_answer("dead_experts", "1|2|0|0|10.0\n1|3|0|0|10.0\n");
-    /* One window a step; layer 0 is uniform, layer 1 uses half its experts: entropy ln 2, half of ln 4. */
+    /* One window; layer 0 is uniform, layer 1 uses half its experts: entropy ln 2, half of ln 4. */
     char *out = answer("load_entropy");
     assert_non_null(strstr(out, "0|0|1.38629436111989|1.0|4.0|0.25\n"));
-    assert_non_null(strstr(out, "1|9|0.693147180559945|0.5|2.0|0.5\n"));
+    assert_non_null(strstr(out, "1|0|0.693147180559945|0.5|2.0|0.5\n"));
     free(out);
-    /* Of 20 decisions of layer 1 in a step, 4 were refused. */
+    /* Of 20 decisions of layer 1 in each of ten steps, 4 were refused. */
     out = answer("dropped");
-    assert_non_null(strstr(out, "0|0|16|0|0.0\n"));
-    assert_non_null(strstr(out, "1|0|16|4|0.2\n"));
+    assert_non_null(strstr(out, "0|0|160|0|0.0\n"));
+    assert_non_null(strstr(out, "1|0|160|40|0.2\n"));
     free(out);
     out = answer("router_entropy");
     assert_non_null(strstr(out, "train|0|0|1.38629436111989|1.0\n"));

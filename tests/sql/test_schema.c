@@ -25,6 +25,8 @@ static const struct {
     {"expert", "run_id layer expert kind parameters"},
     {"metric", "run_id step split name value status"},
     {"layer_metric", "run_id step split layer name value"},
+    {"expert_load_window",
+     "run_id first_step last_step layer expert assignments dropped gate_sum probability_sum"},
     {"expert_load", "run_id step split domain_id layer expert assignments dropped gate_sum probability_sum"},
     {"corpus", "corpus_id name sha256"},
     {"vocabulary", "vocabulary_id name sha256"},
@@ -67,8 +69,9 @@ static void test_contract(void **state)
         }
         free(columns);
     }
-    trial_expect(&t, "SELECT name FROM sqlite_schema WHERE type = 'view' ORDER BY 1;",
-                 "expert_load\nprobability\nrouting\nrouting_count\nrun_config\ntoken_loss\n");
+    trial_expect(
+        &t, "SELECT name FROM sqlite_schema WHERE type = 'view' ORDER BY 1;",
+        "expert_load\nexpert_load_window\nprobability\nrouting\nrouting_count\nrun_config\ntoken_loss\n");
     trial_release(&t);
 }
 
@@ -119,9 +122,10 @@ static void test_constraints_are_used(void **state)
 /* schema.sql, the views and create.sql, piped into a shell, make the logbook that the library makes. */
 static void test_shell_makes_the_same(void **state)
 {
-    static const char *const files[] = {"schema",           "views/expert_load",   "views/probability",
-                                        "views/routing",    "views/routing_count", "views/run_config",
-                                        "views/token_loss", "store/create"};
+    static const char *const files[] = {
+        "schema",        "views/expert_load",   "views/expert_load_window", "views/probability",
+        "views/routing", "views/routing_count", "views/run_config",         "views/token_loss",
+        "store/create"};
     static const char list[] = "SELECT type, name, tbl_name, sql FROM sqlite_schema; SELECT * FROM _integer;"
                                "SELECT hex(bytes) FROM _byte; PRAGMA application_id; PRAGMA user_version;";
     struct trial t;

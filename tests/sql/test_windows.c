@@ -1,0 +1,132 @@
+/* Loads summed over windows of a hundred training steps: what the view says is at every moment what the steps
+ * say, whether windows are closed, open, cut short by an end, or taken back by a resume. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include <cmocka.h>
+
+#include "tests/support.h"
+#include "tests/trial.h"
+
+static const struct logbook_layer layers[] = {{.layer = 1, .router = "topk", .n_experts = 2, .k = 1},
+                                              {.layer = 4, .router = "topk", .n_experts = 2, .k = 1}};
+
+/* Steps first .. last: expert 0 of layer 1 has as many assignments as the step's number, expert 1 one
+ * dropped. */
+static void train(struct trial *t, int64_t first, int64_t last)
+{
+    static const int64_t dropped[2] = {0, 1};
+    static const double gates[2] = {0.25, 0.5}, probabilities[2] = {0.75, 0.125};
+    struct error err;
+    for (int64_t step = first; step <= last; step++) {
+        struct logbook_batch *b = logbook_batch_new(t->writer, &err);
+        const int64_t assignments[2] = {step, 3};
+        struct logbook_load load = {.layer = 1,
+                                    .n_experts = 2,
+                                    .assignments = assignments,
+                                    .dropped = dropped,
+                                    .gate_sum = gates,
+                                    .probability_sum = probabilities};
+        assert_non_null(b);
+        logbook_batch_metric(b, step, "train", "loss", 1);
+        logbook_batch_load(b, step, "train", &load);
+        load.domain_id = t->domain_ids[0];
+        logbook_batch_load(b, step, "train", &load); /* by domain as well: of no window */
+        load.domain_id = 0;
+        load.layer = 4;
+        logbook_batch_load(b, step, "train", &load);
+        logbook_batch_load(b, step, "valid", &load);
+        test_must(logbook_batch_commit(b, &err), &err);
+    }
+    test_must(logbook_writer_drain(t->writer, &err), &err);
+}
+
+/* Against the steps themselves, window by window. */
+static void expect_windows(struct trial *t, const char *firsts, int n_closed)
+{
+    char closed[32];
+    trial_expect(t,
+                 "SELECT group_concat(first_step || '-' || last_step, ' ') FROM (SELECT DISTINCT first_step, "
+                 "last_step "
+                 "FROM expert_load_window ORDER BY 1);",
+                 firsts);
+    trial_expect(t,
+                 "SELECT count(*) FROM (SELECT run_id, first_step, last_step, layer, expert, assignments, "
+                 "dropped, gate_sum, "
+                 "probability_sum FROM expert_load_window EXCEPT SELECT run_id, step / 100 * 100, max(step), "
+                 "layer, expert, "
+                 "sum(assignments), sum(dropped), sum(gate_sum), sum(probability_sum) FROM expert_load WHERE "
+                 "split = 'train' "
+                 "AND domain_id IS NULL GROUP BY run_id, step / 100, layer, expert);",
+                 "0\n");
+    snprintf(closed, sizeof closed, "%d\n", n_closed);
+    trial_expect(t, "SELECT count(DISTINCT first_step) FROM load_window_block;", closed);
+}
+
+static void test_windows(void **state)
+{
+    struct trial t;
+    struct error err;
+    const struct logbook_writer_options options = {.gate_bits = 8};
+    (void)state;
+    trial_open(&t);
+    trial_run(&t, "first", layers, 2, 8);
+    train(&t, 0, 49);
+    expect_windows(&t, "0-49\n", 0);
+    /* Of step s expert 0 has s assignments: 0 + ... + 49. */
+    trial_expect(
+        &t, "SELECT assignments, dropped, gate_sum, probability_sum FROM expert_load_window WHERE layer = 1;",
+        "1225|0|12.5|37.5\n150|50|25.0|6.25\n");
+    train(&t, 50, 99);
+    expect_windows(&t, "0-99\n", 1);
+    train(&t, 100, 229);
+    expect_windows(&t, "0-99 100-199 200-229\n", 2);
+    trial_end(&t, "interrupted"); /* the end closes what is open */
+    expect_windows(&t, "0-99 100-199 200-229\n", 3);
+
+    test_must(logbook_resume_run(t.lb, "first", 150, &t.run_id, &err), &err);
+    expect_windows(&t, "0-99 100-149\n", 1);
+    test_must(logbook_writer_open(&t.writer, t.lb, t.run_id, &options, &err), &err);
+    train(&t, 150, 249);
+    expect_windows(&t, "0-99 100-199 200-249\n", 2);
+    trial_end(&t, "interrupted");
+
+    test_must(logbook_resume_run(t.lb, "first", 250, &t.run_id, &err),
+              &err); /* the short window is taken back */
+    expect_windows(&t, "0-99 100-199 200-249\n", 2);
+    test_must(logbook_writer_open(&t.writer, t.lb, t.run_id, &options, &err), &err);
+    train(&t, 250, 299);
+    trial_end(&t, "finished");
+    expect_windows(&t, "0-99 100-199 200-299\n", 3);
+    trial_release(&t);
+}
+
+/* A sum that is not finite in one step is unknown in its window. */
+static void test_unknown_sums(void **state)
+{
+    struct trial t;
+    (void)state;
+    trial_open(&t);
+    trial_run(&t, "first", layers, 2, 8);
+    train(&t, 0, 99);
+    trial_end(&t, "finished");
+    trial_stop(&t);
+    struct test_run r = test_run(
+        "sqlite3 '%s' \"UPDATE load_block SET experts = json_replace(experts, '$[0][2]', NULL) WHERE "
+        "step = 7 AND layer = 1; DELETE FROM load_window_block\"",
+        t.path);
+    assert_int_equal(r.status, 0);
+    test_run_release(&r);
+    trial_expect(&t, "SELECT expert, gate_sum FROM expert_load_window WHERE layer = 1;", "0|\n1|50.0\n");
+    trial_release(&t);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_windows), cmocka_unit_test(test_unknown_sums)};
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
