@@ -306,7 +306,7 @@ static const char *wrong_block(const struct logbook_block *block, int n_tokens, 
     if (block->k == 0 && n_decisions > CODEC_MAX_DECISIONS) {
         return "more than 65535 decisions in a sequence with a varying number a token; use a shorter context";
     }
-    if (n_decisions < 0 || n_decisions > INT32_MAX / 4 || n_tokens > CODEC_MAX_DECISIONS) {
+    if (n_decisions < 0 || n_decisions > CODEC_MOST_DECISIONS || n_tokens > CODEC_MAX_DECISIONS) {
         return "the sequence is too long";
     }
     for (int64_t i = 0; i < n_decisions; i++) {

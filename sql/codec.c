@@ -215,8 +215,11 @@ static bool reserve_decisions(struct decisions *d, size_t n)
 
 static const char *validate_offsets(const struct packed_block *block, int n_tokens, int *n)
 {
+    if (n_tokens < 0) {
+        return "number of tokens";
+    }
     if (block->k > 0) {
-        if (block->k > CODEC_MAX_EXPERTS || (int64_t)n_tokens * block->k > INT32_MAX / 4) {
+        if (block->k > CODEC_MAX_EXPERTS || (int64_t)n_tokens * block->k > CODEC_MOST_DECISIONS) {
             return "k out of range";
         }
         *n = n_tokens * block->k;

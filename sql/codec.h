@@ -20,6 +20,8 @@ struct codec {
     int gate_bytes;
 };
 enum { N_CODECS = 6, CODEC_MAX_EXPERTS = 65536, CODEC_MAX_DECISIONS = 65535 /* of a block with offsets */ };
+/* Of any block: a row of a few bytes (all experts, gates unknown) must not cost its reader gigabytes. */
+enum { CODEC_MOST_DECISIONS = 1 << 24 };
 extern const struct codec codecs[N_CODECS];
 
 /* NULL when there is none of that name. */

@@ -174,13 +174,37 @@ static void test_broken_blocks(void **state)
     decisions_release(&d);
 }
 
+/* What a few bytes claim costs no memory: each of these would be gigabytes, or 64 MiB. */
+static void test_costly_blocks(void **state)
+{
+    static const struct {
+        const char *codec, *wrong;
+        int k, n_tokens;
+    } claims[] = {{"a8", "k out of range", 65536, 257}, /* all of 65536 experts, gates unknown: 16842752 */
+                  {"e8g8", "k out of range", 1, 1 << 30},
+                  {"e8g8", "length of experts", 1, 1 << 24},
+                  {"e8g8", "length of offsets", 0, 1 << 30},
+                  {"e8g8", "number of tokens", 1, -1}};
+    struct decisions d = {0};
+    (void)state;
+    for (size_t i = 0; i < sizeof claims / sizeof claims[0]; i++) {
+        const struct packed_block block = {
+            .codec = codec_by_name(claims[i].codec), .k = claims[i].k, .scale = SCALE_UNIT};
+        const char *wrong = packed_block_decode(&block, claims[i].n_tokens, 65536, &d);
+        assert_non_null(wrong);
+        assert_string_equal(wrong, claims[i].wrong);
+        assert_null(d.offsets);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_integers), cmocka_unit_test(test_fractions),
-        cmocka_unit_test(test_scale),    cmocka_unit_test(test_losses),
-        cmocka_unit_test(test_bits),     cmocka_unit_test(test_checksum),
-        cmocka_unit_test(test_names),    cmocka_unit_test(test_broken_blocks),
+        cmocka_unit_test(test_integers),      cmocka_unit_test(test_fractions),
+        cmocka_unit_test(test_scale),         cmocka_unit_test(test_losses),
+        cmocka_unit_test(test_bits),          cmocka_unit_test(test_checksum),
+        cmocka_unit_test(test_names),         cmocka_unit_test(test_broken_blocks),
+        cmocka_unit_test(test_costly_blocks),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
