@@ -259,6 +259,15 @@ failed:
     return -1;
 }
 
+int checkpoint_fits(const struct checkpoint *c, const struct model_config *config, struct error *err)
+{
+    double size = N_SETS * sizeof(float) * model_config_weights(config);
+
+    return size == (double)c->n_data
+               ? 0
+               : not_ours(c, "its configuration is that of a model of another size", err);
+}
+
 static int same_shape(const cJSON *shape, const struct parameter *p)
 {
     if (cJSON_GetArraySize(shape) != p->n_dimensions)

@@ -37,6 +37,9 @@ struct checkpoint {
 };
 /* Reads and checks the header. STATUS_INPUT when it is not a whole checkpoint of ours. */
 int checkpoint_open(struct checkpoint *c, const char *path, struct error *err);
+/* Whether the file is as long as the tensors of such a model: asked before memory is taken for them, since a
+ * header of a few bytes can speak of any size. */
+int checkpoint_fits(const struct checkpoint *c, const struct model_config *config, struct error *err);
 /* Copies the tensors into a model of the same configuration; m and v may be NULL. */
 int checkpoint_load(const struct checkpoint *c, struct model *model, float *m, float *v, struct error *err);
 void checkpoint_close(struct checkpoint *c);

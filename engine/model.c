@@ -75,6 +75,18 @@ double model_parameters(const struct model *m)
     return n;
 }
 
+double model_config_weights(const struct model_config *c)
+{
+    double D = c->width, sum = D * c->vocabulary + D;
+
+    for (int l = 0; l < c->n_layers; l++) {
+        const struct layer_config *b = &c->layers[l];
+        double N = b->router->routes ? b->routing.n_experts : 1;
+        sum += 2.0 * D + 4.0 * D * D + N * 3.0 * D * b->hidden + (b->router->routes ? N * D : 0.0);
+    }
+    return sum;
+}
+
 /* ---- the parameter table ---- */
 
 static struct parameter *add_parameter(struct model *m, const char *name, const float **value,

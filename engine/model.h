@@ -134,8 +134,9 @@ void model_seed(struct model *m, uint64_t seed);
 struct losses model_forward(struct model *m, const struct batch *b, bool train, float gradient_scale,
                             const struct loss_weights *weights, struct random *noise);
 
-/* All weights, padding left out. */
+/* All weights, padding left out: of a model, and of one that a configuration describes. */
 double model_parameters(const struct model *m);
+double model_config_weights(const struct model_config *c);
 /* Weights that one token passes through in matrix products, and in all. */
 double model_active_weights(const struct model_config *c, double mean_k);
 /* FLOPs of training on one token: 6 * active weights + 12 * layers * context * width / 2. */

@@ -279,7 +279,8 @@ static int make_model(struct job *s, struct error *err)
     struct model_config config;
     int tokens;
 
-    if (config_model(&s->checkpoint.config, s->trained.n_vocabulary, &config, err))
+    if (config_model(&s->checkpoint.config, s->trained.n_vocabulary, &config, err) ||
+        checkpoint_fits(&s->checkpoint, &config, err))
         return -1;
     tokens = config.context < 2048 ? 2048 : config.context;
     if (pool_open(&s->pool, (int)args.threads, err) || model_init(&s->model, &config, tokens, s->pool, err) ||

@@ -493,6 +493,28 @@ static int save_as_nobody(struct fixture *f)
     return WEXITSTATUS(status);
 }
 
+/* Asked before memory is taken: a configuration of a larger model than the file has tensors for. */
+static void test_other_size(void **state)
+{
+    struct fixture f;
+    struct checkpoint c;
+    struct model_config config;
+    struct error err = {0};
+
+    (void)state;
+    fixture_open(&f);
+    assert_int_equal(checkpoint_open(&c, f.path, &err), 0);
+    assert_int_equal(config_model(&c.config, VOCABULARY, &config, &err), 0);
+    assert_true(model_config_weights(&config) == model_parameters(&f.model));
+    assert_int_equal(checkpoint_fits(&c, &config, &err), 0);
+    config.layers[1].hidden = 1048576;
+    assert_int_equal(checkpoint_fits(&c, &config, &err), -1);
+    assert_int_equal(err.status, STATUS_INPUT);
+    assert_non_null(strstr(err.text, "another size"));
+    checkpoint_close(&c);
+    fixture_close(&f);
+}
+
 static void test_folder_not_writable(void **state)
 {
     struct fixture f;
@@ -541,17 +563,12 @@ static void test_disk_full(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_round_trip),
-        cmocka_unit_test(test_same_bytes),
-        cmocka_unit_test(test_layout),
-        cmocka_unit_test(test_names),
-        cmocka_unit_test(test_cut_short),
-        cmocka_unit_test(test_flipped_bits),
-        cmocka_unit_test(test_other_headers),
-        cmocka_unit_test(test_patched_header),
-        cmocka_unit_test(test_missing_file),
-        cmocka_unit_test(test_wrong_shape),
-        cmocka_unit_test(test_folder_not_writable),
+        cmocka_unit_test(test_round_trip),    cmocka_unit_test(test_same_bytes),
+        cmocka_unit_test(test_layout),        cmocka_unit_test(test_names),
+        cmocka_unit_test(test_cut_short),     cmocka_unit_test(test_flipped_bits),
+        cmocka_unit_test(test_other_headers), cmocka_unit_test(test_patched_header),
+        cmocka_unit_test(test_missing_file),  cmocka_unit_test(test_wrong_shape),
+        cmocka_unit_test(test_other_size),    cmocka_unit_test(test_folder_not_writable),
         cmocka_unit_test(test_disk_full),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
