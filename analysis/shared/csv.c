@@ -45,25 +45,41 @@ static char *quoted_cell(struct reader *r)
     return cell;
 }
 
+/* Takes the cell's end, leaves `at` behind it: ',', '\n' (also for "\r\n"), '\0' at the end of the text, or
+ * whatever else stands behind a quoted cell. */
+static char end_cell(struct reader *r)
+{
+    char end = *r->at;
+    if (end == '\r' && r->at[1] == '\n') {
+        *r->at++ = '\0';
+        end = '\n';
+    }
+    *r->at = '\0';
+    r->at += end != '\0';
+    return end;
+}
+
+static char *plain_cell(struct reader *r)
+{
+    char *cell = r->at;
+    r->at += strcspn(r->at, ",\n");
+    if (*r->at == '\n' && r->at > cell && r->at[-1] == '\r')
+        r->at--;
+    return cell;
+}
+
 /* One row; false at the end of the text. */
 static int read_row(struct reader *r, const char *name, struct error *err)
 {
     int before = r->n_cells, line = ++r->line;
     for (;;) {
-        char *cell = r->at;
         bool quoted = *r->at == '"';
-        if (quoted)
-            cell = quoted_cell(r);
-        else
-            r->at += strcspn(r->at, ",\n");
-        char end = *r->at;
-        if (end != '\0' && end != ',' && end != '\n' && end != '\r')
+        char *cell = quoted ? quoted_cell(r) : plain_cell(r), end = end_cell(r);
+        if (end != '\0' && end != ',' && end != '\n')
             return error_set(err, STATUS_INPUT, "'%s' line %d is not CSV: text after a quoted cell", name,
                              line);
-        *r->at = '\0';
         if (add_cell(r, !quoted && *cell == '\0' ? NULL : cell, err) != 0)
             return -1;
-        r->at += end != '\0';
         if (end != ',')
             break;
     }

@@ -81,10 +81,29 @@ static void test_round_trip(void **state)
     text_release(&t);
 }
 
+/* Lines may end as on other systems; a carriage return elsewhere is text, or behind a quoted cell an error.
+ */
+static void test_line_ends(void **state)
+{
+    struct csv c;
+    struct error err = {0};
+    (void)state;
+    assert_int_equal(csv_parse(&c, "a,b\r\n1,\"x\"\r\n\"2\",\r\ny\r,z", "t", &err), 0);
+    assert_int_equal(c.n_columns, 2);
+    assert_int_equal(c.n_rows, 3);
+    assert_string_equal(csv_text(&c, 0, "b"), "x");
+    assert_string_equal(csv_text(&c, 1, "a"), "2");
+    assert_null(csv_text(&c, 1, "b"));
+    assert_string_equal(csv_text(&c, 2, "a"), "y\r");
+    csv_release(&c);
+    assert_int_equal(csv_parse(&c, "a\n\"1\"\rb", "t", &err), -1);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_cells),
+        cmocka_unit_test(test_line_ends),
         cmocka_unit_test(test_what_is_no_table),
         cmocka_unit_test(test_round_trip),
     };
