@@ -100,7 +100,10 @@ static int read_stated(struct logbook *lb, const char *name, struct check_findin
         finding->checked = sqlite3_column_int64(s.handle, 0);
         finding->violations = sqlite3_column_int64(s.handle, 1);
         const char *detail = (const char *)sqlite3_column_text(s.handle, 2);
-        snprintf(finding->detail, sizeof finding->detail, "%s", detail != NULL ? detail : "");
+        if (finding->violations > 0) { /* a sentence about a NULL where none may be is NULL itself */
+            snprintf(finding->detail, sizeof finding->detail, "%s",
+                     detail != NULL ? detail : "a row without the values that it must have");
+        }
         result = 0;
     }
     statement_close(&s);

@@ -5,7 +5,7 @@ WITH steps AS (
     GROUP BY run_id
 ),
 violation AS (
-    SELECT last + 1 - n AS missing,
+    SELECT max(last + 1 - n, 1) AS missing, -- also when there are steps below 0
            'run ''' || name || ''': ' || (last + 1 - n) || ' of the training steps 0 to ' || last || ' missing' AS detail
     FROM steps JOIN run USING (run_id)
     WHERE (first <> 0 OR n <> last + 1) AND status <> 'imported'
