@@ -186,7 +186,7 @@ static int adopt_configuration(struct job *s, struct error *err)
     if (query_open(&q, s->logbook, "train/config", err) == 0) {
         query_bind_int(q, ":run", s->run_id);
         while ((found = query_step(q, err)) > 0) {
-            const char *key = query_text(q, "key"), *value = query_text(q, "value");
+            const char *key = query_word(q, "key"), *value = query_text(q, "value");
             if (config_find(key) >= 0 && config_assign(&earlier, key, value ? value : "", err)) {
                 found = error_prefix(err, "the configuration of run '%s'", args.name);
                 break;
@@ -245,7 +245,7 @@ static int find_earlier(struct job *s, bool *finished, struct error *err)
     } else if (found > 0) {
         s->resuming = true;
         s->run_id = query_int(q, "run_id");
-        *finished = strcmp(query_text(q, "status"), "finished") == 0;
+        *finished = strcmp(query_word(q, "status"), "finished") == 0;
         result = adopt_configuration(s, err) || adopt_seed(query_int(q, "seed"), err) ||
                          (!*finished && find_checkpoint(s, query_text(q, "checkpoint"), err))
                      ? -1

@@ -188,6 +188,12 @@ const char *query_text(struct query *q, const char *column)
     return (const char *)sqlite3_column_text(q->statement.handle, column_index(q, column));
 }
 
+const char *query_word(struct query *q, const char *column)
+{
+    const char *text = query_text(q, column);
+    return text != NULL ? text : "";
+}
+
 bool query_is_null(struct query *q, const char *column)
 {
     return sqlite3_column_type(q->statement.handle, column_index(q, column)) == SQLITE_NULL;
@@ -293,7 +299,8 @@ static int list_runs(struct logbook *lb, struct text *names, int *n, int64_t *la
     while (result == 0 && (result = statement_step(&s, err)) == 1) {
         *last_id = sqlite3_column_int64(s.handle, 0);
         if (*n < SHOWN) {
-            text_printf(names, "%s'%s'", *n > 0 ? ", " : "", (const char *)sqlite3_column_text(s.handle, 1));
+            const char *name = (const char *)sqlite3_column_text(s.handle, 1);
+            text_printf(names, "%s'%s'", *n > 0 ? ", " : "", name != NULL ? name : "");
         }
         ++*n;
         result = 0;

@@ -31,6 +31,8 @@ int query_step(struct query *q, struct error *err);
 int64_t query_int(struct query *q, const char *column);
 double query_real(struct query *q, const char *column);      /* NULL reads as NaN */
 const char *query_text(struct query *q, const char *column); /* until the next step; NULL stays NULL */
+/* The same where the schema demands a text: the NULL of a logbook made otherwise reads as "". */
+const char *query_word(struct query *q, const char *column);
 bool query_is_null(struct query *q, const char *column);
 void query_close(struct query *q); /* safe on NULL */
 /* Runs the rest of the query into a table on `out`, columns as the query names them. */

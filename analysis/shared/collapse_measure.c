@@ -267,7 +267,7 @@ static int read_status(struct collapse *c, const struct analysis *a, struct erro
     query_bind_int(q, ":run", a->run_id);
     int more = query_step(q, err);
     if (more == 1)
-        snprintf(c->status, sizeof c->status, "%s", query_text(q, "status"));
+        snprintf(c->status, sizeof c->status, "%s", query_word(q, "status"));
     query_close(q);
     return more < 0 ? -1 : 0;
 }

@@ -76,13 +76,13 @@ static int read_labels(struct documents *d, struct query *q, struct error *err)
 {
     int more;
     while ((more = query_step(q, err)) == 1) {
-        const char *key = query_text(q, "key");
+        const char *key = query_word(q, "key");
         int document = documents_index(d, query_int(q, "document_id"));
         bool same = d->n_labels > 1 && strcmp(d->labels[d->n_labels - 1].key, key) == 0;
         if (!same && add_labels(d, key, err) != 0)
             return -1;
         if (document >= 0 &&
-            add_value(&d->labels[d->n_labels - 1], query_text(q, "value"), document, err) != 0)
+            add_value(&d->labels[d->n_labels - 1], query_word(q, "value"), document, err) != 0)
             return -1;
     }
     return more;
@@ -125,7 +125,7 @@ static int read_documents(struct documents *d, struct query *q, struct error *er
                 return error_no_memory(err, "the documents");
         }
         d->ids[d->n_documents++] = query_int(q, "document_id");
-        if (add_value(&d->labels[0], query_text(q, "domain"), d->n_documents - 1, err) != 0)
+        if (add_value(&d->labels[0], query_word(q, "domain"), d->n_documents - 1, err) != 0)
             return -1;
     }
     return more;
@@ -291,8 +291,9 @@ static int widen(struct vocabulary *v, int n)
 
 static int add_token(struct vocabulary *v, struct query *q, struct error *err)
 {
+    enum { MOST_TOKENS = 1 << 22 }; /* memory is as much as the largest id asks for */
     int64_t id = query_int(q, "token_id");
-    if (id < 0 || id > INT32_MAX / 2)
+    if (id < 0 || id >= MOST_TOKENS)
         return error_set(err, STATUS_INPUT, "the vocabulary has a token %" PRId64, id);
     if (id >= v->n) {
         int n = id < 512 ? 1024 : 2 * (int)id;
@@ -300,7 +301,8 @@ static int add_token(struct vocabulary *v, struct query *q, struct error *err)
             return error_no_memory(err, "the vocabulary");
     }
     v->train_count[id] = query_int(q, "train_count");
-    v->text[id] = strdup(query_text(q, "text"));
+    free(v->text[id]);
+    v->text[id] = strdup(query_word(q, "text"));
     return v->text[id] ? 0 : error_no_memory(err, "the vocabulary");
 }
 

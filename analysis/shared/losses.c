@@ -48,14 +48,14 @@ static int append(struct evaluation *e, const struct scored_document *document, 
 static int add_row(struct evaluation *e, struct domain_names *domains, struct query *q, struct error *err)
 {
     struct scored_document d = {.document_id = query_int(q, "document_id"),
-                                .domain = domain_index(domains, query_text(q, "domain")),
+                                .domain = domain_index(domains, query_word(q, "domain")),
                                 .whole = query_int(q, "n_tokens") >= query_int(q, "document_tokens"),
                                 .n_tokens = query_real(q, "n_tokens"),
                                 .loss_sum = query_real(q, "loss_sum"),
                                 .n_bytes = query_real(q, "n_bytes")};
     if (d.domain < 0)
         return error_no_memory(err, "the losses");
-    snprintf(d.sha256, sizeof d.sha256, "%s", query_text(q, "sha256"));
+    snprintf(d.sha256, sizeof d.sha256, "%s", query_word(q, "sha256"));
     e->step = query_int(q, "step");
     return append(e, &d, err);
 }

@@ -1,6 +1,7 @@
 #include "analysis/shared/program.h"
 
 #include <assert.h>
+#include <inttypes.h>
 #include <math.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -316,10 +317,25 @@ static int print_sql(struct analysis *a, FILE *out, struct error *err)
 
 /* ---- the run ---- */
 
+/* What the rest of the programs allocates and counts by. */
+static int check_layer(struct query *q, struct error *err)
+{
+    enum { MOST_EXPERTS = 65536 };
+    int64_t layer = query_int(q, "layer"), n = query_int(q, "n_experts"), k = query_int(q, "k");
+    if (layer >= 0 && layer < LOGBOOK_MAX_LAYERS && n > 0 && n <= MOST_EXPERTS && k >= 0 && k <= n)
+        return 0;
+    return error_set(err, STATUS_INPUT,
+                     "layer %" PRId64 " has %" PRId64 " experts, %" PRId64
+                     " a token, which no logbook can have; `moescope check` says more",
+                     layer, n, k);
+}
+
 static int read_layers(struct query *q, struct moe_layer **layers, int *n, struct error *err)
 {
     int more;
     while ((more = query_step(q, err)) == 1) {
+        if (check_layer(q, err) != 0)
+            return -1;
         struct moe_layer *grown = realloc(*layers, ((size_t)*n + 1) * sizeof *grown);
         if (!grown)
             return error_no_memory(err, "the layers");
@@ -368,7 +384,7 @@ static int load_name(struct analysis *a, struct error *err)
         return -1;
     query_bind_int(q, ":run", a->run_id);
     int result = query_step(q, err) == 1 ? 0 : -1;
-    if (result == 0 && !(a->run = strdup(query_text(q, "name"))))
+    if (result == 0 && !(a->run = strdup(query_word(q, "name"))))
         result = error_no_memory(err, "the run");
     query_close(q);
     return result;

@@ -222,9 +222,9 @@ static int add_facts(struct page *p, const char *query, int64_t run_id, struct e
         return -1;
     query_bind_int(q, ":run", run_id);
     while ((more = query_step(q, err)) == 1) {
-        const char *key = query_text(q, "key"), *value = query_text(q, "value");
+        const char *key = query_word(q, "key"), *value = query_text(q, "value");
         text_add(p->html, n++ ? ", " : "");
-        text_add_html(p->html, key ? key : "");
+        text_add_html(p->html, key);
         text_add(p->html, " ");
         text_add_html(p->html, value ? value : "–");
     }

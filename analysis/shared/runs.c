@@ -37,8 +37,7 @@ void runs_release(struct runs *r)
 
 static char *text_or_none(struct query *q, const char *column)
 {
-    const char *value = query_text(q, column);
-    return strdup(value ? value : "");
+    return strdup(query_word(q, column));
 }
 
 static int read_run(struct compared_run *run, struct query *q, struct error *err)
@@ -145,8 +144,8 @@ static int add_setting(struct runs *r, struct query *q, struct error *err)
 {
     struct setting *s = r->n_settings ? &r->settings[r->n_settings - 1] : NULL;
     int64_t run = query_int(q, "position");
-    if (!s || strcmp(s->key, query_text(q, "key")) != 0) {
-        s = new_setting(r, query_text(q, "key"));
+    if (!s || strcmp(s->key, query_word(q, "key")) != 0) {
+        s = new_setting(r, query_word(q, "key"));
         if (!s)
             return error_no_memory(err, "the settings");
         s->differs = query_int(q, "differs") != 0;
@@ -155,6 +154,7 @@ static int add_setting(struct runs *r, struct query *q, struct error *err)
     const char *value = query_text(q, "value");
     if (run < 0 || run >= r->n)
         return 0;
+    free(s->values[run]);
     s->values[run] = strdup(value ? value : "null");
     return s->values[run] ? 0 : error_no_memory(err, "the settings");
 }
