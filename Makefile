@@ -4,8 +4,8 @@
 
 VARIANT ?= release
 PREFIX ?= /usr/local
-ifeq ($(filter release debug sanitize,$(VARIANT)),)
-$(error VARIANT is release, debug or sanitize, not '$(VARIANT)')
+ifeq ($(filter release debug sanitize fuzz,$(VARIANT)),)
+$(error VARIANT is release, debug, sanitize or fuzz, not '$(VARIANT)')
 endif
 ifeq ($(origin CC),default)
 CC := gcc
@@ -19,10 +19,13 @@ warnings := -Wall -Wextra -Wpedantic -Wshadow -Wstrict-prototypes -Wmissing-prot
 flags_release := -O3
 flags_debug := -O0 -g3
 flags_sanitize := -O1 -g -fsanitize=address,undefined -fno-omit-frame-pointer -fno-sanitize-recover=undefined
+# clang alone: it counts the edges that libFuzzer steers by.
+flags_fuzz := -O1 -g -fsanitize=fuzzer-no-link,address,undefined,float-cast-overflow -fno-omit-frame-pointer \
+              -fno-sanitize-recover=all -Wno-pass-failed
 cflags := $(CFLAGS) -std=c11 -D_GNU_SOURCE -g $(warnings) $(flags_$(VARIANT)) -fopenmp-simd -ffp-contract=fast \
           -fno-math-errno -fno-trapping-math \
           -I. $(shell pkg-config --cflags $(packages) 2>/dev/null) $(if $(WERROR),-Werror)
-ldflags := $(LDFLAGS) $(if $(filter sanitize,$(VARIANT)),$(filter -fsanitize=%,$(flags_sanitize)))
+ldflags := $(LDFLAGS) $(if $(filter sanitize fuzz,$(VARIANT)),$(filter -fsanitize=%,$(flags_$(VARIANT))))
 # `make V=1` shows whole commands.
 say = @$(if $(V),,printf '  %-5s %s\n' $(1) $(2);)
 quiet = $(if $(V),,@)
@@ -40,7 +43,10 @@ plot_files := $(sort $(wildcard plots/*.gp plots/*.css))
 extension := sql/extension.c sql/vtab.c sql/cursor.c sql/count.c sql/relation.c sql/groups.c sql/aggregate.c sql/scan.c sql/db.c sql/codec.c \
              sql/text.c base/error.c metrics/load.c metrics/sample.c
 tests := $(patsubst tests/%.c,$(out)/tests/%,$(wildcard tests/*/test_*.c))
-test_support := $(patsubst %.c,$(out)/%.o,$(wildcard tests/*.c)) # an archive: a test links what it uses
+# An archive: a test links what it uses. Fuzzing calls programs: fuzzed/X.o is one with main_of_X for main.
+fuzzed := analysis/collapse analysis/compare analysis/demand analysis/specialization care/check care/runs
+test_support := $(patsubst %.c,$(out)/%.o,$(wildcard tests/*.c) $(filter-out %/drive.c tests/fuzz/test_%, \
+                $(wildcard tests/fuzz/*.c))) $(fuzzed:%=$(out)/fuzzed/%.o)
 
 ifeq ($(VARIANT),release)
 bindir := bin
@@ -53,7 +59,7 @@ endif
 jobs = $(if $(filter -j% --jobserver%,$(MAKEFLAGS)),,-j$(shell nproc))
 
 gallery_figures := loss effective-experts load-top1-unbalanced lift-top2-balanced difference
-.PHONY: gallery all programs demo test tests check-tests sanitize lint bench docs clean help print-cflags print-programs FORCE
+.PHONY: gallery all programs demo test tests check-tests sanitize fuzz lint bench docs clean help print-cflags print-programs FORCE
 all: programs ## build every program and the SQLite extension into bin/
 programs: $(foreach p,$(wildcard $(programs)),$(bindir)/$(call program_name,$(p))) \
           $(bindir)/moescope.so $(bindir)/libmoescope-sqlite.a
@@ -78,6 +84,11 @@ check-tests: tests programs
 sanitize: ## the tests again under AddressSanitizer and UndefinedBehaviorSanitizer
 	sh scripts/packages.sh test
 	$(MAKE) --no-print-directory $(jobs) VARIANT=sanitize programs check-tests
+
+fuzz: ## attack every reader of foreign bytes, each for FUZZ_SECONDS (60); corpus and crashes in build/fuzz
+	sh scripts/packages.sh fuzz
+	$(MAKE) --no-print-directory $(jobs) VARIANT=fuzz CC=clang build/fuzz-clang/tests/fuzz/drive
+	sh scripts/fuzz.sh build/fuzz-clang/tests/fuzz/drive build/fuzz $(FUZZ_TARGETS)
 
 lint: ## clang-format, cppcheck, clang-tidy, shellcheck, the laws of the house
 	sh scripts/packages.sh lint
@@ -174,6 +185,15 @@ $(foreach p,$(wildcard $(programs)),$(eval $(call program_rule,$(p))))
 
 $(out)/libtests.a: $(test_support)
 	$(quiet)rm -f $@ && ar rcs $@ $^
+
+$(out)/fuzzed/%.o: %.c $(out)/flags
+	@mkdir -p $(@D)
+	$(call say,CC,$@)
+	$(quiet)$(CC) $(cflags) -Dmain=main_of_$(notdir $*) -Wno-missing-prototypes -MMD -MP -c $< -o $@
+
+$(out)/tests/fuzz/drive: $(out)/tests/fuzz/drive.o $(out)/libtests.a $(out)/libmoescope.a
+	$(call say,LINK,$@)
+	$(quiet)$(CC) $(ldflags) -fsanitize=fuzzer $^ $(ldlibs) -lcmocka -o $@
 
 $(out)/tests/%: $(out)/tests/%.o $(out)/libtests.a $(out)/libmoescope.a
 	$(call say,LINK,$@)

@@ -119,16 +119,22 @@ static int list_pieces(const char *model_path, char **list, struct error *err)
     return result;
 }
 
-int tokenizer_load(struct tokenizer *t, const char *model_path, struct error *err)
+int tokenizer_parse(struct tokenizer *t, char *list, const char *model_path, struct error *err)
 {
-    *t = (struct tokenizer){0};
-    if (access(model_path, R_OK) != 0)
-        return error_errno(err, "open", model_path);
-    if (list_pieces(model_path, &t->buffer, err) == 0 && read_pieces(t, err) == 0 &&
-        check_pieces(t, model_path, err) == 0)
+    *t = (struct tokenizer){.buffer = list};
+    if (read_pieces(t, err) == 0 && check_pieces(t, model_path, err) == 0)
         return 0;
     tokenizer_release(t);
     return -1;
+}
+
+int tokenizer_load(struct tokenizer *t, const char *model_path, struct error *err)
+{
+    char *list;
+    *t = (struct tokenizer){0};
+    if (access(model_path, R_OK) != 0)
+        return error_errno(err, "open", model_path);
+    return list_pieces(model_path, &list, err) == 0 ? tokenizer_parse(t, list, model_path, err) : -1;
 }
 
 void tokenizer_release(struct tokenizer *t)

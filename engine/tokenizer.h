@@ -21,6 +21,8 @@ struct tokenizer {
 /* The vocabulary of a model. STATUS_INPUT unless ids 0, 1, 2 are unknown, BOS and EOS and there is a piece
  * for every byte. */
 int tokenizer_load(struct tokenizer *t, const char *model_path, struct error *err);
+/* The same from the list that spm_export_vocab prints, which it takes: lines "PIECE tab SCORE". */
+int tokenizer_parse(struct tokenizer *t, char *list, const char *model_path, struct error *err);
 void tokenizer_release(struct tokenizer *t);
 
 /* Learns byte-pair pieces from lines of text and writes tokens.model (and tokens.vocab) into `folder`.

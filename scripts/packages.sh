@@ -1,5 +1,5 @@
 #!/bin/sh
-# Installs the Debian packages that a purpose needs and that are missing: packages.sh build|test|lint.
+# Installs the Debian packages that a purpose needs and that are missing: packages.sh build|test|lint|fuzz.
 # Says what it is about to install. Without apt, or without the right to use it, prints the names and stops.
 set -eu
 
@@ -8,8 +8,9 @@ build="gcc libc6-dev make pkg-config libopenblas-dev libsqlite3-dev libgsl-dev l
 case ${1:-} in
 build) wanted=$build ;;
 test) wanted="$build libcmocka-dev file" ;;
+fuzz) wanted="$build libcmocka-dev clang libclang-rt-14-dev" ;;
 lint) wanted="$build libcmocka-dev clang clang-format clang-tidy cppcheck shellcheck" ;;
-*) echo "usage: packages.sh build|test|lint" >&2; exit 2 ;;
+*) echo "usage: packages.sh build|test|lint|fuzz" >&2; exit 2 ;;
 esac
 
 missing=
