@@ -1,6 +1,7 @@
 /* Rows of a virtual table that are counted by key rather than handed out one by one. */
 #include <stdlib.h>
 #include <string.h>
+#include <zlib.h>
 
 #include "sql/cursor.h"
 
@@ -319,6 +320,22 @@ void count_start(struct cursor *c)
     c->after = c->up_to = false;
     c->group = 0;
     c->left = 1; /* the first step leaves it */
+}
+
+int64_t count_row_id(const struct cursor *c)
+{
+    const int64_t *key = groups_key(&c->groups, c->group);
+    uint64_t id = 0;
+    for (int i = 0; i < c->plan.n_keys; i++) {
+        uint64_t value = (uint64_t)key[i];
+        if (c->plan.keys[i].field == FIELD_SPLIT) { /* its number is that of this scan */
+            const char *split = c->splits[key[i]];
+            value = crc32(0, (const unsigned char *)split, (unsigned)strlen(split));
+        }
+        id = (id ^ value) * 0xbf58476d1ce4e5b9U;
+        id ^= id >> 31;
+    }
+    return (int64_t)id;
 }
 
 void count_column(const struct cursor *c, sqlite3_context *result, enum field field)

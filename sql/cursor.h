@@ -18,7 +18,6 @@ struct cursor {
     bool nothing;                    /* no row can satisfy the constraints */
     bool filtered;                   /* some range is on values within a block */
     bool eof;
-    int64_t rowid;
 
     /* ---- one by one ---- */
     int position, decision, first, end; /* the token; the decision, and those of the token */
@@ -65,6 +64,8 @@ double gate_from_stored(const struct packed_block *p, double stored);
 void count_start(struct cursor *c);
 /* To the next row; c->eof at the end. 0 or -1. */
 int count_next(struct cursor *c, struct error *err);
+/* Of the row's key alone. */
+int64_t count_row_id(const struct cursor *c);
 /* The column's value as a result; none is NULL. */
 void count_column(const struct cursor *c, sqlite3_context *result, enum field field);
 

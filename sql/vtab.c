@@ -188,7 +188,6 @@ static int next_row(sqlite3_vtab_cursor *base)
 {
     struct cursor *c = (struct cursor *)base;
     struct error err;
-    c->rowid++;
     return (c->plan.counted ? count_next(c, &err) : next_single(c, &err)) == 0 ? SQLITE_OK : fail(c, &err);
 }
 
@@ -205,7 +204,6 @@ static int filter_rows(sqlite3_vtab_cursor *base, int number, const char *text, 
         return code;
     }
     c->eof = c->nothing;
-    c->rowid = -1; /* the first row is 0 */
     if (c->nothing) {
         return SQLITE_OK;
     }
@@ -224,9 +222,21 @@ static int at_end(sqlite3_vtab_cursor *base)
     return ((struct cursor *)base)->eof;
 }
 
+/* A row has the same number whatever scan comes to it: where constraints are joined by OR, SQLite scans once
+ * for each and knows by the number which rows it has had. Sequences beyond 2^29 would share those of others.
+ */
 static int row_id(sqlite3_vtab_cursor *base, sqlite3_int64 *rowid)
 {
-    *rowid = ((struct cursor *)base)->rowid;
+    const struct cursor *c = (const struct cursor *)base;
+    uint64_t sequence = (uint64_t)c->scan.sequence.sequence_id;
+    if (c->plan.counted) {
+        *rowid = count_row_id(c);
+    } else if (c->relation->kind == SCAN_SEQUENCES) {
+        *rowid = (sqlite3_int64)(sequence << 16 | (uint64_t)c->position);
+    } else {
+        uint64_t block = sequence * LOGBOOK_MAX_LAYERS + (uint64_t)c->scan.block.layer;
+        *rowid = (sqlite3_int64)(block << 24 | (uint64_t)c->decision); /* fewer than CODEC_MOST_DECISIONS */
+    }
     return SQLITE_OK;
 }
 

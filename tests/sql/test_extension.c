@@ -290,6 +290,11 @@ static void test_queries(void **state)
         "SELECT layer, expert, count(*) FROM routing GROUP BY layer, expert HAVING count(*) > 20 ORDER BY "
         "count(*), 1, 2;",
         "SELECT count(*) FROM routing WHERE layer = 1 AND layer = 2;",
+        "SELECT count(*), sum(position) FROM routing WHERE expert = 1 OR sequence_id = 1;",
+        "SELECT count(*), sum(position) FROM token_loss WHERE sequence_id = 2 OR step = 1;",
+        "SELECT split, sum(decisions) FROM routing_count WHERE expert = 1 OR sequence_id = 1 OR split = "
+        "'probe' "
+        "GROUP BY split;",
         "SELECT count(*) FROM routing WHERE split = 'probe' AND split = 'train';",
         "SELECT max(sequence_id) FROM token_loss WHERE loss IS NULL;",
     };
