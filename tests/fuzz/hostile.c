@@ -8,6 +8,7 @@
 #include "base/file.h"
 #include "base/text.h"
 #include "sql/db.h"
+#include "sql/read.h"
 #include "tests/support.h"
 #include "tests/trial.h"
 
@@ -142,7 +143,7 @@ uint8_t *hostile_logbook(size_t *n)
     add_run(&t, "second", large, 4, 16);
     trial_stop(&t);
     struct logbook lb = connect_file(t.path);
-    must(&lb, "DELETE FROM _integer WHERE i > 31; PRAGMA page_size = 512; VACUUM");
+    must(&lb, "DELETE FROM _integer WHERE i > 263; PRAGMA page_size = 512; VACUUM");
     sqlite3_close(lb.db);
     uint8_t *bytes = fuzz_read(t.path, n);
     trial_release(&t);
@@ -202,7 +203,7 @@ uint8_t *hostile_loose_logbook(size_t *n)
 
 /* ---- limits ---- */
 
-enum { TICK = 1000 /* instructions of SQLite's machine */, MOST_TICKS = 300 };
+enum { TICK = 1000 /* instructions of SQLite's machine */, MOST_TICKS = 150 };
 static int ticks;
 
 static int tick(void *context)
@@ -505,17 +506,44 @@ static void write_row(struct logbook *lb, struct fuzz_input *in)
     }
 }
 
-void hostile_write(const char *path, struct fuzz_input *in)
+static void write_rows(const char *path, struct fuzz_input *in,
+                       void (*write)(struct logbook *, struct fuzz_input *), const char *settings)
 {
     enum { MOST_CHANGES = 10 };
     struct logbook lb = connect_file(path);
     sqlite3_progress_handler(lb.db, TICK, tick, NULL);
     sqlite3_limit(lb.db, SQLITE_LIMIT_LENGTH, 4 << 20);
-    try(&lb, "PRAGMA synchronous = OFF; PRAGMA journal_mode = OFF; PRAGMA ignore_check_constraints = 1");
+    try(&lb, "PRAGMA synchronous = OFF; PRAGMA journal_mode = OFF");
+    try(&lb, settings);
     for (int i = 0; i < MOST_CHANGES && in->n > 0; i++) {
-        write_row(&lb, in);
+        write(&lb, in);
     }
     sqlite3_close(lb.db);
+}
+
+void hostile_write(const char *path, struct fuzz_input *in)
+{
+    write_rows(path, in, write_row, "PRAGMA ignore_check_constraints = 1");
+}
+
+static void write_soundly(struct logbook *lb, struct fuzz_input *in)
+{
+    switch (fuzz_below(in, 4)) {
+    case 0:
+    case 1:
+        fit_block(lb, in);
+        break;
+    case 2:
+        change(lb, in, "update T set C = ?1 where rowid in (select rowid from T limit 1 offset ?2)");
+        break;
+    default:
+        change(lb, in, "update or ignore T set C = ?1");
+    }
+}
+
+void hostile_write_soundly(const char *path, struct fuzz_input *in)
+{
+    write_rows(path, in, write_soundly, "PRAGMA foreign_keys = 1");
 }
 
 /* ---- checksums ---- */

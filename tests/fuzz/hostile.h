@@ -20,12 +20,18 @@ void hostile_rest(void);
 
 /* Writes rows into the file: the bytes say which, by the language in hostile.c. */
 void hostile_write(const char *path, struct fuzz_input *in);
+/* The same without pieces of schema: blocks whose lengths fit, and values where the tables take them. */
+void hostile_write_soundly(const char *path, struct fuzz_input *in);
 /* Checksums and hashes as what they are of wants them. */
 void hostile_mend(const char *path);
 
 /* Reads the file in one of the ways there are: blocks, probabilities, the check, a named query, a program. */
 enum { HOSTILE_WAYS = 16 };
 void hostile_read(const char *path, uint8_t way, uint8_t which);
+
+/* Makes n queries of 16 bytes each of the input and requires that the virtual tables answer as the views do.
+ */
+void hostile_differ(const char *path, struct fuzz_input in, int n);
 
 /* Runs a reader's SQL on a connection that could write, to the end or for some rows. */
 void hostile_ask(const char *path, const char *sql);

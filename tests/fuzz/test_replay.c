@@ -107,6 +107,12 @@ static void test_rows(void **state)
     replay("rows", 300);
 }
 
+static void test_differ(void **state)
+{
+    (void)state;
+    replay("differ", 150);
+}
+
 static void test_logbook(void **state)
 {
     (void)state;
@@ -116,9 +122,10 @@ static void test_logbook(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_codec),  cmocka_unit_test(test_checkpoint), cmocka_unit_test(test_config),
-        cmocka_unit_test(test_corpus), cmocka_unit_test(test_source),     cmocka_unit_test(test_table),
-        cmocka_unit_test(test_query),  cmocka_unit_test(test_rows),       cmocka_unit_test(test_logbook),
+        cmocka_unit_test(test_codec),   cmocka_unit_test(test_checkpoint), cmocka_unit_test(test_config),
+        cmocka_unit_test(test_corpus),  cmocka_unit_test(test_source),     cmocka_unit_test(test_table),
+        cmocka_unit_test(test_query),   cmocka_unit_test(test_rows),       cmocka_unit_test(test_differ),
+        cmocka_unit_test(test_logbook),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
