@@ -242,6 +242,7 @@ static bool put_off(struct cursor *c)
 static int fill_groups(struct cursor *c, struct error *err)
 {
     groups_clear(&c->groups);
+    c->fills++;
     while (!c->scanned && (c->plan.sorted || c->groups.n < MAX_GROUPS)) {
         int result = scan_next_block_of_any(&c->scan, err);
         c->scanned = result <= 0;
@@ -318,6 +319,7 @@ void count_start(struct cursor *c)
     groups_release(&c->groups);
     groups_init(&c->groups, c->plan.n_keys);
     c->after = c->up_to = false;
+    c->fills = 0;
     c->group = 0;
     c->left = 1; /* the first step leaves it */
 }
@@ -325,7 +327,7 @@ void count_start(struct cursor *c)
 int64_t count_row_id(const struct cursor *c)
 {
     const int64_t *key = groups_key(&c->groups, c->group);
-    uint64_t id = 0;
+    uint64_t id = (uint64_t)c->fills; /* what did not fit comes in parts */
     for (int i = 0; i < c->plan.n_keys; i++) {
         uint64_t value = (uint64_t)key[i];
         if (c->plan.keys[i].field == FIELD_SPLIT) { /* its number is that of this scan */

@@ -32,6 +32,7 @@ struct cursor {
     struct groups groups;
     size_t group;      /* that the cursor stands on */
     int64_t left;      /* more rows of it */
+    int fills;         /* of the groups, as often as they were full */
     bool scanned;      /* to the end */
     bool after, up_to; /* this pass is about keys after `low`, up to `high` */
     int64_t low[N_KEYS], high[N_KEYS];

@@ -138,7 +138,9 @@ static int take_constraints(const struct relation *r, sqlite3_index_info *info, 
 }
 
 /* What it costs. Only run, split, step and sequence are found by an index; the other sequence's columns are
- * looked at one by one, so that it is better to go through the decisions once and look the rest up. */
+ * looked at one by one, so that it is better to go through the decisions once and look the rest up. Where
+ * rows are counted they save nothing at all: or SQLite might scan once for each side of an OR, and count what
+ * is left of a key in two parts twice. */
 static void estimate(const struct plan *p, const struct relation *r, const bool *fixed,
                      sqlite3_index_info *info)
 {
@@ -152,7 +154,7 @@ static void estimate(const struct plan *p, const struct relation *r, const bool 
         bool found = f <= FIELD_SEQUENCE || f == FIELD_LAYER;
         if (fixed[f]) {
             rows *= share[f];
-            cost *= found ? share[f] : 0.9;
+            cost *= found ? share[f] : r->counted ? 1 : 0.9;
         }
     }
     for (int i = 0; i < p->n_arguments; i++) {
