@@ -69,12 +69,17 @@ static bool grow(struct groups *g)
         return true;
     }
     struct group *sums = realloc(g->sums, size / 2 * sizeof *sums);
-    g->sums = sums != NULL ? sums : g->sums;
+    if (sums == NULL) {
+        return false;
+    }
+    g->sums = sums;
     int64_t *keys = realloc(g->keys, (size / 2 * (size_t)g->n_keys + 1) * sizeof *keys);
-    g->keys = keys != NULL ? keys : g->keys;
+    if (keys == NULL) {
+        return false;
+    }
+    g->keys = keys;
     uint32_t *index = malloc(size * sizeof *index);
-    if (sums == NULL || keys == NULL || index == NULL) {
-        free(index);
+    if (index == NULL) {
         return false;
     }
     free(g->index);

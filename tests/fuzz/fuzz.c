@@ -4,9 +4,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/file.h"
 #include "tests/support.h"
 
 const struct fuzz_target *const fuzz_targets[] = {&fuzz_codec,  &fuzz_checkpoint, &fuzz_config, &fuzz_corpus,
@@ -234,14 +234,9 @@ void fuzz_write(const char *name, const void *bytes, size_t n)
 
 uint8_t *fuzz_read(const char *path, size_t *n)
 {
-    struct stat info;
-    int file = open(path, O_RDONLY);
-    fuzz_require(file >= 0 && fstat(file, &info) == 0, "a file is opened");
-    uint8_t *bytes = allocate((size_t)info.st_size);
-    ssize_t got = read(file, bytes, (size_t)info.st_size);
-    fuzz_require(got == (ssize_t)info.st_size && close(file) == 0, "a file is read");
-    *n = (size_t)got;
-    return bytes;
+    char *bytes;
+    fuzz_require(file_read(path, &bytes, n, NULL) == 0, "a file is read");
+    return (uint8_t *)bytes;
 }
 
 /* ---- quiet ---- */

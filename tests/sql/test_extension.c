@@ -429,12 +429,12 @@ static void test_attached_logbooks_have_the_function_form(void **state)
                 "SELECT sum(decisions) FROM routing_count AS c WHERE c.schema = 'it''s other' AND layer = 1;",
                 trial.path);
     /* In a database of its own: a name that is quoted as an identifier falls back to a text there. */
-    char *main = ask(trial.path, true,
-                     "SELECT 1; SELECT count(*) FROM token_loss WHERE split = 'train';"
-                     "SELECT sum(decisions) FROM routing_count WHERE layer = 1;");
+    char *inside = ask(trial.path, true,
+                       "SELECT 1; SELECT count(*) FROM token_loss WHERE split = 'train';"
+                       "SELECT sum(decisions) FROM routing_count WHERE layer = 1;");
     char *attached = ask(":memory:", true, sql.data);
-    assert_string_equal(attached, main);
-    free(main);
+    assert_string_equal(attached, inside);
+    free(inside);
     free(attached);
     text_release(&sql);
 }
