@@ -28,10 +28,7 @@ static int register_all(sqlite3 *db)
     if (code == SQLITE_OK) {
         code = aggregates_register(db);
     }
-    for (int i = 0; i < N_RELATIONS && code == SQLITE_OK; i++) {
-        code = vtab_register(db, &relations[i]);
-    }
-    return code;
+    return code == SQLITE_OK ? vtab_register(db) : code;
 }
 
 /* Another program's tables keep their names. */

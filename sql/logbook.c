@@ -14,6 +14,9 @@
 #include "sql/read.h"
 
 enum { BUSY_MILLISECONDS = 60000, CLOSE_BUSY_MILLISECONDS = 500 };
+/* Of a value or a row: what is written can be read, and what is read takes no more memory than this. Above
+ * the largest block (CODEC_MOST_DECISIONS). */
+enum { MAX_VALUE_BYTES = 128 << 20 };
 
 /* ---- open ---- */
 
@@ -76,6 +79,22 @@ static int read_failed(struct logbook *lb, struct error *err)
     return db_error(lb, "open", err);
 }
 
+/* Whatever ought to be a table of rows and is a view or a virtual table could cost its reader any time. */
+static int require_tables(struct logbook *lb, struct error *err)
+{
+    struct statement s;
+    int result = statement_open(&s, lb, "store/odd_relations", err);
+    if (result == 0 && (result = statement_step(&s, err)) == 1) {
+        error_set(err, STATUS_INPUT,
+                  "'%s' is not a logbook that a moescope made: '%s' is not a table in it but a %s", lb->path,
+                  (const char *)sqlite3_column_text(s.handle, 0),
+                  (const char *)sqlite3_column_text(s.handle, 1));
+        result = -1;
+    }
+    statement_close(&s);
+    return result;
+}
+
 int db_identify(struct logbook *lb, bool *fresh, struct error *err)
 {
     struct statement s;
@@ -98,7 +117,7 @@ int db_identify(struct logbook *lb, bool *fresh, struct error *err)
                          "moescope that wrote it, or a newer one",
                          lb->path, version, LOGBOOK_SCHEMA_VERSION);
     }
-    return 0;
+    return *fresh ? 0 : require_tables(lb, err);
 }
 
 /* A schema changes only when asked, so that programs of both versions do not write into each other's. */
@@ -140,6 +159,8 @@ int db_connect(struct logbook **out, const char *path, bool writable, struct err
         return db_error_code(lb, code, "open", err);
     }
     sqlite3_extended_result_codes(lb->db, 1);
+    sqlite3_limit(lb->db, SQLITE_LIMIT_LENGTH, MAX_VALUE_BYTES);
+    sqlite3_db_config(lb->db, SQLITE_DBCONFIG_DEFENSIVE, 1, NULL);
     sqlite3_busy_timeout(lb->db, BUSY_MILLISECONDS);
     return 0;
 }
@@ -169,6 +190,27 @@ int db_connect_existing(struct logbook **out, const char *path, bool writable, s
     return fresh ? error_set(err, STATUS_INPUT, "'%s' is not a logbook: it is empty", path) : 0;
 }
 
+/* The other views as this program knows them: in a file from elsewhere they may say anything, and go on for
+ * ever. */
+static int shadow_views(struct logbook *lb, struct error *err)
+{
+    static const char create[] = "CREATE VIEW "; /* lint: allow sql, it is looked for in a .sql file */
+    static const char shadow[] =
+        "CREATE TEMP VIEW IF NOT EXISTS "; /* lint: allow sql, takes the place of those words */
+    const char *view;
+    int result = 0;
+    for (int i = 0; result == 0 && (view = sql_name("views/", i)) != NULL; i++) {
+        const char *sql = sql_text(view), *at = strstr(sql, create);
+        struct text text;
+        text_init(&text);
+        text_add(&text, shadow);
+        text_add(&text, at + strlen(create));
+        result = text.failed ? error_no_memory(err, "a view") : db_exec(lb, text.data, "open", err);
+        text_release(&text);
+    }
+    return result;
+}
+
 /* Readers get the virtual tables in the place of the views. */
 static int add_fast_relations(struct logbook *lb, struct error *err)
 {
@@ -189,6 +231,9 @@ int logbook_open(struct logbook **out, const char *path, struct error *err)
     }
     if (result == 0) {
         result = add_fast_relations(*out, err);
+    }
+    if (result == 0) {
+        result = shadow_views(*out, err);
     }
     if (result == 0) {
         result = db_exec(*out, sql_text("store/open_read"), "open", err);

@@ -9,10 +9,21 @@
 #include "sql/cursor.h"
 #include "sql/read.h"
 
+/* What the modules of a connection share. A file can call a virtual table what ought to be a table that these
+ * read; whoever comes to read it while reading would never end. */
+struct connection {
+    int users; /* modules that are registered */
+    bool reading;
+    struct module_context {
+        const struct relation *relation;
+        struct connection *connection;
+    } modules[N_RELATIONS];
+};
+
 struct table {
     sqlite3_vtab base;
     sqlite3 *db;
-    const struct relation *relation;
+    const struct module_context *module;
 };
 
 /* ---- errors ---- */
@@ -34,9 +45,9 @@ static int fail(struct cursor *c, const struct error *err)
 static int connect_table(sqlite3 *db, void *aux, int argc, const char *const *argv, sqlite3_vtab **out,
                          char **message)
 {
-    const struct relation *r = aux;
+    const struct module_context *m = aux;
     (void)argc, (void)argv, (void)message;
-    int code = sqlite3_declare_vtab(db, sql_text(r->declaration));
+    int code = sqlite3_declare_vtab(db, sql_text(m->relation->declaration));
     if (code != SQLITE_OK) {
         return code;
     }
@@ -44,7 +55,7 @@ static int connect_table(sqlite3 *db, void *aux, int argc, const char *const *ar
     if (t == NULL) {
         return SQLITE_NOMEM;
     }
-    *t = (struct table){.db = db, .relation = r};
+    *t = (struct table){.db = db, .module = m};
     *out = &t->base;
     /* A file's own views must not call it: they could call themselves through it. */
     return sqlite3_vtab_config(db, SQLITE_VTAB_DIRECTONLY);
@@ -58,7 +69,7 @@ static int disconnect_table(sqlite3_vtab *vtab)
 
 static int best_index(sqlite3_vtab *vtab, sqlite3_index_info *info)
 {
-    return relation_plan(((struct table *)vtab)->relation, info);
+    return relation_plan(((struct table *)vtab)->module->relation, info);
 }
 
 static int open_cursor(sqlite3_vtab *vtab, sqlite3_vtab_cursor **out)
@@ -68,7 +79,7 @@ static int open_cursor(sqlite3_vtab *vtab, sqlite3_vtab_cursor **out)
     if (c == NULL) {
         return SQLITE_NOMEM;
     }
-    c->relation = t->relation;
+    c->relation = t->module->relation;
     c->lb.db = t->db;
     *out = &c->base;
     return SQLITE_OK;
@@ -184,11 +195,39 @@ static int next_single(struct cursor *c, struct error *err)
 
 /* ---- the cursor ---- */
 
+static struct connection *connection_of(struct cursor *c)
+{
+    return ((struct table *)c->base.pVtab)->module->connection;
+}
+
+/* false: *err says that a row of this table would be made of rows of such a table. */
+static bool begin_reading(struct cursor *c, struct error *err)
+{
+    struct connection *connection = connection_of(c);
+    if (connection->reading) {
+        error_set(err, STATUS_INPUT, "what ought to be a table of the logbook is '%s' itself",
+                  c->relation->name);
+        return false;
+    }
+    connection->reading = true;
+    return true;
+}
+
+static void end_reading(struct cursor *c)
+{
+    connection_of(c)->reading = false;
+}
+
 static int next_row(sqlite3_vtab_cursor *base)
 {
     struct cursor *c = (struct cursor *)base;
     struct error err;
-    return (c->plan.counted ? count_next(c, &err) : next_single(c, &err)) == 0 ? SQLITE_OK : fail(c, &err);
+    if (!begin_reading(c, &err)) {
+        return fail(c, &err);
+    }
+    int result = c->plan.counted ? count_next(c, &err) : next_single(c, &err);
+    end_reading(c);
+    return result == 0 ? SQLITE_OK : fail(c, &err);
 }
 
 static int filter_rows(sqlite3_vtab_cursor *base, int number, const char *text, int argc,
@@ -297,7 +336,26 @@ static const sqlite3_module module = {
     .xRowid = row_id,
 };
 
-int vtab_register(sqlite3 *db, const struct relation *r)
+static void forget_module(void *context)
 {
-    return sqlite3_create_module_v2(db, r->module, &module, (void *)r, NULL);
+    struct connection *connection = ((struct module_context *)context)->connection;
+    if (--connection->users == 0) {
+        free(connection);
+    }
+}
+
+int vtab_register(sqlite3 *db)
+{
+    struct connection *connection = calloc(1, sizeof *connection);
+    int code = connection != NULL ? SQLITE_OK : SQLITE_NOMEM, i;
+    for (i = 0; i < N_RELATIONS && code == SQLITE_OK; i++) {
+        connection->users += 1 + (i == 0); /* one more while we go on */
+        connection->modules[i] = (struct module_context){&relations[i], connection};
+        code = sqlite3_create_module_v2(db, relations[i].module, &module, &connection->modules[i],
+                                        forget_module); /* called also on failure */
+    }
+    if (connection != NULL) {
+        forget_module(&connection->modules[0]);
+    }
+    return code;
 }

@@ -4,7 +4,7 @@
 #define SQL_VTAB_H
 #include "sql/relation.h"
 
-/* Registers a relation's module. A result code of SQLite's. */
-int vtab_register(sqlite3 *db, const struct relation *r);
+/* Registers every relation's module. A result code of SQLite's. */
+int vtab_register(sqlite3 *db);
 
 #endif

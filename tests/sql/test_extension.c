@@ -473,6 +473,23 @@ static void test_a_files_own_views_may_not_call_it(void **state)
     text_release(&path);
 }
 
+/* Nor can a file have one in the place of a table that they read: it would read itself without end. */
+static void test_a_table_may_not_be_one_of_them(void **state)
+{
+    char path[4096];
+    (void)state;
+    snprintf(path, sizeof path, "%s/itself.db", trial.folder);
+    struct test_run r =
+        test_run("cp '%s' '%s' && sqlite3 -batch '%s' \"DROP TABLE sequence\" \".load %s/moescope\" "
+                 "\"CREATE VIRTUAL TABLE main.sequence USING moescope_routing\"",
+                 trial.path, path, path, bin);
+    assert_string_equal(r.err, "");
+    test_run_release(&r);
+    char *said = ask(path, true, "SELECT count(*) FROM routing;");
+    assert_non_null(strstr(said, "what ought to be a table of the logbook is 'routing' itself"));
+    free(said);
+}
+
 static void test_version(void **state)
 {
     (void)state;
@@ -610,6 +627,7 @@ int main(void)
         cmocka_unit_test(test_attached_logbooks_have_the_function_form),
         cmocka_unit_test(test_tables_of_other_programs_are_left_alone),
         cmocka_unit_test(test_a_files_own_views_may_not_call_it),
+        cmocka_unit_test(test_a_table_may_not_be_one_of_them),
         cmocka_unit_test(test_version),
         cmocka_unit_test(test_aggregates),
         cmocka_unit_test(test_aggregates_refuse),

@@ -107,6 +107,59 @@ static void test_refused_files(void **state)
     test_folder_remove(folder);
 }
 
+static void run_sql(const char *path, const char *sql)
+{
+    struct test_run r = test_run("sqlite3 -batch -bail '%s' \"%s\"", path, sql);
+    if (r.status != 0) {
+        fail_msg("%s", r.err);
+    }
+    test_run_release(&r);
+}
+
+/* Made to attack its reader: a table that is a view without end, or a virtual table. */
+static void test_odd_relations(void **state)
+{
+    struct trial t;
+    (void)state;
+    trial_open(&t);
+    trial_stop(&t);
+    run_sql(t.path,
+            "DROP TABLE sample; CREATE VIEW Sample AS WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i "
+            "FROM n) SELECT i AS sample_id FROM n");
+    assert_refused(t.path, "'Sample' is not a table in it but a view");
+    run_sql(t.path, "DROP VIEW sample; CREATE VIRTUAL TABLE sample USING fts5 (a)");
+    assert_refused(t.path, "'sample' is not a table in it but a virtual");
+    trial_release(&t);
+}
+
+/* A reader does not ask the file's own views, nor stumble over a name in capitals. */
+static void test_foreign_views(void **state)
+{
+    static const char sql[] =
+        "DROP VIEW expert_load; CREATE VIEW expert_load AS WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT "
+        "i FROM "
+        "n) SELECT i AS run_id, i AS step FROM n; ALTER TABLE run RENAME COLUMN name TO NAME";
+    struct trial t;
+    struct query *q;
+    struct error err;
+    (void)state;
+    trial_open(&t);
+    trial_run(&t, "one", NULL, 0, 8);
+    trial_end(&t, "finished");
+    trial_stop(&t);
+    run_sql(t.path, sql);
+    trial_read(&t);
+    test_must(query_open_text(&q, t.lb, "SELECT count(*) AS n, max(gate_sum) FROM expert_load", &err), &err);
+    assert_int_equal(query_step(q, &err), 1);
+    assert_int_equal(query_int(q, "n"), 0);
+    query_close(q);
+    test_must(query_open_text(&q, t.lb, "SELECT name FROM run", &err), &err);
+    assert_int_equal(query_step(q, &err), 1);
+    assert_string_equal(query_text(q, "name"), "one");
+    query_close(q);
+    trial_release(&t);
+}
+
 static void test_missing_and_empty(void **state)
 {
     struct text path;
@@ -631,6 +684,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_identity),
         cmocka_unit_test(test_refused_files),
+        cmocka_unit_test(test_odd_relations),
+        cmocka_unit_test(test_foreign_views),
         cmocka_unit_test(test_missing_and_empty),
         cmocka_unit_test(test_damaged),
         cmocka_unit_test(test_corpus_is_stored_once),
