@@ -163,7 +163,8 @@ int query_step(struct query *q, struct error *err)
 static int column_index(struct query *q, const char *column)
 {
     int n = sqlite3_column_count(q->statement.handle), i = 0;
-    while (i < n && strcmp(sqlite3_column_name(q->statement.handle, i), column) != 0) {
+    /* A column without AS is called as in the table, where a file made otherwise may have it in capitals. */
+    while (i < n && sqlite3_stricmp(sqlite3_column_name(q->statement.handle, i), column) != 0) {
         i++;
     }
     assert(i < n); /* the query has no such column */
