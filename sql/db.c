@@ -17,6 +17,8 @@ static enum status status_of(int code)
     case SQLITE_PERM:
     case SQLITE_CONSTRAINT:
         return STATUS_INPUT;
+    case SQLITE_AUTH: /* the user's own SQL, where it does more than read */
+        return STATUS_USAGE;
     default:
         return STATUS_MACHINE;
     }

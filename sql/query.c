@@ -11,6 +11,7 @@
 struct query {
     struct statement statement;
     struct text name; /* the statement's, which must outlive the caller's string */
+    bool guarded;     /* the connection does nothing but read until it is closed */
 };
 
 /* ---- open ---- */
@@ -47,15 +48,31 @@ int query_open(struct query **q, struct logbook *lb, const char *name, struct er
     return open_query(q, lb, name, sql, err);
 }
 
-/* What the user's own SQL may do: read. PRAGMAs that tell something are let through, those that set are not.
- */
+/* PRAGMAs that tell something are let through, those that set or do something are not. */
+static bool may_tell(const char *pragma, const char *argument)
+{
+    static const struct {
+        const char *name;
+        bool takes_argument; /* which does not set it */
+    } telling[] = {{"table_info", true},       {"table_xinfo", true},       {"table_list", true},
+                   {"index_list", true},       {"index_info", true},        {"index_xinfo", true},
+                   {"foreign_key_list", true}, {"foreign_key_check", true}, {"integrity_check", true},
+                   {"quick_check", true},      {"compile_options", false},  {"database_list", false},
+                   {"function_list", false},   {"collation_list", false},   {"module_list", false},
+                   {"pragma_list", false},     {"user_version", false},     {"application_id", false},
+                   {"page_size", false},       {"page_count", false},       {"freelist_count", false}};
+    for (size_t i = 0; i < sizeof telling / sizeof telling[0]; i++) {
+        if (strcmp(pragma, telling[i].name) == 0) {
+            return argument == NULL || telling[i].takes_argument;
+        }
+    }
+    return false;
+}
+
+/* What the user's own SQL may do: read. */
 static int allow_reading(void *context, int action, const char *first, const char *second, const char *schema,
                          const char *trigger)
 {
-    static const char *const telling[] = {"table_info",      "table_xinfo",    "table_list",
-                                          "index_list",      "index_info",     "index_xinfo",
-                                          "user_version",    "application_id", "foreign_key_list",
-                                          "compile_options", "database_list",  "page_size"};
     (void)context, (void)schema, (void)trigger;
     switch (action) {
     case SQLITE_SELECT:
@@ -68,12 +85,7 @@ static int allow_reading(void *context, int action, const char *first, const cha
     case SQLITE_FUNCTION:
         return second != NULL && strcmp(second, "load_extension") == 0 ? SQLITE_DENY : SQLITE_OK;
     case SQLITE_PRAGMA:
-        for (size_t i = 0; i < sizeof telling / sizeof telling[0]; i++) {
-            if (strcmp(first, telling[i]) == 0) {
-                return SQLITE_OK;
-            }
-        }
-        return SQLITE_DENY;
+        return may_tell(first, second) ? SQLITE_OK : SQLITE_DENY;
     default:
         return SQLITE_DENY;
     }
@@ -123,13 +135,23 @@ int query_open_text(struct query **q, struct logbook *lb, const char *sql, struc
     *q = NULL;
     sqlite3_set_authorizer(lb->db, allow_reading, NULL);
     int result = inspect(lb, sql, err);
-    sqlite3_set_authorizer(lb->db, NULL, NULL);
-    return result == 0 ? open_query(q, lb, "query", sql, err) : -1;
+    if (result == 0) {
+        result = open_query(q, lb, "query", sql, err);
+    }
+    if (result != 0) {
+        sqlite3_set_authorizer(lb->db, NULL, NULL);
+        return -1;
+    }
+    (*q)->guarded = true; /* also what a table-valued PRAGMA does only as it runs */
+    return 0;
 }
 
 void query_close(struct query *q)
 {
     if (q != NULL) {
+        if (q->guarded) {
+            sqlite3_set_authorizer(q->statement.lb->db, NULL, NULL);
+        }
         statement_close(&q->statement);
         text_release(&q->name);
         free(q);

@@ -8,6 +8,7 @@
 #include "base/file.h"
 #include "base/text.h"
 #include "sql/db.h"
+#include "sql/extension.h"
 #include "sql/read.h"
 #include "tests/support.h"
 #include "tests/trial.h"
@@ -401,6 +402,9 @@ static const char *const schemas[] = {
     "run "
     "(run_id, name, config) VALUES (1, 'first', '{}')",
     "DROP TABLE token; CREATE VIRTUAL TABLE token USING rtree (token_id, a, b)",
+    "DROP TABLE sequence; CREATE VIRTUAL TABLE sequence USING moescope_routing",
+    "DROP TABLE sample; CREATE VIRTUAL TABLE sample USING moescope_token_loss",
+    "DROP TABLE moe_layer; CREATE VIRTUAL TABLE moe_layer USING moescope_routing_count",
     "DROP TABLE _integer; CREATE VIEW _integer AS WITH RECURSIVE n(i) AS (SELECT 0 UNION ALL SELECT i + 1 "
     "FROM n) "
     "SELECT i FROM n",
@@ -513,6 +517,7 @@ static void write_rows(const char *path, struct fuzz_input *in,
     struct logbook lb = connect_file(path);
     sqlite3_progress_handler(lb.db, TICK, tick, NULL);
     sqlite3_limit(lb.db, SQLITE_LIMIT_LENGTH, 4 << 20);
+    sqlite3_moescope_init(lb.db, NULL, NULL); /* so that a schema can name its modules */
     try(&lb, "PRAGMA synchronous = OFF; PRAGMA journal_mode = OFF");
     try(&lb, settings);
     for (int i = 0; i < MOST_CHANGES && in->n > 0; i++) {

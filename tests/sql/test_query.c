@@ -196,11 +196,29 @@ static void test_failing_row(void **state)
     query_close(q);
 }
 
+/* What is seen only as it runs: a table-valued PRAGMA that does something. Afterwards others are as free as
+ * ever. */
+static void test_refused_as_it_runs(void **state)
+{
+    struct query *q = ask("SELECT * FROM pragma_optimize");
+    struct error err;
+    (void)state;
+    assert_int_equal(query_step(q, &err), -1);
+    assert_int_equal(err.status, STATUS_USAGE);
+    assert_non_null(strstr(err.text, "not authorized"));
+    query_close(q);
+    q = ask("SELECT count(*) AS n FROM pragma_function_list");
+    assert_int_equal(query_step(q, &err), 1);
+    query_close(q);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_cells),   cmocka_unit_test(test_named), cmocka_unit_test(test_only_reading),
-        cmocka_unit_test(test_reading), cmocka_unit_test(test_print), cmocka_unit_test(test_failing_row),
+        cmocka_unit_test(test_cells),        cmocka_unit_test(test_named),
+        cmocka_unit_test(test_only_reading), cmocka_unit_test(test_refused_as_it_runs),
+        cmocka_unit_test(test_reading),      cmocka_unit_test(test_print),
+        cmocka_unit_test(test_failing_row),
     };
     return cmocka_run_group_tests(tests, open_trial, close_trial);
 }
