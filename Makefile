@@ -43,6 +43,8 @@ plot_files := $(sort $(wildcard plots/*.gp plots/*.css))
 extension := sql/extension.c sql/vtab.c sql/cursor.c sql/count.c sql/relation.c sql/groups.c sql/aggregate.c sql/scan.c sql/db.c sql/codec.c \
              sql/text.c base/error.c metrics/load.c metrics/sample.c
 tests := $(patsubst tests/%.c,$(out)/tests/%,$(wildcard tests/*/test_*.c))
+benches := $(patsubst %.c,$(out)/%,$(wildcard bench/*.c))
+bench_support := $(patsubst %.c,$(out)/%.o,$(wildcard bench/shared/*.c))
 # An archive: a test links what it uses. Fuzzing calls programs: fuzzed/X.o is one with main_of_X for main.
 fuzzed := analysis/collapse analysis/compare analysis/demand analysis/specialization care/check care/runs
 test_support := $(patsubst %.c,$(out)/%.o,$(wildcard tests/*.c) $(filter-out %/drive.c tests/fuzz/test_%, \
@@ -94,8 +96,9 @@ lint: ## clang-format, cppcheck, clang-tidy, shellcheck, the laws of the house
 	sh scripts/packages.sh lint
 	sh scripts/lint.sh
 
-bench: $(out)/bench/step ## where a training step's time goes, against the sgemm limit
+bench: $(benches) ## speed of a training step and of the logbook, as ratios within one run (build/bench)
 	$(out)/bench/step
+	$(out)/bench/logbook
 
 docs: all ## write what is generated under docs/ anew
 	sh scripts/docs.sh
@@ -171,7 +174,7 @@ $(bindir)/libmoescope-sqlite.a: $(extension:%.c=$(out)/%.o) $(out)/sql/embedded.
 	$(quiet)objcopy --keep-global-symbol=sqlite3_moescope_init $(out)/extension.o
 	$(quiet)rm -f $@ && ar rcs $@ $(out)/extension.o
 
-$(out)/bench/%: $(out)/bench/%.o $(out)/libmoescope.a
+$(out)/bench/%: $(out)/bench/%.o $(bench_support) $(out)/libmoescope.a
 	$(call say,LINK,$@)
 	$(quiet)$(CC) $(ldflags) $^ $(ldlibs) -o $@
 

@@ -25,7 +25,7 @@ BEGIN {
     may["care"] = "base metrics sql"
     may["engine"] = "base metrics engine"
     may["corpora"] = "base metrics engine"
-    may["bench"] = "base metrics engine sql"
+    may["bench"] = "base metrics engine sql bench"
     may["tests"] = "base metrics engine sql analysis tests"
     joins["engine/train.c"] = joins["engine/route.c"] = joins["engine/record.c"] = joins["engine/record.h"] = 1
     # These three speak for the programs: help and last words, "-" as an output, progress.

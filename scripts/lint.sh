@@ -75,16 +75,19 @@ check_sql() {
     for file in sql/schema.sql sql/views/*.sql; do
         sqlite3 -batch "$work/logbook.db" <"$file" 2>&1 | sed "s,^,$file: ,"
     done
+    sqlite3 -batch "$work/rows.db" <sql/rows/create.sql 2>&1 >/dev/null | sed "s,^,sql/rows/create.sql: ,"
     for file in $(files '*.sql' | grep -v -e '^sql/schema.sql$' -e '^sql/views/'); do
         case $file in
         sql/store/*) sqlite3 -batch "$work/logbook.db" "EXPLAIN $(cat "$file")" ;;
         sql/extension/create.sql) [ ! -e bin/moescope.so ] || sqlite3 -batch :memory: ".load bin/moescope" ".read $file" ;;
         sql/extension/*) sqlite3 -batch "$work/logbook.db" "EXPLAIN $(cat "$file")" ;;
+        sql/rows/create.sql) ;;
+        sql/rows/*) sqlite3 -batch "$work/rows.db" "EXPLAIN $(cat "$file")" ;;
         *) sqlite3 -batch -readonly "$work/logbook.db" <"$file" ;;
         esac 2>&1 >/dev/null | sed "s,^,$file: ,"
         name=${file#sql/}
         name=${name%.sql} # programs name it, or its folder
-        grep -r -q -e "\"$name\"" -e "\"${name%/*}/\(%s\)\?\"" --include='*.c' sql engine analysis care corpora ||
+        grep -r -q -e "\"$name\"" -e "\"${name%/*}/\(%s\)\?\"" --include='*.c' sql engine analysis care corpora bench ||
             echo "$file:1: unused: no program names \"$name\""
         grep -n -i -E '\b(generate_series|stddev|median|percentile|jsonb[a-z_]*) *\(' "$file" |
             sed "s,^,$file:,; s/\$/: not in the stock SQLite library/"

@@ -1,0 +1,1 @@
+INSERT OR IGNORE INTO domain (domain_id, name) VALUES (:domain, :name);

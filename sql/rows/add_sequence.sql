@@ -1,0 +1,1 @@
+INSERT INTO sequence (sequence_id, domain_id) VALUES (:sequence, :domain);
