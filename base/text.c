@@ -8,6 +8,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/decimal.h"
+
 void text_init(struct text *t)
 {
     /* `data` can be read before anything was allocated; nobody writes to it while the capacity is 0. */
@@ -144,14 +146,33 @@ void text_add_json(struct text *t, const char *s)
     text_add_bytes(t, "\"", 1);
 }
 
+void text_add_int(struct text *t, int64_t value)
+{
+    char digits[24];
+    size_t at = sizeof digits;
+    uint64_t left = value < 0 ? -(uint64_t)value : (uint64_t)value;
+    do {
+        digits[--at] = (char)('0' + left % 10);
+        left /= 10;
+    } while (left > 0);
+    if (value < 0)
+        digits[--at] = '-';
+    text_add_bytes(t, digits + at, sizeof digits - at);
+}
+
 void text_add_number(struct text *t, double value)
 {
     if (!isfinite(value)) {
         text_add(t, "null");
         return;
     }
+    char buffer[DECIMAL_SIZE];
+    size_t n = decimal_shortest(buffer, value);
+    if (n > 0) {
+        text_add_bytes(t, buffer, n);
+        return;
+    }
     /* 15 digits give any shorter decimal back, 17 give any double back; below DBL_MIN fewer can do. */
-    char buffer[32];
     for (int digits = fabs(value) < DBL_MIN ? 1 : 15; digits <= 17; digits++) {
         snprintf(buffer, sizeof buffer, "%.*g", digits, value);
         if (strtod(buffer, NULL) == value)
