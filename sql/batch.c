@@ -21,21 +21,46 @@ struct logbook_batch *batch_new(struct logbook_writer *w, int gate_bits)
     return b;
 }
 
+enum { N_LISTS = 8 };
+
+static void lists_of(struct logbook_batch *b, struct list *lists[N_LISTS])
+{
+    struct list *const all[N_LISTS] = {&b->metrics, &b->loads,        &b->document_losses,
+                                       &b->events,  &b->checkpoints,  &b->sequences,
+                                       &b->blocks,  &b->probabilities};
+    memcpy(lists, all, sizeof all);
+}
+
 void batch_free(struct logbook_batch *b)
 {
+    struct list *lists[N_LISTS];
     if (b == NULL) {
         return;
     }
-    free(b->metrics.items);
-    free(b->loads.items);
-    free(b->document_losses.items);
-    free(b->events.items);
-    free(b->checkpoints.items);
-    free(b->sequences.items);
-    free(b->blocks.items);
-    free(b->probabilities.items);
+    lists_of(b, lists);
+    for (int i = 0; i < N_LISTS; i++) {
+        free(lists[i]->items);
+    }
     free(b->bytes);
     free(b);
+}
+
+void batch_clear(struct logbook_batch *b)
+{
+    struct list *lists[N_LISTS];
+    lists_of(b, lists);
+    for (int i = 0; i < N_LISTS; i++) {
+        lists[i]->n = 0;
+    }
+    b->next = NULL;
+    b->length = 0;
+    b->longest = 0;
+    b->failed = false;
+}
+
+size_t batch_memory(const struct logbook_batch *b)
+{
+    return sizeof *b + b->capacity + b->list_bytes;
 }
 
 /* The first failure is the one that is told, at the commit. */
@@ -57,6 +82,7 @@ static void *list_add(struct logbook_batch *b, struct list *list, size_t size)
             fail_memory(b);
             return NULL;
         }
+        b->list_bytes += (size_t)(capacity - list->capacity) * size;
         list->items = items;
         list->capacity = capacity;
     }
@@ -112,6 +138,12 @@ struct piece batch_piece(const struct logbook_batch *b, struct span span)
         piece.n = span.n;
     }
     return piece;
+}
+
+static uint32_t span_checksum(const struct logbook_batch *b, struct span span)
+{
+    struct piece piece = batch_piece(b, span);
+    return piece_checksum(&piece, 1);
 }
 
 void logbook_batch_discard(struct logbook_batch *b)
@@ -199,8 +231,11 @@ void logbook_batch_load(struct logbook_batch *b, int64_t step, const char *split
     text_init(&json);
     for (int e = 0; e < load->n_experts; e++) {
         finite = finite && isfinite(load->gate_sum[e]) && isfinite(load->probability_sum[e]);
-        text_printf(&json, "%s[%lld,%lld,", e > 0 ? "," : "[", (long long)load->assignments[e],
-                    (long long)(load->dropped != NULL ? load->dropped[e] : 0));
+        text_add(&json, e > 0 ? ",[" : "[[");
+        text_add_int(&json, load->assignments[e]);
+        text_add(&json, ",");
+        text_add_int(&json, load->dropped != NULL ? load->dropped[e] : 0);
+        text_add(&json, ",");
         text_add_number(&json, load->gate_sum[e]);
         text_add(&json, ",");
         text_add_number(&json, load->probability_sum[e]);
@@ -262,6 +297,7 @@ int logbook_batch_sequence(struct logbook_batch *b, int64_t step, const char *sp
         uint8_t *losses = reserve(b, 2 * (size_t)n, &s->losses);
         if (losses != NULL) {
             pack_losses(losses, sequence->loss, (size_t)n);
+            s->checksum = span_checksum(b, s->losses);
         }
     }
     longest_at_least(b, n + 1);
@@ -309,13 +345,32 @@ static const char *wrong_block(const struct logbook_block *block, int n_tokens, 
     if (n_decisions < 0 || n_decisions > CODEC_MOST_DECISIONS || n_tokens > CODEC_MAX_DECISIONS) {
         return "the sequence is too long";
     }
-    for (int64_t i = 0; i < n_decisions; i++) {
-        if (block->expert[i] < 0 || block->expert[i] >= block->n_experts) {
-            return "an expert that the layer has not";
-        }
-        if (block->gate != NULL && block->gate[i] < 0) {
+    uint32_t largest =
+        largest_integer(block->expert, (size_t)n_decisions); /* a negative one is larger still */
+    if (n_decisions > 0 && (largest > INT32_MAX || (int32_t)largest >= block->n_experts)) {
+        return "an expert that the layer has not";
+    }
+    return NULL;
+}
+
+struct gate_range {
+    bool known; /* all of them are there and finite */
+    float largest;
+};
+
+/* One look at the bits is enough as long as all is well. */
+static const char *examine_gates(const float *gate, size_t n, struct gate_range *range)
+{
+    *range = (struct gate_range){.known = gate != NULL};
+    if (gate == NULL || float_range(gate, n, &range->largest)) {
+        return NULL;
+    }
+    for (size_t i = 0; i < n; i++) {
+        if (gate[i] < 0) {
             return "a negative gate; a logbook keeps probabilities or scores of 0 and more";
         }
+        range->known = range->known && isfinite(gate[i]);
+        range->largest = gate[i] > range->largest ? gate[i] : range->largest;
     }
     return NULL;
 }
@@ -334,16 +389,11 @@ static bool all_in_order(const struct logbook_block *block, int64_t n_decisions)
     return true;
 }
 
-static void pack_gates(struct logbook_batch *b, struct batch_block *out, const float *gate, size_t n)
+static void pack_gates(struct logbook_batch *b, struct batch_block *out, const float *gate,
+                       struct gate_range range, size_t n)
 {
-    float largest = 0;
-    bool finite = gate != NULL;
-    for (size_t i = 0; finite && i < n; i++) {
-        finite = isfinite(gate[i]);
-        largest = gate[i] > largest ? gate[i] : largest;
-    }
-    out->scale = gate_scale(finite ? largest : 0);
-    if (!finite) {
+    out->scale = gate_scale(range.known ? range.largest : 0);
+    if (!range.known) {
         return; /* unknown: NULL */
     }
     uint8_t *bytes = reserve(b, n * (size_t)out->codec->gate_bytes, &out->gates);
@@ -385,6 +435,13 @@ static void pack_experts(struct logbook_batch *b, struct batch_block *out, const
     }
 }
 
+static uint32_t block_checksum(const struct logbook_batch *b, const struct batch_block *k)
+{
+    const struct piece pieces[] = {batch_piece(b, k->experts), batch_piece(b, k->gates),
+                                   batch_piece(b, k->offsets), batch_piece(b, k->dropped)};
+    return piece_checksum(pieces, 4);
+}
+
 void logbook_batch_routing(struct logbook_batch *b, int sequence, const struct logbook_block *block)
 {
     const struct batch_sequence *s = sequence_of(b, sequence);
@@ -395,7 +452,11 @@ void logbook_batch_routing(struct logbook_batch *b, int sequence, const struct l
     int n_tokens = s->n_tokens;
     int64_t step = s->step;
     int64_t n = decision_count(block, n_tokens);
+    struct gate_range gates;
     const char *wrong = wrong_block(block, n_tokens, n);
+    if (wrong == NULL) {
+        wrong = examine_gates(block->gate, (size_t)n, &gates);
+    }
     if (wrong != NULL) {
         refuse(b, block->layer, wrong);
         return;
@@ -409,11 +470,12 @@ void logbook_batch_routing(struct logbook_batch *b, int sequence, const struct l
     out->codec = codec_by_width(expert_bytes, b->gate_bytes);
     out->experts = out->gates = out->offsets = out->dropped = no_span;
     pack_experts(b, out, block->expert, (size_t)n);
-    pack_gates(b, out, block->gate, (size_t)n);
+    pack_gates(b, out, block->gate, gates, (size_t)n);
     if (block->k == 0) {
         pack_offsets(b, out, block->offsets, n_tokens);
     }
     pack_dropped(b, out, block->dropped, (size_t)n);
+    out->checksum = block_checksum(b, out);
     longest_at_least(b, block->n_experts > n_tokens ? block->n_experts : n_tokens);
     if (block->gate != NULL && out->gates.at == SIZE_MAX) {
         tell_not_finite(b, step, block->layer, "gates that are not finite; unknown in routing");
@@ -443,37 +505,47 @@ void logbook_batch_probability(struct logbook_batch *b, int sequence, int layer,
     uint8_t *bytes = reserve(b, 2 * n, &out->p);
     if (bytes != NULL) {
         pack_fraction(bytes, 2, 1, probability, n);
+        out->checksum = span_checksum(b, out->p);
     }
     longest_at_least(b, n_experts);
 }
 
 /* ---- order ---- */
 
+static int by_id(int sequence_a, int layer_a, int sequence_b, int layer_b)
+{
+    if (sequence_a != sequence_b) {
+        return sequence_a < sequence_b ? -1 : 1;
+    }
+    return (layer_a > layer_b) - (layer_a < layer_b);
+}
+
 static int by_block(const void *a, const void *b)
 {
     const struct batch_block *x = a, *y = b;
-    if (x->sequence != y->sequence) {
-        return x->sequence < y->sequence ? -1 : 1;
-    }
-    return (x->layer > y->layer) - (x->layer < y->layer);
+    return by_id(x->sequence, x->layer, y->sequence, y->layer);
 }
 
 static int by_probability(const void *a, const void *b)
 {
     const struct batch_probability *x = a, *y = b;
-    if (x->sequence != y->sequence) {
-        return x->sequence < y->sequence ? -1 : 1;
+    return by_id(x->sequence, x->layer, y->sequence, y->layer);
+}
+
+/* Most often they come in order. */
+static void sort(struct list *list, size_t size, int (*compare)(const void *, const void *))
+{
+    const char *items = list->items;
+    for (int i = 1; i < list->n; i++) {
+        if (compare(items + (size_t)(i - 1) * size, items + (size_t)i * size) > 0) {
+            qsort(list->items, (size_t)list->n, size, compare);
+            return;
+        }
     }
-    return (x->layer > y->layer) - (x->layer < y->layer);
 }
 
 void batch_sort(struct logbook_batch *b)
 {
-    if (b->blocks.n > 1) {
-        qsort(b->blocks.items, (size_t)b->blocks.n, sizeof(struct batch_block), by_block);
-    }
-    if (b->probabilities.n > 1) {
-        qsort(b->probabilities.items, (size_t)b->probabilities.n, sizeof(struct batch_probability),
-              by_probability);
-    }
+    sort(&b->blocks, sizeof(struct batch_block), by_block);
+    sort(&b->probabilities, sizeof(struct batch_probability), by_probability);
 }

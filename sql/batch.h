@@ -50,6 +50,7 @@ struct batch_sequence {
     int64_t sequence_id; /* known once it is stored */
     int n_tokens;
     struct span split, tokens, losses;
+    uint32_t checksum; /* of losses */
 };
 
 struct batch_block {
@@ -57,11 +58,13 @@ struct batch_block {
     const struct codec *codec;
     double scale;
     struct span experts, gates, offsets, dropped;
+    uint32_t checksum;
 };
 
 struct batch_probability {
     int sequence, layer, n_experts;
     struct span p;
+    uint32_t checksum;
 };
 
 /* A growing array of one kind of item. */
@@ -77,13 +80,16 @@ struct logbook_batch {
     int longest; /* the largest count of anything in a block: what _integer must reach */
     uint8_t *bytes;
     size_t length, capacity;
-    bool failed; /* *err says why: no memory, or something that cannot be stored */
+    size_t list_bytes; /* that the lists hold */
+    bool failed;       /* *err says why: no memory, or something that cannot be stored */
     struct error err;
     struct list metrics, loads, document_losses, events, checkpoints, sequences, blocks, probabilities;
 };
 
 struct logbook_batch *batch_new(struct logbook_writer *w, int gate_bits);
-void batch_free(struct logbook_batch *b); /* safe on NULL */
+void batch_free(struct logbook_batch *b);           /* safe on NULL */
+void batch_clear(struct logbook_batch *b);          /* as new, but its memory is kept */
+size_t batch_memory(const struct logbook_batch *b); /* bytes it holds, used or not */
 /* Puts blocks and probabilities into the order of their ids, so that pages fill up one after the other. */
 void batch_sort(struct logbook_batch *b);
 const char *batch_string(const struct logbook_batch *b, struct span span);
@@ -93,6 +99,8 @@ struct piece batch_piece(const struct logbook_batch *b, struct span span);
 struct store;
 int store_open(struct store **s, struct logbook *lb, int64_t run_id, struct error *err);
 int store_batch(struct store *s, struct logbook_batch *b, struct error *err);
+/* The transaction was rolled back: what was learnt in it is forgotten. */
+void store_forget(struct store *s);
 void store_close(struct store *s); /* safe on NULL */
 
 #endif

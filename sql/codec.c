@@ -1,9 +1,18 @@
 #include "sql/codec.h"
 
+#include <float.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
 #include <zlib.h>
+
+/* Compiled for more than one processor, the best is taken where it runs. None with fused multiplication and
+ * addition: what is stored must not depend on the machine. */
+#if defined(__x86_64__) && defined(__GNUC__) && !defined(__clang__) && !defined(__SANITIZE_ADDRESS__)
+#define EACH_CPU __attribute__((target_clones("avx2", "default")))
+#else
+#define EACH_CPU
+#endif
 
 const struct codec codecs[N_CODECS] = {
     {"e8g8", 1, 1}, {"e8g16", 1, 2}, {"e16g8", 2, 1}, {"e16g16", 2, 2}, {"a8", 0, 1}, {"a16", 0, 2},
@@ -31,18 +40,38 @@ const struct codec *codec_by_width(int expert_bytes, int gate_bytes)
 
 /* ---- integers ---- */
 
-void pack_integers(uint8_t *out, int width, const int32_t *values, size_t n)
+/* The width is a constant in each loop, so that the compiler can vectorise it. */
+EACH_CPU void pack_integers(uint8_t *out, int width, const int32_t *values, size_t n)
 {
-    for (size_t i = 0; i < n; i++) {
-        uint32_t v = (uint32_t)values[i];
-        for (int b = 0; b < width; b++) {
-            out[i * (size_t)width + (size_t)b] = (uint8_t)(v >> (8 * b));
+    if (width == 1) {
+        for (size_t i = 0; i < n; i++) {
+            out[i] = (uint8_t)values[i];
+        }
+    } else if (width == 2) {
+        for (size_t i = 0; i < n; i++) {
+            out[2 * i] = (uint8_t)values[i];
+            out[2 * i + 1] = (uint8_t)(values[i] >> 8);
+        }
+    } else {
+        for (size_t i = 0; i < n; i++) {
+            for (size_t b = 0; b < 4; b++) {
+                out[4 * i + b] = (uint8_t)((uint32_t)values[i] >> (8 * b));
+            }
         }
     }
 }
 
-/* The width is a constant in each loop, so that the compiler can vectorise it: this is the bulk reader's
- * innermost work. */
+EACH_CPU uint32_t largest_integer(const int32_t *values, size_t n)
+{
+    uint32_t largest = 0;
+    for (size_t i = 0; i < n; i++) {
+        uint32_t v = (uint32_t)values[i];
+        largest = v > largest ? v : largest;
+    }
+    return largest;
+}
+
+/* This is the bulk reader's innermost work. */
 void unpack_integers(int32_t *out, int width, const uint8_t *bytes, size_t n)
 {
     if (width == 1) {
@@ -64,21 +93,40 @@ void unpack_integers(int32_t *out, int width, const uint8_t *bytes, size_t n)
 
 /* ---- fractions ---- */
 
-void pack_fraction(uint8_t *out, int width, double scale, const float *values, size_t n)
+/* Truncation of a value that is half a step up: nearest. NaN is none of these values. */
+static inline int32_t nearest(float value, double factor, double full)
 {
-    double full = width == 1 ? 255 : 65535;
-    double factor = full / scale;
-    for (size_t i = 0; i < n; i++) {
-        double stored = values[i] * factor + 0.5;
-        stored = stored < 0 ? 0 : stored > full ? full : stored;
-        uint32_t v = (uint32_t)stored; /* truncation of a value that is half a step up: nearest */
-        if (width == 1) {
-            out[i] = (uint8_t)v;
-        } else {
-            out[2 * i] = (uint8_t)v;
-            out[2 * i + 1] = (uint8_t)(v >> 8);
+    double stored = (double)value * factor + 0.5;
+    stored = stored < 0 ? 0 : stored;
+    return (int32_t)(stored > full ? full : stored);
+}
+
+EACH_CPU void pack_fraction(uint8_t *out, int width, double scale, const float *values, size_t n)
+{
+    if (width == 1) {
+        for (size_t i = 0; i < n; i++) {
+            out[i] = (uint8_t)nearest(values[i], 255 / scale, 255);
         }
+        return;
     }
+    for (size_t i = 0; i < n; i++) {
+        int32_t v = nearest(values[i], 65535 / scale, 65535);
+        out[2 * i] = (uint8_t)v;
+        out[2 * i + 1] = (uint8_t)(v >> 8);
+    }
+}
+
+/* Floats whose sign is positive are in the order of their bits, what is not finite above all that is. */
+EACH_CPU bool float_range(const float *values, size_t n, float *largest)
+{
+    uint32_t bits = 0;
+    for (size_t i = 0; i < n; i++) {
+        uint32_t v;
+        memcpy(&v, &values[i], sizeof v);
+        bits = v > bits ? v : bits;
+    }
+    memcpy(largest, &bits, sizeof bits);
+    return bits < 0x7f800000u;
 }
 
 void unpack_fraction(float *out, int width, double scale, const uint8_t *bytes, size_t n)
@@ -109,17 +157,13 @@ double gate_scale(float largest)
 
 /* ---- losses ---- */
 
-void pack_losses(uint8_t *out, const float *loss, size_t n)
+EACH_CPU void pack_losses(uint8_t *out, const float *loss, size_t n)
 {
     for (size_t i = 0; i < n; i++) {
         double stored = (double)loss[i] * LOSS_UNIT + 0.5;
-        uint32_t v = LOSS_NONE;
-        if (stored < LOSS_NONE) { /* false for NaN */
-            v = stored > 0 ? (uint32_t)stored : 0;
-        }
-        if (isinf(loss[i])) {
-            v = LOSS_NONE;
-        }
+        stored = stored > 0 ? stored : 0; /* 0 for NaN */
+        int32_t v = (int32_t)(stored < LOSS_NONE ? stored : LOSS_NONE);
+        v = loss[i] >= -FLT_MAX ? v : LOSS_NONE; /* false for NaN */
         out[2 * i] = (uint8_t)v;
         out[2 * i + 1] = (uint8_t)(v >> 8);
     }

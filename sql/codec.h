@@ -32,10 +32,16 @@ const struct codec *codec_by_width(int expert_bytes, int gate_bytes);
 void pack_integers(uint8_t *out, int width, const int32_t *values, size_t n);
 void unpack_integers(int32_t *out, int width, const uint8_t *bytes, size_t n);
 
+/* The largest of n values read as unsigned, so that a negative one is larger than any other; 0 of none. */
+uint32_t largest_integer(const int32_t *values, size_t n);
+
 /* Fixed point: stored = round(value / scale * full), full = 255 or 65535; value = scale * stored / full.
  * Values lie in [0, scale]. */
 void pack_fraction(uint8_t *out, int width, double scale, const float *values, size_t n);
 void unpack_fraction(float *out, int width, double scale, const uint8_t *bytes, size_t n);
+
+/* Whether all values are finite and their signs positive; then *largest is the largest of them, 0 of none. */
+bool float_range(const float *values, size_t n, float *largest);
 
 /* What a block's gates are measured against: a little above the largest of them, in 1/SCALE_UNIT. A whole
  * number wherever rounding up costs less than 2 % of the resolution, since SQLite keeps small whole numbers

@@ -150,11 +150,26 @@ int statement_open(struct statement *s, struct logbook *lb, const char *name, st
 
 static int parameter_index(struct statement *s, const char *parameter)
 {
-    return sqlite3_bind_parameter_index(s->handle, parameter);
+    int at = s->next;
+    if (at < STATEMENT_REMEMBERED && s->order[at].index > 0 && strcmp(s->order[at].name, parameter) == 0) {
+        s->next++;
+        return s->order[at].index;
+    }
+    int index = sqlite3_bind_parameter_index(s->handle, parameter);
+    if (at < STATEMENT_REMEMBERED && index > 0) {
+        s->order[at].name = sqlite3_bind_parameter_name(s->handle, index);
+        s->order[at].index = index;
+        s->next++;
+    }
+    return index;
 }
 
-static void note(struct statement *s, int result)
+/* Something was bound, no integer that is known. */
+static void note(struct statement *s, int index, int result)
 {
+    if (index <= STATEMENT_REMEMBERED) {
+        s->bound[index - 1].known = false;
+    }
     if (s->bind_result == SQLITE_OK) {
         s->bind_result = result;
     }
@@ -163,8 +178,14 @@ static void note(struct statement *s, int result)
 void statement_int(struct statement *s, const char *parameter, int64_t value)
 {
     int i = parameter_index(s, parameter);
-    if (i > 0) {
-        note(s, sqlite3_bind_int64(s->handle, i, value));
+    if (i == 0 || (i <= STATEMENT_REMEMBERED && s->bound[i - 1].known && s->bound[i - 1].value == value)) {
+        return;
+    }
+    int result = sqlite3_bind_int64(s->handle, i, value);
+    note(s, i, result);
+    if (i <= STATEMENT_REMEMBERED && result == SQLITE_OK) {
+        s->bound[i - 1].known = true;
+        s->bound[i - 1].value = value;
     }
 }
 
@@ -172,7 +193,7 @@ void statement_real(struct statement *s, const char *parameter, double value)
 {
     int i = parameter_index(s, parameter);
     if (i > 0) {
-        note(s, sqlite3_bind_double(s->handle, i, value)); /* NaN becomes NULL */
+        note(s, i, sqlite3_bind_double(s->handle, i, value)); /* NaN becomes NULL */
     }
 }
 
@@ -180,7 +201,8 @@ void statement_text(struct statement *s, const char *parameter, const char *valu
 {
     int i = parameter_index(s, parameter);
     if (i > 0) {
-        note(s, sqlite3_bind_text(s->handle, i, value, -1, SQLITE_STATIC)); /* a NULL pointer becomes NULL */
+        note(s, i,
+             sqlite3_bind_text(s->handle, i, value, -1, SQLITE_STATIC)); /* a NULL pointer becomes NULL */
     }
 }
 
@@ -188,7 +210,7 @@ void statement_text_copy(struct statement *s, const char *parameter, const char 
 {
     int i = parameter_index(s, parameter);
     if (i > 0) {
-        note(s, sqlite3_bind_text(s->handle, i, value, -1, SQLITE_TRANSIENT));
+        note(s, i, sqlite3_bind_text(s->handle, i, value, -1, SQLITE_TRANSIENT));
     }
 }
 
@@ -196,7 +218,7 @@ void statement_blob(struct statement *s, const char *parameter, struct piece val
 {
     int i = parameter_index(s, parameter);
     if (i > 0) {
-        note(s, sqlite3_bind_blob64(s->handle, i, value.bytes, value.n, SQLITE_STATIC));
+        note(s, i, sqlite3_bind_blob64(s->handle, i, value.bytes, value.n, SQLITE_STATIC));
     }
 }
 
@@ -204,7 +226,7 @@ void statement_null(struct statement *s, const char *parameter)
 {
     int i = parameter_index(s, parameter);
     if (i > 0) {
-        note(s, sqlite3_bind_null(s->handle, i));
+        note(s, i, sqlite3_bind_null(s->handle, i));
     }
 }
 
@@ -233,6 +255,17 @@ int statement_run(struct statement *s, struct error *err)
     return result;
 }
 
+int statement_insert(struct statement *s, int64_t *rowid, struct error *err)
+{
+    if (statement_run(s, err) != 0) {
+        return -1;
+    }
+    if (rowid != NULL) {
+        *rowid = sqlite3_last_insert_rowid(s->lb->db);
+    }
+    return 0;
+}
+
 int statement_scalar(struct statement *s, int64_t *value, bool *found, struct error *err)
 {
     int result = statement_step(s, err);
@@ -252,6 +285,7 @@ void statement_reset(struct statement *s)
 {
     sqlite3_reset(s->handle);
     s->bind_result = SQLITE_OK;
+    s->next = 0;
 }
 
 void statement_close(struct statement *s)

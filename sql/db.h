@@ -47,11 +47,25 @@ int db_end(struct logbook *lb, int result, struct error *err);
 
 /* ---- statements ---- */
 
+enum { STATEMENT_REMEMBERED = 16 };
+
 struct statement {
     struct logbook *lb;
     sqlite3_stmt *handle;
     const char *name;
     int bind_result; /* the first bind that failed, told by the next step */
+    /* The order in which parameters are bound: the next row's are bound in the same, so that SQLite need not
+     * look every name up again. */
+    int next;
+    struct {
+        const char *name; /* SQLite's own copy */
+        int index;        /* 0: nothing is remembered here */
+    } order[STATEMENT_REMEMBERED];
+    /* What is bound to parameter number i + 1, if that is an integer: it stays bound over resets. */
+    struct {
+        bool known;
+        int64_t value;
+    } bound[STATEMENT_REMEMBERED];
 };
 
 /* `name` is that of an embedded .sql file. */
@@ -70,6 +84,9 @@ void statement_null(struct statement *s, const char *parameter);
 int statement_step(struct statement *s, struct error *err);
 /* Steps to the end, for statements without rows. */
 int statement_run(struct statement *s, struct error *err);
+/* Steps to the end of an INSERT of one row; *rowid (may be NULL) receives its rowid. Faster than RETURNING,
+ * for which SQLite keeps a journal of every page the statement touches. */
+int statement_insert(struct statement *s, int64_t *rowid, struct error *err);
 /* First column of the first row; found may be NULL, then no row is an error. Resets. */
 int statement_scalar(struct statement *s, int64_t *value, bool *found, struct error *err);
 void statement_reset(struct statement *s);

@@ -4,6 +4,7 @@
 #ifndef SQL_LOGBOOK_H
 #define SQL_LOGBOOK_H
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 #include "base/error.h"
@@ -95,11 +96,15 @@ int logbook_end_run(struct logbook *lb, int64_t run_id, const char *status, stru
 /* ---- the writer: a thread behind a bounded queue ---- */
 
 struct logbook_writer;
-struct logbook_batch; /* what one training step, or one evaluation, adds: one transaction */
+struct logbook_batch; /* what one training step, or one evaluation, adds: stored whole or not at all */
 
+/* Memory is bounded: the batch that is being filled, the queue, and for the batches to come at most an eighth
+ * of the queue's bytes. Who commits to a full queue waits. */
 struct logbook_writer_options {
-    int queue_batches; /* at most this many batches wait (default 4 when 0) */
-    int gate_bits;     /* 8 or 16 */
+    int queue_batches;  /* at most this many batches wait (default 32 when 0) */
+    int gate_bits;      /* 8 or 16 */
+    size_t queue_bytes; /* nor do they hold more bytes than this (default 64 MiB when 0); a batch that is
+                           larger waits alone */
 };
 
 int logbook_writer_open(struct logbook_writer **w, struct logbook *lb, int64_t run_id,

@@ -13,8 +13,7 @@ struct rows {
 int plain_open(struct logbook **lb, const char *path, struct error *err)
 {
     if (db_connect(lb, path, false, err) != 0) {
-        logbook_close(*lb);
-        *lb = NULL;
+        db_abandon(lb);
         return -1;
     }
     return 0;
@@ -27,8 +26,12 @@ int rows_open(struct rows **out, const char *path, struct error *err)
     if (r == NULL) {
         return error_no_memory(err, "a table of rows");
     }
-    if (db_connect(&r->lb, path, true, err) != 0 ||
-        db_exec(r->lb, sql_text("rows/create"), "create", err) != 0 ||
+    int result = db_connect(&r->lb, path, true, err);
+    if (r->lb != NULL) {
+        /* Held all the while, so that no call need wait until the processors' caches agree on it. */
+        sqlite3_mutex_enter(sqlite3_db_mutex(r->lb->db));
+    }
+    if (result != 0 || db_exec(r->lb, sql_text("rows/create"), "create", err) != 0 ||
         statement_open(&r->add, r->lb, "rows/add", err) != 0 ||
         statement_open(&r->add_sequence, r->lb, "rows/add_sequence", err) != 0 ||
         statement_open(&r->add_domain, r->lb, "rows/add_domain", err) != 0) {
@@ -45,6 +48,9 @@ void rows_close(struct rows *r)
         statement_close(&r->add);
         statement_close(&r->add_sequence);
         statement_close(&r->add_domain);
+        if (r->lb != NULL) {
+            sqlite3_mutex_leave(sqlite3_db_mutex(r->lb->db));
+        }
         logbook_close(r->lb);
         free(r);
     }
@@ -57,19 +63,13 @@ int rows_add_domain(struct rows *r, int64_t domain_id, const char *name, struct 
     return statement_run(&r->add_domain, err);
 }
 
-/* The mutex is held all the while, so that no call needs to wait for a processor's caches to agree on it. */
 int rows_begin(struct rows *r, struct error *err)
 {
-    if (db_begin(r->lb, err) != 0) {
-        return -1;
-    }
-    sqlite3_mutex_enter(sqlite3_db_mutex(r->lb->db));
-    return 0;
+    return db_begin(r->lb, err);
 }
 
 int rows_commit(struct rows *r, struct error *err)
 {
-    sqlite3_mutex_leave(sqlite3_db_mutex(r->lb->db));
     return db_commit(r->lb, err);
 }
 

@@ -184,7 +184,8 @@ CREATE TABLE metric (
     split  TEXT NOT NULL,
     name   TEXT NOT NULL, -- loss, lm_loss, balance_loss, z_loss, entropy_loss, grad_norm, learning_rate, ...
     value  REAL,          -- NULL unless the status is ok
-    status TEXT NOT NULL CHECK (status IN ('ok', 'nan', '+inf', '-inf')),
+    -- IN would have SQLite build a table of the four for every row.
+    status TEXT NOT NULL CHECK (status = 'ok' OR status = 'nan' OR status = '+inf' OR status = '-inf'),
     PRIMARY KEY (run_id, step, split, name)
 ) STRICT, WITHOUT ROWID;
 

@@ -219,18 +219,22 @@ static int store_checkpoints(struct store *store, const struct logbook_batch *b,
 
 /* ---- sequences ---- */
 
+static int hex_digit(char c)
+{
+    return c <= '9' ? c - '0' : c - 'a' + 10;
+}
+
 static void sha256_binary(struct piece bytes, uint8_t out[32])
 {
     char hex[SHA256_HEX];
     sha256_bytes(bytes.bytes, bytes.n, hex);
     for (size_t i = 0; i < 32; i++) {
-        char digits[3] = {hex[2 * i], hex[2 * i + 1], '\0'};
-        out[i] = (uint8_t)strtoul(digits, NULL, 16);
+        out[i] = (uint8_t)(hex_digit(hex[2 * i]) << 4 | hex_digit(hex[2 * i + 1]));
     }
 }
 
 /* A document's piece is stored once. The same piece with other tokens would make old passes lie. */
-static int find_sample(struct store *store, const struct batch_sequence *q, const uint8_t sha256[32],
+static int find_sample(struct store *store, const struct batch_sequence *q, struct piece tokens,
                        int64_t *sample_id, bool *found, struct error *err)
 {
     struct statement *s = &store->statements[FIND_SAMPLE];
@@ -244,7 +248,7 @@ static int find_sample(struct store *store, const struct batch_sequence *q, cons
     }
     *sample_id = sqlite3_column_int64(s->handle, 0);
     struct piece stored = statement_column_blob(s, 1);
-    bool same = stored.n == 32 && memcmp(stored.bytes, sha256, 32) == 0;
+    bool same = stored.n == tokens.n && memcmp(stored.bytes, tokens.bytes, tokens.n) == 0;
     statement_reset(s);
     if (!same) {
         return error_set(
@@ -256,16 +260,18 @@ static int find_sample(struct store *store, const struct batch_sequence *q, cons
     return 0;
 }
 
-static int add_sample(struct store *store, const struct logbook_batch *b, const struct batch_sequence *q,
-                      const uint8_t sha256[32], int64_t *sample_id, struct error *err)
+static int add_sample(struct store *store, const struct batch_sequence *q, struct piece tokens,
+                      int64_t *sample_id, struct error *err)
 {
     struct statement *s = &store->statements[ADD_SAMPLE];
+    uint8_t sha256[32];
+    sha256_binary(tokens, sha256);
     statement_int(s, ":document", q->document_id);
     statement_int(s, ":offset", q->offset);
     statement_int(s, ":n_tokens", q->n_tokens);
     statement_blob(s, ":sha256", (struct piece){sha256, 32});
-    statement_blob(s, ":tokens", batch_piece(b, q->tokens));
-    return statement_scalar(s, sample_id, NULL, err);
+    statement_blob(s, ":tokens", tokens);
+    return statement_insert(s, sample_id, err);
 }
 
 /* The checksum as SQLite stores it smallest: as a signed number of 32 bits. */
@@ -277,12 +283,11 @@ static void bind_checksum(struct statement *s, uint32_t checksum)
 static int store_sequence(struct store *store, const struct logbook_batch *b, struct batch_sequence *q,
                           struct error *err)
 {
-    uint8_t sha256[32];
+    struct piece tokens = batch_piece(b, q->tokens);
     int64_t sample_id;
     bool found;
-    sha256_binary(batch_piece(b, q->tokens), sha256);
-    if (find_sample(store, q, sha256, &sample_id, &found, err) != 0 ||
-        (!found && add_sample(store, b, q, sha256, &sample_id, err) != 0)) {
+    if (find_sample(store, q, tokens, &sample_id, &found, err) != 0 ||
+        (!found && add_sample(store, q, tokens, &sample_id, err) != 0)) {
         return -1;
     }
     struct statement *s = &store->statements[ADD_SEQUENCE];
@@ -292,11 +297,11 @@ static int store_sequence(struct store *store, const struct logbook_batch *b, st
     statement_int(s, ":sample", sample_id);
     statement_blob(s, ":losses", losses);
     if (losses.bytes != NULL) {
-        bind_checksum(s, piece_checksum(&losses, 1));
+        bind_checksum(s, q->checksum);
     } else {
         statement_null(s, ":checksum");
     }
-    return statement_scalar(s, &q->sequence_id, NULL, err);
+    return statement_insert(s, &q->sequence_id, err);
 }
 
 static int store_sequences(struct store *store, struct logbook_batch *b, struct error *err)
@@ -322,22 +327,15 @@ static int store_blocks(struct store *store, const struct logbook_batch *b, stru
     struct statement *s = &store->statements[ADD_ROUTING];
     const struct batch_block *k = b->blocks.items;
     for (int i = 0; i < b->blocks.n; i++, k++) {
-        const struct packed_block packed = {k->codec,
-                                            k->k,
-                                            k->scale,
-                                            batch_piece(b, k->experts),
-                                            batch_piece(b, k->gates),
-                                            batch_piece(b, k->offsets),
-                                            batch_piece(b, k->dropped)};
         statement_int(s, ":block", block_id(b, k->sequence, k->layer));
         statement_text(s, ":codec", k->codec->name);
         int_or_null(s, ":k", k->k > 0 ? k->k : -1);
         statement_real(s, ":scale", k->scale);
-        statement_blob(s, ":experts", packed.experts);
-        statement_blob(s, ":gates", packed.gates);
-        statement_blob(s, ":offsets", packed.offsets);
-        statement_blob(s, ":dropped", packed.dropped);
-        bind_checksum(s, packed_block_checksum(&packed));
+        statement_blob(s, ":experts", batch_piece(b, k->experts));
+        statement_blob(s, ":gates", batch_piece(b, k->gates));
+        statement_blob(s, ":offsets", batch_piece(b, k->offsets));
+        statement_blob(s, ":dropped", batch_piece(b, k->dropped));
+        bind_checksum(s, k->checksum);
         if (statement_run(s, err) != 0) {
             return error_prefix(err, "routing of layer %d", k->layer);
         }
@@ -350,11 +348,10 @@ static int store_probabilities(struct store *store, const struct logbook_batch *
     struct statement *s = &store->statements[ADD_PROBABILITY];
     const struct batch_probability *p = b->probabilities.items;
     for (int i = 0; i < b->probabilities.n; i++, p++) {
-        struct piece bytes = batch_piece(b, p->p);
         statement_int(s, ":block", block_id(b, p->sequence, p->layer));
         statement_int(s, ":n_experts", p->n_experts);
-        statement_blob(s, ":p", bytes);
-        bind_checksum(s, piece_checksum(&bytes, 1));
+        statement_blob(s, ":p", batch_piece(b, p->p));
+        bind_checksum(s, p->checksum);
         if (statement_run(s, err) != 0) {
             return error_prefix(err, "probabilities of layer %d", p->layer);
         }
@@ -379,7 +376,7 @@ static int extend_integers(struct store *store, int needed, struct error *err)
     }
     struct statement *s = &store->statements[ADD_INTEGERS];
     statement_int(s, ":n", needed);
-    store->integers = -1; /* in case the transaction is rolled back */
+    store->integers = needed;
     return statement_run(s, err);
 }
 
@@ -392,6 +389,12 @@ static int store_heartbeat(struct store *store, struct error *err)
     }
     store->heartbeat = now;
     return statement_run(&store->statements[HEARTBEAT], err);
+}
+
+void store_forget(struct store *s)
+{
+    s->integers = -1;
+    s->heartbeat = 0;
 }
 
 int store_batch(struct store *s, struct logbook_batch *b, struct error *err)

@@ -1,48 +1,124 @@
-/* The writer: a thread that stores batches, one transaction each, behind a bounded queue. */
+/* The writer: a thread that stores batches behind a bounded queue. When batches come faster than they are
+ * stored, those that wait share a transaction, since most of what a small transaction costs is the pages that
+ * the next one touches again. A transaction never ends within a batch. */
 #include <pthread.h>
 #include <stdlib.h>
 
 #include "sql/batch.h"
 
-enum { DEFAULT_QUEUE_BATCHES = 4 };
+enum {
+    DEFAULT_QUEUE_BATCHES = 32,
+    DEFAULT_QUEUE_BYTES = 64 << 20,
+    GROUP_BYTES = 8 << 20, /* in one transaction: more would save nothing */
+    SPARE_SHARE = 8        /* memory kept for the next batches is at most 1 / 8 of the queue's */
+};
 
 struct logbook_writer {
     struct logbook *lb;
     struct store *store;
     int gate_bits, queue_batches;
+    size_t queue_bytes;
     pthread_t thread;
     pthread_mutex_t lock;   /* guards all that follows */
     pthread_cond_t changed; /* a batch came or went, or the writer closes */
     struct logbook_batch *first, *last;
-    int waiting; /* batches in the queue, the one being stored included */
+    int waiting; /* batches in the queue, those being stored included */
+    size_t waiting_bytes;
+    struct logbook_batch *spare; /* stored and emptied: their memory serves the next batches */
+    size_t spare_bytes;
     bool closing, failed;
     struct error err; /* what failed; kept, since everything after is refused for it */
 };
 
 /* ---- the thread ---- */
 
-static int store_in_transaction(struct logbook_writer *w, struct logbook_batch *b, struct error *err)
+/* Stores a batch and those behind it, in one transaction. */
+static int store_together(struct logbook_writer *w, struct logbook_batch *b, struct error *err)
 {
     if (db_begin(w->lb, err) != 0) {
         return -1;
     }
-    return db_end(w->lb, store_batch(w->store, b, err), err);
+    int result = 0;
+    for (; b != NULL && result == 0; b = b->next) {
+        result = store_batch(w->store, b, err);
+    }
+    if (db_end(w->lb, result, err) != 0) {
+        store_forget(w->store);
+        return -1;
+    }
+    return 0;
 }
 
-/* The next batch, or NULL when the writer closes. Called with the lock held. */
-static struct logbook_batch *next_batch(struct logbook_writer *w)
+/* A batch that cannot be stored must not take those before it along: then each has a transaction of its own.
+ */
+static int store_group(struct logbook_writer *w, struct logbook_batch *group, struct error *err)
+{
+    if (store_together(w, group, err) == 0) {
+        return 0;
+    }
+    int result = group->next == NULL ? -1 : 0;
+    while (group != NULL && result == 0) {
+        struct logbook_batch *rest = group->next;
+        group->next = NULL;
+        result = store_together(w, group, err);
+        group->next = rest;
+        group = rest;
+    }
+    return result;
+}
+
+/* The batches to be stored next, or NULL when the writer closes: at most half of what the queue takes, so
+ * that the other half can be filled meanwhile. Called with the lock held. */
+static struct logbook_batch *next_group(struct logbook_writer *w)
 {
     while (w->first == NULL && !w->closing) {
         pthread_cond_wait(&w->changed, &w->lock);
     }
-    struct logbook_batch *b = w->first;
-    if (b != NULL) {
-        w->first = b->next;
-        if (w->first == NULL) {
-            w->last = NULL;
-        }
+    struct logbook_batch *group = w->first, *last = group;
+    if (group == NULL) {
+        return NULL;
     }
-    return b;
+    size_t bytes = batch_memory(last);
+    for (int n = 1; n < w->queue_batches / 2 && last->next != NULL; n++) {
+        bytes += batch_memory(last->next);
+        if (bytes > GROUP_BYTES) {
+            break;
+        }
+        last = last->next;
+    }
+    w->first = last->next;
+    last->next = NULL;
+    if (w->first == NULL) {
+        w->last = NULL;
+    }
+    return group;
+}
+
+/* Called with the lock held. */
+static void keep_or_free(struct logbook_writer *w, struct logbook_batch *b)
+{
+    size_t bytes = batch_memory(b);
+    if (w->spare_bytes + bytes > w->queue_bytes / SPARE_SHARE) {
+        batch_free(b);
+        return;
+    }
+    batch_clear(b);
+    b->next = w->spare;
+    w->spare = b;
+    w->spare_bytes += bytes;
+}
+
+/* Called with the lock held. */
+static void release_group(struct logbook_writer *w, struct logbook_batch *group)
+{
+    while (group != NULL) {
+        struct logbook_batch *rest = group->next;
+        w->waiting--;
+        w->waiting_bytes -= batch_memory(group);
+        keep_or_free(w, group);
+        group = rest;
+    }
+    pthread_cond_broadcast(&w->changed);
 }
 
 /* After a failure the queue is emptied without storing: what failed may be the reason why later steps would
@@ -50,27 +126,38 @@ static struct logbook_batch *next_batch(struct logbook_writer *w)
 static void *write_batches(void *argument)
 {
     struct logbook_writer *w = argument;
-    struct logbook_batch *b;
+    struct logbook_batch *group;
     pthread_mutex_lock(&w->lock);
-    while ((b = next_batch(w)) != NULL) {
+    while ((group = next_group(w)) != NULL) {
         bool skip = w->failed;
         struct error err;
         pthread_mutex_unlock(&w->lock);
-        bool failed = !skip && store_in_transaction(w, b, &err) != 0;
-        batch_free(b);
+        bool failed = !skip && store_group(w, group, &err) != 0;
         pthread_mutex_lock(&w->lock);
         if (failed) {
             w->failed = true;
             w->err = err;
         }
-        w->waiting--;
-        pthread_cond_broadcast(&w->changed);
+        release_group(w, group);
     }
     pthread_mutex_unlock(&w->lock);
     return NULL;
 }
 
 /* ---- the caller's side ---- */
+
+static void writer_free(struct logbook_writer *w)
+{
+    while (w->spare != NULL) {
+        struct logbook_batch *rest = w->spare->next;
+        batch_free(w->spare);
+        w->spare = rest;
+    }
+    pthread_cond_destroy(&w->changed);
+    pthread_mutex_destroy(&w->lock);
+    store_close(w->store);
+    free(w);
+}
 
 int logbook_writer_open(struct logbook_writer **out, struct logbook *lb, int64_t run_id,
                         const struct logbook_writer_options *options, struct error *err)
@@ -86,29 +173,30 @@ int logbook_writer_open(struct logbook_writer **out, struct logbook *lb, int64_t
     w->lb = lb;
     w->gate_bits = options->gate_bits;
     w->queue_batches = options->queue_batches > 0 ? options->queue_batches : DEFAULT_QUEUE_BATCHES;
-    if (store_open(&w->store, lb, run_id, err) != 0) {
-        free(w);
-        return -1;
-    }
+    w->queue_bytes = options->queue_bytes > 0 ? options->queue_bytes : DEFAULT_QUEUE_BYTES;
     pthread_mutex_init(&w->lock, NULL);
     pthread_cond_init(&w->changed, NULL);
+    if (store_open(&w->store, lb, run_id, err) != 0) {
+        writer_free(w);
+        return -1;
+    }
     if (pthread_create(&w->thread, NULL, write_batches, w) != 0) {
-        pthread_cond_destroy(&w->changed);
-        pthread_mutex_destroy(&w->lock);
-        store_close(w->store);
-        free(w);
+        writer_free(w);
         return error_set(err, STATUS_MACHINE, "cannot start the logbook's writer thread");
     }
     *out = w;
     return 0;
 }
 
-/* Waits until at most `most` batches are in the queue; tells a failure. Called with the lock held. */
-static int wait_for_queue(struct logbook_writer *w, int most, struct error *err)
+/* Whether one more batch of so many bytes may wait. A batch that is larger than the queue waits alone. */
+static bool has_room(const struct logbook_writer *w, size_t bytes)
 {
-    while (w->waiting > most && !w->failed) {
-        pthread_cond_wait(&w->changed, &w->lock);
-    }
+    return w->waiting == 0 || (w->waiting < w->queue_batches && w->waiting_bytes + bytes <= w->queue_bytes);
+}
+
+/* Tells a failure of the thread's. Called with the lock held. */
+static int told(const struct logbook_writer *w, struct error *err)
+{
     if (!w->failed) {
         return 0;
     }
@@ -118,17 +206,37 @@ static int wait_for_queue(struct logbook_writer *w, int most, struct error *err)
     return -1;
 }
 
+/* Called with the lock held. */
+static int wait_for_room(struct logbook_writer *w, size_t bytes, struct error *err)
+{
+    while (!has_room(w, bytes) && !w->failed) {
+        pthread_cond_wait(&w->changed, &w->lock);
+    }
+    return told(w, err);
+}
+
+static struct logbook_batch *take_spare(struct logbook_writer *w)
+{
+    struct logbook_batch *b = w->spare;
+    if (b != NULL) {
+        w->spare = b->next;
+        w->spare_bytes -= batch_memory(b);
+        b->next = NULL;
+    }
+    return b;
+}
+
 struct logbook_batch *logbook_batch_new(struct logbook_writer *w, struct error *err)
 {
     pthread_mutex_lock(&w->lock);
-    int result = wait_for_queue(w, w->queue_batches - 1, err);
+    int result = wait_for_room(w, 0, err);
+    struct logbook_batch *b = result == 0 ? take_spare(w) : NULL;
     pthread_mutex_unlock(&w->lock);
-    if (result != 0) {
-        return NULL;
-    }
-    struct logbook_batch *b = batch_new(w, w->gate_bits);
-    if (b == NULL) {
-        error_no_memory(err, "a logbook batch");
+    if (result == 0 && b == NULL) {
+        b = batch_new(w, w->gate_bits);
+        if (b == NULL) {
+            error_no_memory(err, "a logbook batch");
+        }
     }
     return b;
 }
@@ -144,7 +252,7 @@ int logbook_batch_commit(struct logbook_batch *b, struct error *err)
         return -1;
     }
     pthread_mutex_lock(&w->lock);
-    int result = wait_for_queue(w, w->queue_batches - 1, err);
+    int result = wait_for_room(w, batch_memory(b), err);
     if (result == 0) {
         if (w->last != NULL) {
             w->last->next = b;
@@ -153,6 +261,7 @@ int logbook_batch_commit(struct logbook_batch *b, struct error *err)
         }
         w->last = b;
         w->waiting++;
+        w->waiting_bytes += batch_memory(b);
         pthread_cond_broadcast(&w->changed);
     }
     pthread_mutex_unlock(&w->lock);
@@ -177,7 +286,10 @@ static int flush(struct logbook *lb, struct error *err)
 int logbook_writer_drain(struct logbook_writer *w, struct error *err)
 {
     pthread_mutex_lock(&w->lock);
-    int result = wait_for_queue(w, 0, err);
+    while (w->waiting > 0 && !w->failed) {
+        pthread_cond_wait(&w->changed, &w->lock);
+    }
+    int result = told(w, err);
     pthread_mutex_unlock(&w->lock);
     return result == 0 ? flush(w->lb, err) : -1;
 }
@@ -193,9 +305,6 @@ int logbook_writer_close(struct logbook_writer *w, struct error *err)
     pthread_cond_broadcast(&w->changed);
     pthread_mutex_unlock(&w->lock);
     pthread_join(w->thread, NULL);
-    pthread_cond_destroy(&w->changed);
-    pthread_mutex_destroy(&w->lock);
-    store_close(w->store);
-    free(w);
+    writer_free(w);
     return result;
 }

@@ -189,7 +189,7 @@ int64_t fixture_run(struct fixture *f, const struct fixture_run *run)
                               .vocabulary_id = f->vocabulary_id,
                               .layers = layers,
                               .n_layers = run->n_layers};
-    struct logbook_writer_options options = {0, 16};
+    struct logbook_writer_options options = {.gate_bits = 16};
     test_must(logbook_begin_run(f->logbook, &row, &run_id, &err), &err);
     test_must(logbook_writer_open(&w, f->logbook, run_id, &options, &err), &err);
     for (int i = 0; i < run->n_steps; i++)

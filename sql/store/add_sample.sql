@@ -1,3 +1,2 @@
 INSERT INTO sample (document_id, "offset", n_tokens, sha256, tokens)
-VALUES (:document, :offset, :n_tokens, :sha256, :tokens)
-RETURNING sample_id;
+VALUES (:document, :offset, :n_tokens, :sha256, :tokens);

@@ -1,2 +1,2 @@
-SELECT sample_id, sha256 FROM sample
+SELECT sample_id, tokens FROM sample
 WHERE document_id = :document AND "offset" = :offset AND n_tokens = :n_tokens;

@@ -89,7 +89,7 @@ static void add_loads(int64_t run_id, int n_layers, int64_t n_steps,
                       void (*load_of)(int64_t, int, int64_t *, int64_t *))
 {
     static const double gates[N_EXPERTS] = {0};
-    struct logbook_writer_options options = {0, 8};
+    struct logbook_writer_options options = {.gate_bits = 8};
     struct logbook_writer *w;
     struct error err = {0};
     test_must(logbook_writer_open(&w, fixture.logbook, run_id, &options, &err), &err);

@@ -103,7 +103,7 @@ static void add_training(struct logbook_batch *b)
 
 static void fill_run(int64_t run_id, const struct run_plan *plan)
 {
-    struct logbook_writer_options options = {0, 8};
+    struct logbook_writer_options options = {.gate_bits = 8};
     struct logbook_writer *w;
     struct error err = {0};
     test_must(logbook_writer_open(&w, fixture.logbook, run_id, &options, &err), &err);

@@ -112,7 +112,7 @@ static void add_losses(int64_t run_id, double first, double last)
 {
     struct logbook_writer *w;
     struct error err = {0};
-    const struct logbook_writer_options options = {0, 8};
+    const struct logbook_writer_options options = {.gate_bits = 8};
     if (logbook_writer_open(&w, fixture.logbook, run_id, &options, &err) != 0)
         fail_msg("%s", err.text);
     for (int i = first > 0 ? 0 : 1; i < 2; i++) {

@@ -113,6 +113,89 @@ static void test_names(void **state)
     assert_null(codec_by_width(3, 1));
 }
 
+/* ---- the plain way ---- */
+
+static uint32_t plain_fraction(float value, double scale, double full)
+{
+    volatile double product = (double)value * (full / scale); /* rounded before the half is added */
+    double stored = product + 0.5;
+    return stored < 0 ? 0 : stored > full ? (uint32_t)full : (uint32_t)stored;
+}
+
+static uint32_t plain_loss(float loss)
+{
+    if (!isfinite(loss)) {
+        return LOSS_NONE;
+    }
+    double stored = floor((double)loss * LOSS_UNIT + 0.5);
+    return stored < 0 ? 0 : stored > LOSS_NONE ? LOSS_NONE : (uint32_t)stored;
+}
+
+static void expect_bytes(const uint8_t *bytes, int width, size_t at, uint32_t expected)
+{
+    for (int b = 0; b < width; b++) {
+        assert_int_equal(bytes[at * (size_t)width + (size_t)b], expected >> (8 * b) & 255);
+    }
+}
+
+/* What is packed many at once is the same as one by one, for any number of them. */
+static void test_packing_is_exact(void **state)
+{
+    enum { MOST = 300 };
+    static const float odd[] = {0, -0.0f, 1e-30f, -1, 63.9995f, 64, 1e30f, NAN, -NAN, INFINITY, -INFINITY};
+    float values[MOST], loss[MOST];
+    int32_t integers[MOST];
+    uint8_t bytes[4 * MOST];
+    struct random r;
+    (void)state;
+    random_seed(&r, 9, 0);
+    for (size_t n = 0; n <= MOST; n++) {
+        double scale = gate_scale((float)random_uniform(&r)) / SCALE_UNIT;
+        for (size_t i = 0; i < n; i++) {
+            /* Half of them halfway between two steps, as near as a float gets. */
+            double step = (double)random_below(&r, 256) + (double)random_below(&r, 2) / 2;
+            values[i] = (float)(random_below(&r, 2) ? step / 255 * scale : random_uniform(&r) * scale);
+            loss[i] = random_below(&r, 4) ? (float)(70 * random_uniform(&r)) : odd[random_below(&r, 11)];
+            integers[i] = (int32_t)random_bits(&r);
+        }
+        for (int width = 1; width <= 4; width *= 2) {
+            pack_integers(bytes, width, integers, n);
+            for (size_t i = 0; i < n; i++) {
+                expect_bytes(bytes, width, i, (uint32_t)integers[i]);
+            }
+        }
+        for (int width = 1; width <= 2; width++) {
+            pack_fraction(bytes, width, scale, values, n);
+            for (size_t i = 0; i < n; i++) {
+                expect_bytes(bytes, width, i, plain_fraction(values[i], scale, width == 1 ? 255 : 65535));
+            }
+        }
+        pack_losses(bytes, loss, n);
+        for (size_t i = 0; i < n; i++) {
+            expect_bytes(bytes, 2, i, plain_loss(loss[i]));
+        }
+    }
+}
+
+static void test_ranges(void **state)
+{
+    static const int32_t integers[] = {3, 7, -1, 2};
+    float values[] = {0.25f, 0.5f, 0, 0.125f}, largest;
+    (void)state;
+    assert_int_equal(largest_integer(integers, 2), 7);
+    assert_true(largest_integer(integers, 4) > INT32_MAX);
+    assert_int_equal(largest_integer(integers, 0), 0);
+    assert_true(float_range(values, 4, &largest));
+    assert_close(largest, 0.5, 0);
+    assert_true(float_range(values, 0, &largest));
+    assert_close(largest, 0, 0);
+    static const float wrong[] = {NAN, -NAN, INFINITY, -INFINITY, -1e-30f};
+    for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++) {
+        values[2] = wrong[i];
+        assert_false(float_range(values, 4, &largest));
+    }
+}
+
 /* A block with the piece lengths given, in memory that ends where the pieces end. */
 static const char *decode_exactly(const uint8_t *bytes, const size_t lengths[4], const struct codec *codec,
                                   int k, int n_tokens, int n_experts, struct decisions *d)
@@ -200,11 +283,17 @@ static void test_costly_blocks(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_integers),      cmocka_unit_test(test_fractions),
-        cmocka_unit_test(test_scale),         cmocka_unit_test(test_losses),
-        cmocka_unit_test(test_bits),          cmocka_unit_test(test_checksum),
-        cmocka_unit_test(test_names),         cmocka_unit_test(test_broken_blocks),
+        cmocka_unit_test(test_integers),
+        cmocka_unit_test(test_fractions),
+        cmocka_unit_test(test_scale),
+        cmocka_unit_test(test_losses),
+        cmocka_unit_test(test_bits),
+        cmocka_unit_test(test_checksum),
+        cmocka_unit_test(test_names),
+        cmocka_unit_test(test_broken_blocks),
         cmocka_unit_test(test_costly_blocks),
+        cmocka_unit_test(test_ranges),
+        cmocka_unit_test(test_packing_is_exact),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
