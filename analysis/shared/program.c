@@ -317,17 +317,20 @@ static int print_sql(struct analysis *a, FILE *out, struct error *err)
 
 /* ---- the run ---- */
 
-/* What the rest of the programs allocates and counts by. */
+/* What the programs allocate and count by. Many experts must have their rows, lest a small file claim them.
+ */
 static int check_layer(struct query *q, struct error *err)
 {
-    enum { MOST_EXPERTS = 65536 };
+    enum { MOST_EXPERTS = 65536, FEW_EXPERTS = 256 };
     int64_t layer = query_int(q, "layer"), n = query_int(q, "n_experts"), k = query_int(q, "k");
-    if (layer >= 0 && layer < LOGBOOK_MAX_LAYERS && n > 0 && n <= MOST_EXPERTS && k >= 0 && k <= n)
+    int64_t rows = query_int(q, "expert_rows");
+    if (layer >= 0 && layer < LOGBOOK_MAX_LAYERS && n > 0 && n <= MOST_EXPERTS &&
+        (n <= FEW_EXPERTS || n <= rows) && k >= 0 && k <= n)
         return 0;
     return error_set(err, STATUS_INPUT,
-                     "layer %" PRId64 " has %" PRId64 " experts, %" PRId64
-                     " a token, which no logbook can have; `moescope check` says more",
-                     layer, n, k);
+                     "layer %" PRId64 " has %" PRId64 " experts, %" PRId64 " a token, and %" PRId64
+                     " rows in `expert`, as no logbook should; `moescope check` says more",
+                     layer, n, k, rows);
 }
 
 static int read_layers(struct query *q, struct moe_layer **layers, int *n, struct error *err)

@@ -408,6 +408,8 @@ static const char *const schemas[] = {
     "DROP TABLE _integer; CREATE VIEW _integer AS WITH RECURSIVE n(i) AS (SELECT 0 UNION ALL SELECT i + 1 "
     "FROM n) "
     "SELECT i FROM n",
+    "INSERT INTO moe_layer SELECT 1, i + 6, 'x', 65536, 2 FROM _integer; UPDATE moe_layer SET n_experts = "
+    "65536",
     "DELETE FROM _byte",
     "INSERT INTO _byte SELECT bytes FROM _byte",
     "UPDATE _byte SET bytes = zeroblob(256)",
