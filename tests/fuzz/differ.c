@@ -60,7 +60,7 @@ static void add_constraint(struct text *t, struct fuzz_input *in, const struct s
                                             " >= ", " <> ", " IS ", " IS NOT ", " == "};
     const char *key =
         fuzz_below(in, 16) == 0 && strcmp(s->relation, "routing_count") != 0 ? s->value : any_key(in, s);
-    int kind = fuzz_below(in, 14);
+    int kind = fuzz_below(in, 20);
     text_printf(t, "%s", key);
     if (kind < 11) {
         text_add(t, operators[kind]);
@@ -72,9 +72,21 @@ static void add_constraint(struct text *t, struct fuzz_input *in, const struct s
         add_value(t, in, key);
         text_add(t, " AND ");
         add_value(t, in, key);
-    } else {
+    } else if (kind == 13) {
         text_printf(t, " IN (SELECT %s FROM sequence WHERE step < 2)",
                     fuzz_below(in, 2) ? "sequence_id" : "sample_id");
+    } else if (kind == 14) {
+        text_printf(t, " + 1 = %d", fuzz_below(in, 6));
+    } else if (kind == 15) {
+        text_printf(t, " < %s", any_key(in, s));
+    } else if (kind == 16) {
+        text_printf(t, " = (SELECT max(step) FROM sequence WHERE run_id = %d)", fuzz_below(in, 3));
+    } else if (kind == 17) {
+        text_printf(t, " LIKE '%%%c%%'", 'a' + fuzz_below(in, 26));
+    } else if (kind == 18) {
+        text_add(t, " = 'TRAIN' COLLATE NOCASE");
+    } else {
+        text_printf(t, " IS NOT NULL AND EXISTS (SELECT 1 FROM moe_layer AS l WHERE l.layer = %s)", key);
     }
 }
 
@@ -166,7 +178,11 @@ static void make_query(struct text *t, struct fuzz_input in, bool view, bool *or
         add_where(t, &in, s);
         text_add(t, " GROUP BY ");
         add_keys(t, chosen, n, "");
+        if (fuzz_below(&in, 4) == 0) {
+            text_printf(t, " HAVING count(*) > 0 AND %s IS NOT NULL", chosen[0]);
+        }
         text_add(t, " ORDER BY ");
+        text_printf(t, "%s ASC, ", chosen[n - 1]);
         add_keys(t, chosen, n, direction);
     }
 }
