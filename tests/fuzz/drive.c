@@ -8,10 +8,11 @@
 #include "tests/fuzz/fuzz.h"
 #include "tests/support.h"
 
-int LLVMFuzzerInitialize(int *argc, char ***argv);
-int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t n);
-size_t LLVMFuzzerCustomMutator(uint8_t *bytes, size_t n, size_t most, unsigned seed);
-size_t LLVMFuzzerMutate(uint8_t *bytes, size_t n, size_t most); /* libFuzzer's own */
+int begin(int *argc, char ***argv) __asm__("LLVMFuzzerInitialize");
+int run_one(const uint8_t *bytes, size_t n) __asm__("LLVMFuzzerTestOneInput");
+size_t mutate(uint8_t *bytes, size_t n, size_t most, unsigned seed) __asm__("LLVMFuzzerCustomMutator");
+size_t mutate_blindly(uint8_t *bytes, size_t n,
+                      size_t most) __asm__("LLVMFuzzerMutate"); /* libFuzzer's own */
 
 static const struct fuzz_target *target;
 
@@ -47,7 +48,7 @@ static void write_seeds(const char *folder)
     write_words(folder);
 }
 
-int LLVMFuzzerInitialize(int *argc, char ***argv)
+int begin(int *argc, char ***argv)
 {
     const char *name = getenv("FUZZ_TARGET"), *seeds = getenv("FUZZ_SEEDS");
     (void)argc, (void)argv;
@@ -70,7 +71,7 @@ int LLVMFuzzerInitialize(int *argc, char ***argv)
     return 0;
 }
 
-int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t n)
+int run_one(const uint8_t *bytes, size_t n)
 {
     if (n <= target->most) {
         target->run(bytes, n);
@@ -78,14 +79,14 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t n)
     return 0;
 }
 
-size_t LLVMFuzzerCustomMutator(uint8_t *bytes, size_t n, size_t most, unsigned seed)
+size_t mutate(uint8_t *bytes, size_t n, size_t most, unsigned seed)
 {
     struct random r;
     random_seed(&r, seed, 0);
     most = most < target->most ? most : target->most;
     n = n < most ? n : most;
     if (target->mutate == NULL || random_below(&r, 8) == 0) {
-        return LLVMFuzzerMutate(bytes, n, most);
+        return mutate_blindly(bytes, n, most);
     }
     for (uint64_t i = random_below(&r, 6) + 1; i > 0; i--) {
         n = target->mutate(bytes, n, most, &r);

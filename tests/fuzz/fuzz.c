@@ -241,7 +241,8 @@ uint8_t *fuzz_read(const char *path, size_t *n)
 
 /* ---- quiet ---- */
 
-void __sanitizer_set_report_fd(void *fd) __attribute__((weak));
+/* Of the sanitizers; there only where they are. */
+void report_to(intptr_t descriptor) __asm__("__sanitizer_set_report_fd") __attribute__((weak));
 static int kept[2] = {-1, -1};
 
 void fuzz_quiet(void)
@@ -254,8 +255,8 @@ void fuzz_quiet(void)
         dup2(nothing, 1 + i);
     }
     close(nothing);
-    if (__sanitizer_set_report_fd != NULL) {
-        __sanitizer_set_report_fd((void *)(intptr_t)kept[1]);
+    if (report_to != NULL) {
+        report_to(kept[1]);
     }
 }
 
@@ -270,7 +271,7 @@ void fuzz_loud(void)
             kept[i] = -1;
         }
     }
-    if (__sanitizer_set_report_fd != NULL) {
-        __sanitizer_set_report_fd((void *)(intptr_t)2);
+    if (report_to != NULL) {
+        report_to(2);
     }
 }
