@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "base/random.h"
+#include "metrics/demand.h"
 
 enum { MAX_DOMAINS = 8, MAX_EXPERTS = 1024 };
 static const char *const domain_names[MAX_DOMAINS] = {"c",           "english", "german",  "japanese",
@@ -60,6 +61,16 @@ static void add_to_load(struct synthetic_layer *l, const struct synthetic_shape 
     }
 }
 
+static void add_figures(struct synthetic_layer *l, const struct synthetic_shape *shape, const float *p)
+{
+    double mass[MAX_EXPERTS];
+
+    rank_mass(p, shape->experts, mass);
+    for (int e = 0; e < shape->experts; e++)
+        l->rank_mass[e] += mass[e] / shape->tokens;
+    l->entropy += router_entropy(p, shape->experts) / shape->tokens;
+}
+
 static void draw_layer(struct synthetic *s, struct random *r, const float *preference,
                        struct synthetic_layer *l)
 {
@@ -75,9 +86,11 @@ static void draw_layer(struct synthetic *s, struct random *r, const float *prefe
         l->offsets[t] = n;
         n += k;
         add_to_load(l, shape, domain, l->offsets[t], n, p);
-        if (l->probability)
+        if (l->probability) {
             memcpy(l->probability + (size_t)t * (size_t)shape->experts, p,
                    (size_t)shape->experts * sizeof *p);
+            add_figures(l, shape, p);
+        }
     }
     l->offsets[shape->tokens] = n;
 }
@@ -132,8 +145,9 @@ static int layer_init(struct synthetic_layer *l, const struct synthetic_shape *s
     l->assignments = calloc(sums, sizeof *l->assignments);
     l->gate_sum = calloc(sums, sizeof *l->gate_sum);
     l->probability_sum = calloc(sums, sizeof *l->probability_sum);
+    l->rank_mass = calloc(experts, sizeof *l->rank_mass);
     return l->offsets && l->expert && l->gate && l->assignments && l->gate_sum && l->probability_sum &&
-                   (l->probability || !probability)
+                   l->rank_mass && (l->probability || !probability)
                ? 0
                : -1;
 }
@@ -147,6 +161,7 @@ static void layer_release(struct synthetic_layer *l)
     free(l->assignments);
     free(l->gate_sum);
     free(l->probability_sum);
+    free(l->rank_mass);
 }
 
 void synthetic_release(struct synthetic *s)
@@ -309,7 +324,7 @@ int64_t synthetic_epoch(const struct synthetic *s)
 
 const struct synthetic_layer *synthetic_layer(const struct synthetic *s, int64_t step, int layer)
 {
-    return &s->layers[step % s->n_steps * s->shape.layers + layer];
+    return &s->layers[(step + s->shift) % s->n_steps * s->shape.layers + layer];
 }
 
 int64_t synthetic_decisions(const struct synthetic *s, int64_t step)
@@ -327,7 +342,7 @@ static int add_sequence(const struct synthetic *s, struct logbook_batch *b, int6
 {
     const struct synthetic_shape *shape = &s->shape;
     int first = lane * shape->context, offset = part * shape->context;
-    const float *loss = s->loss + (size_t)(drawn % s->n_steps) * (size_t)shape->tokens;
+    const float *loss = s->loss + (size_t)((drawn + s->shift) % s->n_steps) * (size_t)shape->tokens;
     const struct logbook_sequence sequence = {.document_id = s->document_ids[document],
                                               .offset = offset,
                                               .n_tokens = shape->context,
@@ -352,7 +367,7 @@ static int add_sequence(const struct synthetic *s, struct logbook_batch *b, int6
 static void add_document_loss(const struct synthetic *s, struct logbook_batch *b, int64_t step,
                               const char *split, int64_t drawn, int lane, int document)
 {
-    const float *loss = s->loss + (size_t)(drawn % s->n_steps) * (size_t)s->shape.tokens +
+    const float *loss = s->loss + (size_t)((drawn + s->shift) % s->n_steps) * (size_t)s->shape.tokens +
                         (size_t)lane * (size_t)s->shape.context;
     double sum = 0.0;
 
@@ -418,6 +433,20 @@ static void add_probabilities(const struct synthetic *s, struct logbook_batch *b
                                   synthetic_layer(s, drawn, l)->probability + first);
 }
 
+/* Those of the first drawn step stand for all of the pass. */
+static void add_router_figures(const struct synthetic *s, struct logbook_batch *b, int64_t step,
+                               const char *split, int layer)
+{
+    const struct synthetic_layer *drawn = synthetic_layer(s, step, layer);
+    char name[32];
+
+    logbook_batch_layer_metric(b, step, split, layer, "router_entropy", drawn->entropy);
+    for (int n = 1; n <= s->shape.experts; n *= 2) {
+        snprintf(name, sizeof name, "rank_mass_%d", n);
+        logbook_batch_layer_metric(b, step, split, layer, name, drawn->rank_mass[n - 1]);
+    }
+}
+
 /* The sums of the steps drawn that a pass was made of, group by group. */
 static void add_pass_loads(const struct synthetic *s, struct logbook_batch *b, int64_t step,
                            const char *split)
@@ -439,6 +468,7 @@ static void add_pass_loads(const struct synthetic *s, struct logbook_batch *b, i
                 probability_sum[i] += layer->probability_sum[i];
             }
         }
+        add_router_figures(s, b, step, split, l);
         for (size_t row = 0; row <= (size_t)s->shape.domains; row++) {
             const struct logbook_load load = {.domain_id = row ? s->domain_ids[row - 1] : 0,
                                               .layer = l,

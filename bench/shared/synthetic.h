@@ -32,8 +32,11 @@ struct synthetic_layer { /* one layer's part of a step that was drawn */
     int32_t *expert;     /* (n_decisions) */
     float *gate;         /* (n_decisions) */
     float *probability;  /* (T, N); NULL unless asked for */
+    /* (D + 1, N), row 0: all domains */
     int64_t *assignments;
-    double *gate_sum, *probability_sum; /* (D + 1, N), row 0: all domains */
+    double *gate_sum, *probability_sum;
+    double *rank_mass; /* (N) mean over tokens of what the n + 1 likeliest experts hold */
+    double entropy;    /* mean over tokens, nats */
 };
 
 struct synthetic {
@@ -44,6 +47,7 @@ struct synthetic {
     struct synthetic_layer *layers; /* (n_steps, layers) */
     float *loss;                    /* (n_steps, T) */
     int32_t *ids;                   /* (n_documents, document_size * context + 1) */
+    int64_t shift; /* added to a step when the drawn one is looked for, so that runs differ; 0 at first */
     int64_t corpus_id, vocabulary_id;
     int64_t *document_ids, *domain_ids; /* (n_documents) each */
 };

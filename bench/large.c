@@ -1,0 +1,332 @@
+/* A logbook of hundreds of millions of decisions, and what its readers make of it: the time of what people
+ * ask first, which must not depend on how much was logged, and the memory of every program that reads it. */
+#include <fcntl.h>
+#include <math.h>
+#include <spawn.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "base/file.h"
+#include "base/options.h"
+#include "base/progress.h"
+#include "base/table.h"
+#include "base/text.h"
+#include "bench/shared/synthetic.h"
+#include "sql/read.h"
+
+enum { RUNS = 3, DRAWN_STEPS = 16, DOMAINS = 4, EVALUATE_EVERY = 200 };
+
+struct arguments {
+    int64_t decisions;
+    bool make_only, quiet;
+    const char *folder, *bin, *format;
+};
+static struct arguments args = {
+    .decisions = 300000000, .folder = "build/bench", .bin = "bin", .format = "table"};
+
+static const struct option_spec options[] = {
+    {"decisions", 0, OPTION_INT, &args.decisions, "N", "of training, in three runs (default 300 million)"},
+    {"folder", 0, OPTION_STRING, &args.folder, "FOLDER",
+     "where large.db is made, or found: it is kept (default build/bench)"},
+    {"bin", 0, OPTION_STRING, &args.bin, "FOLDER", "the programs to be measured (default bin)"},
+    {"make-only", 0, OPTION_FLAG, &args.make_only, NULL, "make the logbook, measure nothing"},
+    {"quiet", 'q', OPTION_FLAG, &args.quiet, NULL, "no progress"},
+    {"format", 0, OPTION_STRING, &args.format, "FORMAT", "table, csv, json"},
+    {0},
+};
+
+static const struct program program = {
+    .verb = "bench-large",
+    .operands = "",
+    .purpose = "measure the readers of a logbook of 300 million decisions",
+    .details = "Three runs of reference model R's shape: 4 layers, top-2 of 16 experts, 4096 tokens a step;\n"
+               "evaluated every 200 steps on a probe and a validation of 64 documents each.",
+    .examples = "bench/large --folder build/bench\nbench/large --decisions 10000000 --make-only",
+    .options = options,
+};
+
+struct bench {
+    struct synthetic synthetic;
+    char *path;
+    struct table *table;
+    struct progress progress;
+    int64_t steps; /* of each run */
+};
+
+/* ---- the logbook ---- */
+
+static const struct synthetic_shape shape = {.layers = 4,
+                                             .experts = 16,
+                                             .k = 2,
+                                             .tokens = 4096,
+                                             .context = 256,
+                                             .domains = DOMAINS,
+                                             .vocabulary = 8192,
+                                             .groups = 72,
+                                             .probe_groups = 4,
+                                             .document_size = 16};
+
+static bool is_doubling(int64_t step)
+{
+    return (step & (step - 1)) == 0;
+}
+
+/* A batch as the trainer fills it: what is due before the step, then the step, unless it is the end. */
+static int write_step(struct bench *b, struct logbook_writer *w, int64_t step, struct error *err)
+{
+    struct logbook_batch *batch = logbook_batch_new(w, err);
+    bool last = step == b->steps, due = last || step % EVALUATE_EVERY == 0;
+
+    if (!batch)
+        return -1;
+    if (due)
+        synthetic_add_pass(&b->synthetic, batch, step, "valid");
+    if (due || is_doubling(step))
+        synthetic_add_pass(&b->synthetic, batch, step, "probe");
+    if (!last)
+        synthetic_add_step(&b->synthetic, batch, step);
+    return logbook_batch_commit(batch, err);
+}
+
+static int write_run(struct bench *b, struct logbook *lb, int run, struct error *err)
+{
+    const struct logbook_writer_options writing = {.gate_bits = 8};
+    struct logbook_writer *w = NULL;
+    char name[32];
+    int64_t run_id;
+    int result = 0;
+
+    snprintf(name, sizeof name, "top2-seed%d", run);
+    b->synthetic.shift = run;
+    if (synthetic_begin_run(&b->synthetic, lb, name, run, &run_id, err) ||
+        logbook_writer_open(&w, lb, run_id, &writing, err))
+        return -1;
+    for (int64_t step = 0; step <= b->steps && result == 0; step++) {
+        result = write_step(b, w, step, err);
+        progress_update(&b->progress, run * b->steps + step, name);
+    }
+    if (logbook_writer_close(w, result ? NULL : err))
+        result = -1;
+    return result ? -1 : logbook_end_run(lb, run_id, "finished", err);
+}
+
+static int make_logbook(struct bench *b, struct error *err)
+{
+    struct logbook *lb = NULL;
+    int result = 0;
+
+    b->steps = (int64_t)ceil((double)args.decisions / RUNS / (shape.tokens * shape.layers * shape.k));
+    if (synthetic_init(&b->synthetic, &shape, DRAWN_STEPS, true, err) ||
+        logbook_open_writable(&lb, b->path, err))
+        return -1;
+    progress_start(&b->progress, "making the logbook", RUNS * b->steps, 0, args.quiet);
+    result = synthetic_add_corpus(&b->synthetic, lb, err);
+    for (int run = 0; run < RUNS && result == 0; run++)
+        result = write_run(b, lb, run, err);
+    logbook_close(lb);
+    progress_finish(&b->progress, b->path);
+    return result;
+}
+
+/* ---- programs ---- */
+
+extern char **environ;
+
+/* Runs a program, its output thrown away. */
+static int spawn(const char *const *argv, int *status, struct rusage *usage, struct error *err)
+{
+    posix_spawn_file_actions_t actions;
+    pid_t pid;
+    int failed;
+
+    posix_spawn_file_actions_init(&actions);
+    posix_spawn_file_actions_addopen(&actions, STDOUT_FILENO, "/dev/null", O_WRONLY, 0);
+    if (args.quiet)
+        posix_spawn_file_actions_addopen(&actions, STDERR_FILENO, "/dev/null", O_WRONLY, 0);
+    failed = posix_spawn(&pid, argv[0], &actions, NULL, (char *const *)argv, environ);
+    posix_spawn_file_actions_destroy(&actions);
+    if (failed || wait4(pid, status, 0, usage) != pid)
+        return error_set(err, STATUS_MACHINE, "cannot run '%s'", argv[0]);
+    return 0;
+}
+
+/* In a process of its own: a program that is started counts its parent's memory as its own. */
+static int make_elsewhere(struct error *err)
+{
+    const char *argv[] = {"/proc/self/exe", "--make-only", "--folder", args.folder,
+                          "--decisions",    NULL,          NULL,       NULL};
+    struct rusage usage;
+    char decisions[32];
+    int status;
+
+    snprintf(decisions, sizeof decisions, "%lld", (long long)args.decisions);
+    argv[5] = decisions;
+    argv[6] = args.quiet ? "--quiet" : NULL;
+    if (spawn(argv, &status, &usage, err))
+        return -1;
+    return status == 0 ? 0 : error_set(err, STATUS_MACHINE, "the logbook could not be made");
+}
+
+/* ---- what is measured ---- */
+
+static void tell(struct bench *b, const char *kind, const char *what, double milliseconds, double mebibytes,
+                 int status)
+{
+    table_text(b->table, kind);
+    table_text(b->table, what);
+    table_real(b->table, milliseconds);
+    isnan(mebibytes) ? table_null(b->table) : table_real(b->table, mebibytes);
+    table_int(b->table, status);
+}
+
+static int ask(struct bench *b, struct logbook *lb, const char *name, int64_t run_id, struct error *err)
+{
+    struct query *q;
+    double start = clock_seconds();
+    int result;
+
+    if (query_open(&q, lb, name, err))
+        return -1;
+    query_bind_int(q, ":run", run_id);
+    while ((result = query_step(q, err)) == 1) {
+    }
+    query_close(q);
+    if (result == 0)
+        tell(b, "question", name, 1e3 * (clock_seconds() - start), NAN, 0);
+    return result;
+}
+
+/* Each is asked twice: by the second time the file's pages are in memory, if they fit. */
+static int ask_all(struct bench *b, struct error *err)
+{
+    static const char *const names[] = {"queries/runs",           "bench/recent_loads",
+                                        "queries/load_entropy",   "queries/loss_curve",
+                                        "queries/loss_by_domain", "queries/router_entropy"};
+    struct logbook *lb;
+    int64_t run_id;
+    double start = clock_seconds();
+    int result = 0;
+
+    if (logbook_open(&lb, b->path, err))
+        return -1;
+    tell(b, "question", "open", 1e3 * (clock_seconds() - start), NAN, 0);
+    result = logbook_find_run(lb, "top2-seed2", &run_id, err);
+    for (size_t i = 0; i < 2 * sizeof names / sizeof *names && result == 0; i++)
+        result = ask(b, lb, names[i / 2], run_id, err);
+    logbook_close(lb);
+    return result;
+}
+
+enum { MOST_WORDS = 12 };
+struct measured {
+    const char *verb;
+    const char *words[MOST_WORDS]; /* DB and OUT stand for the logbook and a file to be made */
+};
+
+static const struct measured verbs[] = {
+    {"runs", {"DB"}},
+    {"sql", {"DB", "load_entropy"}},
+    {"sql", {"DB", "SELECT layer, expert, count(*) FROM routing GROUP BY layer, expert"}},
+    {"collapse", {"DB", "--run", "top2-seed0"}},
+    {"demand", {"DB", "--run", "top2-seed0"}},
+    {"specialization", {"DB", "--run", "top2-seed0"}},
+    {"compare", {"DB", "top2-seed0", "top2-seed1"}},
+    {"report", {"DB", "-o", "OUT"}},
+    {"check", {"DB"}},
+    {"export", {"DB", "-o", "OUT"}},
+    {"snapshot", {"DB", "OUT"}},
+};
+
+/* ---- programs ---- */
+
+static int measure(struct bench *b, const struct measured *m, const char *out, struct error *err)
+{
+    const char *argv[MOST_WORDS + 2];
+    struct rusage usage = {0};
+    struct text path, what;
+    int status = 0, result = 0, n = 1;
+
+    text_init(&path);
+    text_init(&what);
+    text_printf(&path, "%s/moescope-%s", args.bin, m->verb);
+    text_add(&what, m->verb);
+    argv[0] = path.data;
+    for (int i = 0; m->words[i]; i++) {
+        bool is_db = strcmp(m->words[i], "DB") == 0, is_out = strcmp(m->words[i], "OUT") == 0;
+        argv[n++] = is_db ? b->path : is_out ? out : m->words[i];
+        if (!is_db && !is_out)
+            text_printf(&what, " %s", m->words[i]);
+    }
+    argv[n] = NULL;
+    if (file_exists(path.data)) {
+        double start = clock_seconds();
+        result = spawn(argv, &status, &usage, err);
+        if (result == 0)
+            tell(b, "program", what.data, 1e3 * (clock_seconds() - start), (double)usage.ru_maxrss / 1024,
+                 WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status));
+    }
+    text_release(&path);
+    text_release(&what);
+    return result;
+}
+
+static int measure_programs(struct bench *b, struct error *err)
+{
+    size_t n = sizeof verbs / sizeof *verbs;
+    int result = 0;
+    char *out;
+
+    if (asprintf(&out, "%s/large.out", args.folder) < 0)
+        return error_no_memory(err, "a path");
+    progress_start(&b->progress, "measuring programs", (int64_t)n, 0, args.quiet);
+    for (size_t i = 0; i < n && result == 0; i++) {
+        unlink(out);
+        progress_update(&b->progress, (int64_t)i, verbs[i].verb);
+        result = measure(b, &verbs[i], out, err);
+    }
+    progress_finish(&b->progress, "");
+    unlink(out);
+    free(out);
+    return result;
+}
+
+/* ---- main ---- */
+
+static int run(void *context, char **operands, int n_operands, FILE *out, struct error *err)
+{
+    static const char *const columns[] = {"kind", "what", "ms", "peak_mib", "status"};
+    struct bench b = {0};
+    enum table_format format;
+    int result = -1;
+
+    (void)context;
+    (void)operands;
+    (void)n_operands;
+    if (table_format_parse(args.format, &format, err) || file_make_folder(args.folder, err))
+        return -1;
+    if (asprintf(&b.path, "%s/large.db", args.folder) < 0)
+        return error_no_memory(err, "a path");
+    if (args.make_only)
+        result = make_logbook(&b, err);
+    else
+        result = file_exists(b.path) ? 0 : make_elsewhere(err);
+    synthetic_release(&b.synthetic);
+    if (result == 0 && !args.make_only) {
+        b.table = table_open(out, format, "The readers of a large logbook", columns, 5);
+        result = measure_programs(&b, err) || ask_all(&b, err) ? -1 : 0;
+        if (table_close(b.table, result ? NULL : err))
+            result = -1;
+    }
+    free(b.path);
+    return result;
+}
+
+int main(int argc, char **argv)
+{
+    return program_main(&program, argc, argv, NULL, run, NULL);
+}
