@@ -1,5 +1,5 @@
 /* Care of a logbook: copies, and changes to what is in it, by request and never by the way. The programs of
- * care/ are made of these. What changes a logbook does so in one transaction. */
+ * care/ are made of these. What changes a logbook does so in one transaction, and to nothing else. */
 #ifndef SQL_CARE_H
 #define SQL_CARE_H
 #include <stdbool.h>
@@ -8,6 +8,8 @@
 #include "base/error.h"
 #include "base/progress.h"
 #include "sql/logbook.h"
+
+/* ---- snapshot ---- */
 
 /* Copies the logbook to `path`: one file, compact, not in WAL mode, that appears whole or not at all. Works
  * on a reader while a run is writing; what it has not committed yet is not in the copy. `lb` must not be in a
@@ -19,5 +21,28 @@ int logbook_snapshot(struct logbook *lb, const char *path, bool replace, struct 
 
 /* Bytes that the logbook's content takes; what deleted rows have left free in the file is not counted. */
 int logbook_bytes(struct logbook *lb, int64_t *bytes, struct error *err);
+
+/* ---- changes ---- */
+
+/* logbook_open_writable for a logbook that must be there: none is made. */
+int logbook_open_to_change(struct logbook **lb, const char *path, struct error *err);
+
+/* Gives free space in the file back, in place. STATUS_MACHINE with the file as it was: when there is no room
+ * for the work, or another program has the file open. */
+int logbook_vacuum(struct logbook *lb, struct error *err);
+
+struct run_change {
+    const char *run;
+    const char *new_name; /* NULL: the run is deleted */
+    int64_t sequences;    /* out: how many passes over samples it had; of a deleted run */
+};
+
+/* Renames and deletes runs, in the order given, all of it or nothing. A deleted run leaves no row behind, nor
+ * samples that no other run refers to; corpora and vocabularies stay. A name that is taken is STATUS_USAGE;
+ * so is a run that is being written, and unless `force` one that stalled: it is marked as running and silent
+ * for more than a minute. dry_run: nothing is changed, but the rest is told. *freed: bytes that became free
+ * in the file, which keeps its size. */
+int logbook_change_runs(struct logbook *lb, struct run_change *changes, int n, bool force, bool dry_run,
+                        int64_t *freed, struct error *err);
 
 #endif

@@ -3,6 +3,7 @@
 #include <signal.h>
 #include <stdarg.h>
 #include <stddef.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/wait.h>
@@ -10,6 +11,7 @@
 
 #include <cmocka.h>
 
+#include "tests/shell.h"
 #include "tests/support.h"
 #include "tests/trial.h"
 
@@ -53,16 +55,12 @@ static int close_trial(void **state)
     return 0;
 }
 
-/* Fails unless the command ends with that status and its words (NULL: none) are on standard error; standard
- * output is that given. */
-static void expect(const char *command, int status, const char *out, const char *said)
+static void expect(const char *commands, int status, const char *out, const char *said)
 {
-    struct test_run r = test_run("cd '%s'; B='%s'; %s", trial.folder, bin, command);
-    if (r.status != status || strcmp(r.out, out) != 0 ||
-        (said == NULL ? r.err[0] != '\0' : strstr(r.err, said) == NULL)) {
-        fail_msg("%s\nexit %d, not %d\n%s%s", command, r.status, status, r.out, r.err);
-    }
-    test_run_release(&r);
+    char *preparation = NULL;
+    assert_true(asprintf(&preparation, "cd '%s'; B='%s';", trial.folder, bin) > 0);
+    shell_expect(preparation, commands, status, out, said);
+    free(preparation);
 }
 
 static void test_copy(void **state)
@@ -133,8 +131,7 @@ static void test_rights(void **state)
     expect("cp log.db private.db; chmod 600 private.db; umask 022; $B/moescope-snapshot private.db p.db -q;"
            "$B/moescope-snapshot log.db q.db -q; stat -c %a p.db q.db",
            0, "600\n644\n", NULL);
-    if (geteuid() != 0) {
-        print_message("skipped: only root can become another user\n");
+    if (!shell_can_be_another()) {
         return;
     }
     expect("mkdir open; chmod 755 . open; $B/moescope-snapshot log.db open/a.db -q; mkdir -m 777 bin;"
@@ -153,11 +150,10 @@ static void test_no_room(void **state)
     (void)state;
     expect("trap '' XFSZ; ulimit -f 200; $B/moescope-snapshot log.db full.db; echo $?; ls | grep full", 1,
            "4\n", "cannot write 'full.db': ");
-    if (geteuid() != 0) {
-        print_message("skipped: only root can mount a small file system\n");
+    if (!shell_can_mount()) {
         return;
     }
-    expect("mkdir small; mount -t tmpfs -o size=256k tmpfs small 2> why || exit 0; echo old > small/a.db;"
+    expect("mkdir small; mount -t tmpfs -o size=256k tmpfs small; echo old > small/a.db;"
            "$B/moescope-snapshot log.db small/a.db --force 2> said; echo $?; cat small/a.db; ls small; "
            "umount small;"
            "grep -o 'cannot write .small/a.db.: it takes .*; make room' said | sed 's/takes .*;/takes;/' >&2;"

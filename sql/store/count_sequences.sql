@@ -1,0 +1,1 @@
+SELECT count(*) FROM sequence WHERE run_id = :run;

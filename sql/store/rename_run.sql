@@ -1,0 +1,1 @@
+UPDATE run SET name = :name WHERE run_id = :run;
