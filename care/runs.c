@@ -179,7 +179,7 @@ static int apply(struct logbook *lb, const struct choices *c, struct run_change 
     for (int i = 0; i < n; i++) {
         tell_change(&changes[i], c->dry_run);
     }
-    if (c->vacuum && !c->dry_run && logbook_vacuum(lb, err) != 0) {
+    if (c->vacuum && !c->dry_run && logbook_vacuum(lb, &freed, err) != 0) {
         return error_prefix(err, "the runs are changed, but");
     }
     tell_space(freed, c);

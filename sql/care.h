@@ -27,9 +27,9 @@ int logbook_bytes(struct logbook *lb, int64_t *bytes, struct error *err);
 /* logbook_open_writable for a logbook that must be there: none is made. */
 int logbook_open_to_change(struct logbook **lb, const char *path, struct error *err);
 
-/* Gives free space in the file back, in place. STATUS_MACHINE with the file as it was: when there is no room
- * for the work, or another program has the file open. */
-int logbook_vacuum(struct logbook *lb, struct error *err);
+/* Gives free space in the file back, in place; *given_back: bytes. STATUS_MACHINE with the file as it was:
+ * when there is no room for the work, or another program has the file open. */
+int logbook_vacuum(struct logbook *lb, int64_t *given_back, struct error *err);
 
 struct run_change {
     const char *run;
@@ -44,5 +44,27 @@ struct run_change {
  * in the file, which keeps its size. */
 int logbook_change_runs(struct logbook *lb, struct run_change *changes, int n, bool force, bool dry_run,
                         int64_t *freed, struct error *err);
+
+struct prune_request {
+    const char *run;
+    const char *const *splits; /* train, valid, probe, routed */
+    int n_splits;
+    int64_t first_step, last_step; /* both inclusive */
+    int64_t keep_every;            /* passes of steps that this divides stay; 0: none of them */
+    bool decisions, probabilities, losses;
+    bool force, dry_run; /* as in logbook_change_runs */
+};
+struct pruned {
+    int64_t passes;                           /* of which something was dropped */
+    int64_t decisions, probabilities, losses; /* that were dropped */
+    int64_t bytes;                            /* that they took, packed */
+};
+
+/* Drops decisions, the router's probabilities or the losses of tokens, always of whole passes (all that a run
+ * has of a step and split), so that what stays adds up. Loads, metrics and the losses of documents stay. The
+ * run says so: an event `pruned`, and log.pruned in its configuration. progress (passes; may be NULL):
+ * started here. */
+int logbook_prune(struct logbook *lb, const struct prune_request *request, struct pruned *pruned,
+                  struct progress *progress, struct error *err);
 
 #endif

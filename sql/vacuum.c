@@ -73,16 +73,24 @@ static int leave_wal(struct logbook *lb, struct error *err)
                      "cannot shrink '%s': another program has it open; close that and try again", lb->path);
 }
 
-int logbook_vacuum(struct logbook *lb, struct error *err)
+static int64_t size_of_file(struct logbook *lb)
+{
+    struct stat info;
+    return stat(lb->path, &info) == 0 ? (int64_t)info.st_size : 0;
+}
+
+int logbook_vacuum(struct logbook *lb, int64_t *given_back, struct error *err)
 {
     if (refuse_full_disk(lb, err) != 0) {
         return -1;
     }
     sqlite3_busy_timeout(lb->db, VACUUM_BUSY_MILLISECONDS);
     int result = leave_wal(lb, err);
+    int64_t before = size_of_file(lb);
     if (result == 0) {
         result = db_exec(lb, sql_text("store/vacuum"), "shrink", err);
     }
     sqlite3_busy_timeout(lb->db, USUAL_BUSY_MILLISECONDS);
+    *given_back = before - size_of_file(lb);
     return result;
 }

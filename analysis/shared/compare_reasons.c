@@ -44,6 +44,8 @@ static void doubt_run(struct compare *c, int i)
                    c->split, c->step >= 0 ? " up to that step" : "");
     if (run->n_layers > 0 && c->n_probes && c->probes[i].n == 0)
         add_reason(&c->reasons, "run '%s' logged no routing of a probe: no routing agreement", run->name);
+    if (*run->pruned)
+        add_reason(&c->reasons, "run '%s' was pruned: it has no more %s", run->name, run->pruned);
     if (e->n_not_finite)
         add_reason(&c->reasons,
                    "run '%s': the loss of %d of %d documents is not finite: no figure is given for it",

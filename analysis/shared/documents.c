@@ -237,9 +237,10 @@ int documents_read(struct documents *d, struct logbook *lb, int64_t run_id, cons
     *d = (struct documents){0};
     int result = read_all(d, lb, run_id, err);
     if (result == 0 && d->n_samples == 0)
-        result = error_set(
-            err, STATUS_INPUT,
-            "run '%s' logged no routing of a probe, which this analysis rests on; train it with one", run);
+        result = error_set(err, STATUS_INPUT,
+                           "run '%s' logged no routing of a probe, which this analysis rests on, or it was "
+                           "pruned; train it with one",
+                           run);
     if (result != 0)
         documents_release(d);
     return result;

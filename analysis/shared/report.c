@@ -21,9 +21,10 @@ static char *copy(const char *s)
 
 static void run_release(struct report_run *run)
 {
-    char *texts[] = {run->name,   run->file,          run->uuid,        run->router,
-                     run->status, run->started_at,    run->finished_at, run->program,
-                     run->corpus, run->corpus_sha256, run->vocabulary,  run->vocabulary_sha256};
+    char *texts[] = {run->name,        run->file,          run->uuid,        run->router,
+                     run->status,      run->started_at,    run->finished_at, run->program,
+                     run->corpus,      run->corpus_sha256, run->vocabulary,  run->vocabulary_sha256,
+                     run->pruned_probe};
     for (size_t i = 0; i < sizeof texts / sizeof texts[0]; i++)
         free(texts[i]);
     free(run->layers);
@@ -62,6 +63,7 @@ static int run_read(struct report_run *run, struct query *q, struct error *err)
         .corpus_sha256 = copy(query_text(q, "corpus_sha256")),
         .vocabulary = copy(query_text(q, "vocabulary")),
         .vocabulary_sha256 = copy(query_text(q, "vocabulary_sha256")),
+        .pruned_probe = copy(query_text(q, "pruned_probe")),
         .n_experts = (int)query_int(q, "n_experts"),
         .k = (int)query_int(q, "k"),
     };

@@ -20,7 +20,8 @@ struct report_run {
     char *name, *file; /* file: the name as part of a file's */
     char *uuid, *router, *status, *started_at, *finished_at, *program;
     char *corpus, *corpus_sha256, *vocabulary, *vocabulary_sha256;
-    bool baseline; /* counted, not trained */
+    char *pruned_probe; /* what was dropped of its probe since, in words; NULL: nothing */
+    bool baseline;      /* counted, not trained */
     struct moe_layer *layers;
     int n_layers, n_experts, k; /* MoE layers, 0: dense; the most experts; the largest k, 0: varies */
     int type;                   /* its linetype in every figure, from 1 */
@@ -99,6 +100,8 @@ void figure_say_n(struct figure *f, const struct csv *table, const char *column,
 /* The same over that table of every run of the list. */
 void figure_say_n_of_runs(struct figure *f, const struct report *r, const struct run_list *list,
                           const char *verb, const char *table, const char *column, const char *what);
+/* Appends what was pruned of the probe of these runs, on which the figure rests. */
+void figure_say_pruned(struct figure *f, const struct report *r, const int *runs, int n);
 /* Domains in the order of their first row, `but` left out (NULL: none); the texts live in the table. */
 enum { MOST_DOMAINS = 256 };
 int report_domains(const struct csv *table, const char *but, const char *domains[MOST_DOMAINS]);

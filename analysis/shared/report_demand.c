@@ -71,6 +71,7 @@ static int draw_concentration(struct report *r, struct error *err)
                 "Mean over the probe's tokens at the last step; bars: 95 %% intervals over documents. %s",
                 concentration_is_not_need);
     figure_say_n_of_runs(f, r, &list, "demand", "layers", "documents", "documents");
+    figure_say_pruned(f, r, list.index, list.n);
     f->table = (struct figure_table){.hidden = ""};
     return 0;
 }
@@ -94,6 +95,7 @@ static int draw_rank_mass(struct report *r, struct error *err)
              "Mean over the probe's tokens of the probability that a token's r likeliest experts hold. "
              "An even router would be a straight line.");
     figure_say_n_of_runs(f, r, &list, "demand", "layers", "tokens", "tokens");
+    figure_say_pruned(f, r, list.index, list.n);
     f->table = (struct figure_table){.group = "run", .row = "rank", .column = "layer", .value = "mass"};
     return 0;
 }
@@ -128,6 +130,7 @@ static int draw_domains(struct report *r, struct error *err)
         "over the domain's documents. %s",
         concentration_is_not_need);
     figure_say_n_of_runs(f, r, &list, "demand", "domains", "documents", "documents a domain");
+    figure_say_pruned(f, r, list.index, list.n);
     f->table = (struct figure_table){
         .group = "run", .row = "domain", .column = "layer", .value = "concentration_90", .hidden = "row"};
     return 0;

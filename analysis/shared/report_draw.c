@@ -101,6 +101,15 @@ void figure_say_n_of_runs(struct figure *f, const struct report *r, const struct
     say_range(f, low, high, what);
 }
 
+void figure_say_pruned(struct figure *f, const struct report *r, const int *runs, int n)
+{
+    for (int i = 0; i < n; i++) {
+        const struct report_run *run = &r->runs[runs[i]];
+        if (run->pruned_probe)
+            text_printf(&f->caption, " Run %s was pruned: it has no more %s.", run->name, run->pruned_probe);
+    }
+}
+
 int report_domains(const struct csv *table, const char *but, const char *domains[MOST_DOMAINS])
 {
     int n = 0;

@@ -136,6 +136,7 @@ static int draw_information(struct report *r, struct error *err)
                           "estimates from below. Thin bars: "
                           "95 % intervals over documents.");
     figure_say_n_of_runs(f, r, &list, "specialization", "information", "documents", "documents");
+    figure_say_pruned(f, r, list.index, list.n);
     f->table = (struct figure_table){.hidden = ""};
     return 0;
 }
@@ -234,6 +235,7 @@ static int draw_lift(struct report *r, int run, struct error *err)
              "diagonal is a speciality; their numbers are below. Dots: q < 0.05 (document-level test, "
              "Benjamini-Hochberg). Intervals are in the data.");
     figure_say_n(f, report_table(r, run, "specialization", "information"), "documents", "documents");
+    figure_say_pruned(f, r, &run, 1);
     f->table = (struct figure_table){
         .group = "layer", .row = "domain", .column = "expert", .value = "lift", .hidden = "row,column"};
     return 0;
@@ -261,6 +263,7 @@ static int draw_coactivation(struct report *r, int run, struct error *err)
              "ignored each other (quasi-independence; all pairs of the k choices). The diagonal is "
              "empty.");
     figure_say_n(f, report_table(r, run, "specialization", "saturation"), "tokens", "tokens");
+    figure_say_pruned(f, r, &run, 1);
     f->table =
         (struct figure_table){.group = "layer", .row = "expert_a", .column = "expert_b", .value = "lift"};
     return 0;
@@ -312,6 +315,7 @@ static int draw_saturation(struct report *r, struct error *err)
              "out: it agrees with itself). Dotted: the share that two routers of these loads would "
              "agree by chance.");
     figure_say_n_of_runs(f, r, &list, "specialization", "saturation", "tokens", "tokens a pass");
+    figure_say_pruned(f, r, list.index, list.n);
     f->table = (struct figure_table){.group = "run", .row = "step", .column = "layer", .value = "overlap"};
     return 0;
 }
@@ -342,6 +346,7 @@ static int draw_repetition(struct report *r, struct error *err)
              "Share of tokens whose first choice is that of the token so many places before. Dotted: "
              "the chance that loads alone give.");
     figure_say_n_of_runs(f, r, &list, "specialization", "repetition", "pairs", "pairs of tokens a lag");
+    figure_say_pruned(f, r, list.index, list.n);
     f->table = (struct figure_table){.group = "run", .row = "lag", .column = "layer", .value = "repeated"};
     return 0;
 }

@@ -19,6 +19,7 @@ void runs_release(struct runs *r)
         free(run->machine);
         free(run->corpus);
         free(run->vocabulary);
+        free(run->pruned);
         free(run->layers);
     }
     for (int i = 0; i < r->n_settings; i++) {
@@ -53,7 +54,9 @@ static int read_run(struct compared_run *run, struct query *q, struct error *err
     run->machine = text_or_none(q, "machine");
     run->corpus = text_or_none(q, "corpus");
     run->vocabulary = text_or_none(q, "vocabulary");
-    if (!run->name || !run->router || !run->status || !run->machine || !run->corpus || !run->vocabulary)
+    run->pruned = text_or_none(q, "pruned");
+    if (!run->name || !run->router || !run->status || !run->machine || !run->corpus || !run->vocabulary ||
+        !run->pruned)
         return error_no_memory(err, "the runs");
     return 0;
 }

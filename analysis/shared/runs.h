@@ -10,6 +10,7 @@
 struct compared_run {
     int64_t run_id, seed, corpus_id, vocabulary_id; /* ids 0: none */
     char *name, *router, *status, *machine, *corpus, *vocabulary;
+    char *pruned; /* what was dropped from the logbook since, in words; "": nothing */
     struct moe_layer *layers;
     int n_layers;                     /* 0: dense, or a baseline that only counts */
     double tokens, seconds, gigaflop; /* of training; NaN: not logged */

@@ -1,4 +1,7 @@
--- The first and the last step at which a run's probe was routed. Without :run, of the newest run.
+-- The first and the last step at which a run's probe was routed, of those whose decisions are still there. Without
+-- :run, of the newest run.
 SELECT min(step) AS first_step, max(step) AS last_step, count(DISTINCT step) AS steps
-FROM sequence
-WHERE run_id = coalesce(:run, (SELECT max(run_id) FROM run)) AND split = 'probe';
+FROM sequence AS s
+WHERE run_id = coalesce(:run, (SELECT max(run_id) FROM run)) AND split = 'probe'
+  AND EXISTS (SELECT 1 FROM routing_block AS r
+              WHERE r.block_id BETWEEN s.sequence_id * 1024 AND s.sequence_id * 1024 + 1023);
