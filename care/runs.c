@@ -187,26 +187,34 @@ static int apply(struct logbook *lb, const struct choices *c, struct run_change 
 }
 
 /* Deletions come first, so that their names are free. */
+static int list_changes(struct logbook *lb, const struct choices *c, struct run_change *changes,
+                        struct error *err)
+{
+    for (int i = 0; i < c->delete.n; i++) {
+        changes[i].run = c->delete.items[i];
+    }
+    for (int i = 0; i < c->rename.n; i++) {
+        struct run_change *change = &changes[c->delete.n + i];
+        change->run = split_rename(lb, c->rename.items[i], &change->new_name, err);
+        if (change->run == NULL) {
+            return -1;
+        }
+    }
+    return 0;
+}
+
 static int change_runs(const char *path, const struct choices *c, struct error *err)
 {
     struct logbook *lb = NULL;
-    int n = 0;
+    size_t n = (size_t)c->delete.n + (size_t)c->rename.n;
     if (logbook_open_to_change(&lb, path, err) != 0) {
         return -1;
     }
-    struct run_change *changes = calloc((size_t)(c->delete.n + c->rename.n), sizeof *changes);
-    int result = changes != NULL ? 0 : error_no_memory(err, "the changes");
-    for (int i = 0; result == 0 && i < c->delete.n; i++) {
-        changes[n++].run = c->delete.items[i];
-    }
-    for (int i = 0; result == 0 && i < c->rename.n; i++, n++) {
-        changes[n].run = split_rename(lb, c->rename.items[i], &changes[n].new_name, err);
-        result = changes[n].run != NULL ? 0 : -1;
-    }
-    if (result == 0) {
-        result = apply(lb, c, changes, err);
-    }
-    for (int i = c->delete.n; i < n; i++) {
+    struct run_change *changes = calloc(n, sizeof *changes);
+    int result = changes == NULL                          ? error_no_memory(err, "the changes")
+                 : list_changes(lb, c, changes, err) != 0 ? -1
+                                                          : apply(lb, c, changes, err);
+    for (size_t i = (size_t)c->delete.n; changes != NULL && i < n; i++) {
         free((char *)changes[i].run);
     }
     free(changes);
