@@ -80,6 +80,23 @@ void test_sql(const char *path, const char *sql)
     test_folder_remove(folder);
 }
 
+char *test_ask(const char *path, const char *sql)
+{
+    struct test_run r = test_run("sqlite3 -batch -bail '%s' \"%s\"", path, sql);
+    if (r.status != 0 || *r.err != '\0')
+        fail_msg("%s", r.err);
+    free(r.err);
+    return r.out;
+}
+
+void test_answer(const char *path, const char *sql, const char *expected)
+{
+    char *answer = test_ask(path, sql);
+    if (strcmp(answer, expected) != 0)
+        fail_msg("%s\n%sis not\n%s", sql, answer, expected);
+    free(answer);
+}
+
 void test_make_version_1(const char *path)
 {
     test_sql(path, "DROP TABLE run_part; DROP VIEW expert_load_window; DROP TABLE load_window_block; "

@@ -25,6 +25,10 @@ void test_run_release(struct test_run *r);
 
 /* Runs SQL, which changes the file, in the stock sqlite3 shell; whatever it complains of fails the test. */
 void test_sql(const char *path, const char *sql);
+/* What the shell answers to a line of SQL; caller frees. The file may be in WAL mode, as one that was killed.
+ */
+char *test_ask(const char *path, const char *sql);
+void test_answer(const char *path, const char *sql, const char *expected);
 /* Turns a logbook into what a moescope of schema version 1 would have written. */
 void test_make_version_1(const char *path);
 

@@ -52,7 +52,8 @@ void trial_run(struct trial *s, const char *name, const struct logbook_layer *la
                int gate_bits)
 {
     static const struct logbook_setting config[] = {{"model.width", "64"}, {"router.name", "\"topk\""}};
-    const struct logbook_run run = {.name = name,
+    const struct logbook_run run = {.uuid = s->uuid,
+                                    .name = name,
                                     .task = "language_model",
                                     .router = "topk",
                                     .program = "test",
@@ -67,6 +68,15 @@ void trial_run(struct trial *s, const char *name, const struct logbook_layer *la
     const struct logbook_writer_options options = {.gate_bits = gate_bits};
     struct error err;
     test_must(logbook_begin_run(s->lb, &run, &s->run_id, &err), &err);
+    test_must(logbook_writer_open(&s->writer, s->lb, s->run_id, &options, &err), &err);
+}
+
+void trial_resume(struct trial *s, const char *name, int64_t step, int gate_bits)
+{
+    const struct logbook_writer_options options = {.gate_bits = gate_bits};
+    struct error err;
+    test_must(logbook_open_writable(&s->lb, s->path, &err), &err);
+    test_must(logbook_resume_run(s->lb, name, step, &s->run_id, &err), &err);
     test_must(logbook_writer_open(&s->writer, s->lb, s->run_id, &options, &err), &err);
 }
 

@@ -13,6 +13,7 @@ struct trial {
     struct logbook_writer *writer;
     int64_t corpus_id, vocabulary_id, run_id;
     int64_t document_ids[2], domain_ids[2];
+    const char *uuid; /* of the next trial_run; NULL: random */
 };
 
 /* A logbook with the corpus and no run. Documents: "english/a.txt" (language en) and "python/b.py". */
@@ -20,6 +21,8 @@ void trial_open(struct trial *s);
 /* A run with the layers given, its writer open. */
 void trial_run(struct trial *s, const char *name, const struct logbook_layer *layers, int n_layers,
                int gate_bits);
+/* Opens the logbook again and goes on with a run from a step; its writer open. */
+void trial_resume(struct trial *s, const char *name, int64_t step, int gate_bits);
 /* Closes the writer, ends the run as finished (or as `status` says) and, with status NULL, leaves it running.
  */
 void trial_end(struct trial *s, const char *status);

@@ -13,129 +13,19 @@
 #include <cmocka.h>
 
 #include "base/text.h"
+#include "tests/sound.h"
 #include "tests/support.h"
-#include "tests/trial.h"
-
-enum { STEPS = 6, EXPERTS = 3, TOKENS = 4 };
-
-static const struct logbook_layer layers[] = {
-    {.layer = 0, .router = "topk", .n_experts = EXPERTS, .k = 1},
-    {.layer = 2, .router = "threshold", .n_experts = EXPERTS},
-};
-
-/* Two sequences a step, one of each document. Layer 0: tokens to experts 0, 1, 2, 0, the last one dropped;
- * layer 2: two, none, one and one expert. Losses 0.5, 1, 1.5 and, in step 3, infinity. */
-static const int32_t first_expert[] = {0, 1, 2, 0}, second_expert[] = {2, 1, 0, 0},
-                     second_offsets[] = {0, 2, 2, 3, 4};
-static const uint8_t first_dropped[] = {0, 0, 0, 1};
-static const float gates[] = {0.5f, 0.25f, 0.125f, 0.5f};
-
-static void add_sequence(struct trial *t, struct logbook_batch *b, int64_t step, int document)
-{
-    static const float probability[TOKENS * EXPERTS] = {1, 0, 0, 0, 1, 0, 0, 0, 1, 0.5f, 0.25f, 0.25f};
-    const int32_t ids[] = {1, 2, 3, 1, 2};
-    const float loss[] = {0.5f, 1, 1.5f, step == 3 ? INFINITY : 2};
-    const struct logbook_sequence q = {.document_id = t->document_ids[document],
-                                       .offset = step,
-                                       .n_tokens = TOKENS,
-                                       .ids = ids,
-                                       .loss = loss};
-    const struct logbook_block first = {.layer = 0,
-                                        .n_experts = EXPERTS,
-                                        .k = 1,
-                                        .expert = first_expert,
-                                        .gate = gates,
-                                        .dropped = first_dropped};
-    const struct logbook_block second = {
-        .layer = 2, .n_experts = EXPERTS, .offsets = second_offsets, .expert = second_expert, .gate = gates};
-    int handle = logbook_batch_sequence(b, step, "train", &q);
-    logbook_batch_routing(b, handle, &first);
-    logbook_batch_routing(b, handle, &second);
-    logbook_batch_probability(b, handle, 2, EXPERTS, probability);
-    logbook_batch_document_loss(b, step, "train", t->document_ids[document], TOKENS, 2 * TOKENS,
-                                step == 3 ? INFINITY : 5);
-}
-
-/* Loads of `sequences` sequences as above: layer 0 accepts 1, 1, 1 and drops one of expert 0; layer 2 accepts
- * 2, 1, 1. */
-static void add_loads(struct logbook_batch *b, int64_t step, int64_t domain_id, int64_t sequences)
-{
-    const double sums[EXPERTS] = {0.5, 0.25, 0.125};
-    const int64_t first[] = {sequences, sequences, sequences}, dropped[] = {sequences, 0, 0};
-    const int64_t second[] = {2 * sequences, sequences, sequences};
-    struct logbook_load load = {.domain_id = domain_id,
-                                .n_experts = EXPERTS,
-                                .assignments = first,
-                                .dropped = dropped,
-                                .gate_sum = sums,
-                                .probability_sum = sums};
-    logbook_batch_load(b, step, "train", &load);
-    load.layer = 2;
-    load.assignments = second;
-    load.dropped = NULL;
-    logbook_batch_load(b, step, "train", &load);
-}
-
-static void write_run(struct trial *t)
-{
-    struct error err;
-    trial_run(t, "sound", layers, 2, 8);
-    for (int64_t step = 0; step < STEPS; step++) {
-        struct logbook_batch *b = logbook_batch_new(t->writer, &err);
-        assert_non_null(b);
-        logbook_batch_metric(b, step, "train", "loss", step == 3 ? INFINITY : 1.25);
-        for (int d = 0; d < 2; d++) {
-            add_sequence(t, b, step, d);
-            add_loads(b, step, t->domain_ids[d], 1);
-        }
-        add_loads(b, step, 0, 2);
-        assert_int_equal(logbook_batch_commit(b, &err), 0);
-    }
-    assert_int_equal(logbook_writer_drain(t->writer, &err), 0);
-}
-
-/* " loads loads_tokens": the names of what is violated, in order. */
-static char *violated(const char *path)
-{
-    struct check_finding findings[CHECK_MAX_FINDINGS];
-    struct logbook *lb;
-    struct error err;
-    struct text names;
-    int n = CHECK_MAX_FINDINGS;
-    text_init(&names);
-    if (logbook_open(&lb, path, &err) != 0 || logbook_check(lb, findings, &n, &err) != 0) {
-        fail_msg("%s", err.text);
-    }
-    assert_true(n >= 15 && n < CHECK_MAX_FINDINGS);
-    for (int i = 0; i < n; i++) {
-        assert_int_equal(findings[i].detail[0] != '\0', findings[i].violations > 0);
-        if (findings[i].violations > 0) {
-            text_printf(&names, " %s", findings[i].what);
-        }
-    }
-    logbook_close(lb);
-    return text_detach(&names);
-}
-
-static void assert_violated(const char *path, const char *expected, const char *damage)
-{
-    char *names = violated(path);
-    if (strcmp(names, expected) != 0) {
-        fail_msg("%s\nviolates%s, not%s", damage, names, expected);
-    }
-    free(names);
-}
 
 static void test_sound(void **state)
 {
     struct trial t;
     (void)state;
     trial_open(&t);
-    write_run(&t);
-    assert_violated(t.path, "", "a run that is still running");
+    sound_run(&t, "sound", SOUND_STEPS, 0);
+    sound_expect(t.path, "", "a run that is still running");
     trial_end(&t, "finished");
     trial_stop(&t);
-    assert_violated(t.path, "", "a finished run");
+    sound_expect(t.path, "", "a finished run");
     trial_release(&t);
 }
 
@@ -210,7 +100,7 @@ static void test_damages(void **state)
     struct text copy;
     (void)state;
     trial_open(&t);
-    write_run(&t);
+    sound_run(&t, "sound", SOUND_STEPS, 0);
     trial_end(&t, "finished");
     trial_stop(&t);
     text_init(&copy);
@@ -223,7 +113,7 @@ static void test_damages(void **state)
             fail_msg("%s: %s", damages[i].sql, r.err);
         }
         test_run_release(&r);
-        assert_violated(copy.data, damages[i].expected, damages[i].sql);
+        sound_expect(copy.data, damages[i].expected, damages[i].sql);
     }
     text_release(&copy);
     trial_release(&t);
@@ -236,14 +126,14 @@ static void test_saturated_loss(void **state)
     struct trial t;
     (void)state;
     trial_open(&t);
-    write_run(&t);
+    sound_run(&t, "sound", SOUND_STEPS, 0);
     trial_end(&t, "finished");
     trial_stop(&t);
     struct test_run r = test_run(
         "sqlite3 '%s' 'UPDATE document_loss SET loss_sum = 67 WHERE step = 3 AND document_id = 1'", t.path);
     assert_int_equal(r.status, 0);
     test_run_release(&r);
-    assert_violated(t.path, "", "a loss of 64 nats");
+    sound_expect(t.path, "", "a loss of 64 nats");
     trial_release(&t);
 }
 
@@ -254,7 +144,7 @@ static void test_overwritten_page(void **state)
     char garbage[64], *names;
     (void)state;
     trial_open(&t);
-    write_run(&t);
+    sound_run(&t, "sound", SOUND_STEPS, 0);
     trial_end(&t, "finished");
     trial_stop(&t);
     char *page = trial_shell(&t, "SELECT rootpage FROM sqlite_schema WHERE name = 'routing_block';");
@@ -265,7 +155,7 @@ static void test_overwritten_page(void **state)
                      sizeof garbage);
     close(file);
     free(page);
-    names = violated(t.path);
+    names = sound_violations(t.path);
     assert_memory_equal(names, " file", 5);
     assert_non_null(strstr(names, " blocks"));
     free(names);
