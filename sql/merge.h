@@ -1,0 +1,42 @@
+/* Many logbooks into one. Runs are the same when their uuids are, whatever they are called; corpora,
+ * vocabularies, documents and samples when their hashes are. Ids are given anew. A run's log that is there
+ * already changes nothing; one that has grown since replaces what is there; another log of the same run, as
+ * another rank of a data-parallel run writes it, is added up. */
+#ifndef SQL_MERGE_H
+#define SQL_MERGE_H
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/error.h"
+#include "sql/logbook.h"
+
+enum merge_deed {
+    MERGE_ADDED,     /* the run is new */
+    MERGE_UNCHANGED, /* all of it was there */
+    MERGE_RENEWED,   /* it has grown, and replaced what was there */
+    MERGE_SUMMED,    /* another part of a run that was there */
+    MERGE_KEPT       /* what was there holds more, and stays */
+};
+extern const char *const merge_deeds[]; /* as words, by enum merge_deed */
+
+struct merge_run { /* what became of one run of the input; texts live as long as the call it is told in */
+    const char *name, *name_here, *status;
+    const char *note; /* what a person should know; NULL: nothing */
+    enum merge_deed deed;
+    int64_t sequences; /* copied */
+};
+
+struct merge_options {
+    bool refuse_taken; /* a name that another run has here is an error; else the newcomer is renamed */
+    void (*tell)(void *context, const struct merge_run *run); /* once the input is committed; may be NULL */
+    void (*advance)(void *context, int64_t done, int64_t total); /* sequences of this input; may be NULL */
+    void *context;
+};
+
+/* Merges the logbook at `path` into lb, all or nothing, in one transaction; memory does not grow with either.
+ * The input is only read, as it is at one moment, also while a run writes into it. STATUS_INPUT when it
+ * cannot be read, or says something else of what has the same hash. */
+int logbook_merge(struct logbook *lb, const char *path, const struct merge_options *options,
+                  struct error *err);
+
+#endif

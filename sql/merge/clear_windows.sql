@@ -1,0 +1,1 @@
+DELETE FROM main.load_window_block WHERE run_id = :new;
