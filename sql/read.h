@@ -7,6 +7,7 @@
 #include <stdio.h>
 
 #include "base/error.h"
+#include "base/progress.h"
 #include "base/table.h"
 #include "sql/logbook.h"
 
@@ -95,6 +96,12 @@ struct check_finding {
     char detail[256]; /* the first violation, in words */
 };
 enum { CHECK_MAX_FINDINGS = 32 }; /* no logbook has more */
+struct check_options {
+    bool quick; /* leaves out what decodes blocks and loads, and compares no index with its table */
+    struct progress *progress; /* NULL: none; started here, quiet as it is */
+};
+int logbook_check_with(struct logbook *lb, const struct check_options *options,
+                       struct check_finding *findings, int *n, struct error *err);
 /* All the checks, in order; findings: caller's array, *n its size in, the number filled out. */
 int logbook_check(struct logbook *lb, struct check_finding *findings, int *n, struct error *err);
 

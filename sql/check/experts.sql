@@ -1,4 +1,4 @@
--- Every expert has a row in `expert` and an entry in every load.
+-- Every expert has a row in `expert`, and no row is of another layer.
 WITH layer AS (
     SELECT l.run_id, l.layer, l.n_experts,
            (SELECT count(*) FROM expert AS e
@@ -11,14 +11,12 @@ violation AS (
     FROM layer JOIN run USING (run_id)
     WHERE present <> n_experts
     UNION ALL
-    SELECT 'run ''' || run.name || ''', step ' || b.step || ' (' || b.split || '), layer ' || b.layer || ': a load of ' ||
-           json_array_length(b.experts) || ' experts, not ' || coalesce(l.n_experts, 'of an MoE layer')
-    FROM load_block AS b
-    JOIN run USING (run_id)
-    LEFT JOIN moe_layer AS l ON l.run_id = b.run_id AND l.layer = b.layer
-    WHERE json_array_length(b.experts) IS NOT l.n_experts
+    SELECT 'run ' || e.run_id || ': expert ' || e.expert || ' of layer ' || e.layer || ', which is no MoE layer'
+    FROM expert AS e
+    LEFT JOIN moe_layer AS l ON l.run_id = e.run_id AND l.layer = e.layer
+    WHERE l.layer IS NULL
 )
-SELECT (SELECT count(*) FROM layer) + (SELECT count(*) FROM load_block) AS checked,
+SELECT (SELECT count(*) FROM layer) + (SELECT count(*) FROM expert) AS checked,
        count(*) AS violations,
        (SELECT detail FROM violation LIMIT 1) AS detail
 FROM violation;

@@ -40,6 +40,7 @@ GROUP BY run_id, "window", layer;
 
 -- The views hold nothing: they are made anew from their present text.
 DROP VIEW IF EXISTS expert_load;
+DROP VIEW IF EXISTS expert_load_window;
 DROP VIEW IF EXISTS probability;
 DROP VIEW IF EXISTS routing;
 DROP VIEW IF EXISTS routing_count;

@@ -1,1 +1,1 @@
-SELECT layer, n_experts, k FROM moe_layer WHERE run_id = :run;
+SELECT layer, n_experts, k, router FROM moe_layer WHERE run_id = :run;
