@@ -61,7 +61,7 @@ endif
 jobs = $(if $(filter -j% --jobserver%,$(MAKEFLAGS)),,-j$(shell nproc))
 
 gallery_figures := loss effective-experts load-top1-unbalanced lift-top2-balanced difference
-.PHONY: gallery all programs demo test tests check-tests sanitize fuzz lint bench docs clean help print-cflags print-programs FORCE
+.PHONY: gallery all programs demo test tests check-tests sanitize fuzz lint bench bench-large docs clean help print-cflags print-programs FORCE
 all: programs ## build every program and the SQLite extension into bin/
 programs: $(foreach p,$(wildcard $(programs)),$(bindir)/$(call program_name,$(p))) \
           $(bindir)/moescope.so $(bindir)/libmoescope-sqlite.a
@@ -96,9 +96,13 @@ lint: ## clang-format, cppcheck, clang-tidy, shellcheck, the laws of the house
 	sh scripts/packages.sh lint
 	sh scripts/lint.sh
 
-bench: $(benches) ## speed of a training step and of the logbook, as ratios within one run (build/bench)
-	$(out)/bench/step
-	$(out)/bench/logbook
+bench: $(benches) ## speed of a training step and of the logbook: tables, and JSON in build/bench
+	mkdir -p build/bench
+	for b in step overhead logbook; do $(out)/bench/$$b --json build/bench/$$b.json || exit; done
+
+bench-large: $(benches) all ## readers of a logbook of 300 million decisions: a gigabyte in build/bench, kept
+	mkdir -p build/bench
+	$(out)/bench/large --bin $(bindir) --json build/bench/large.json
 
 docs: all ## write what is generated under docs/ anew
 	sh scripts/docs.sh

@@ -14,8 +14,8 @@
 #include "base/file.h"
 #include "base/options.h"
 #include "base/progress.h"
-#include "base/table.h"
 #include "base/text.h"
+#include "bench/shared/figures.h"
 #include "bench/shared/synthetic.h"
 #include "sql/read.h"
 
@@ -24,7 +24,7 @@ enum { RUNS = 3, DRAWN_STEPS = 16, DOMAINS = 4, EVALUATE_EVERY = 200 };
 struct arguments {
     int64_t decisions;
     bool make_only, quiet;
-    const char *folder, *bin, *format;
+    const char *folder, *bin, *format, *json;
 };
 static struct arguments args = {
     .decisions = 300000000, .folder = "build/bench", .bin = "bin", .format = "table"};
@@ -37,6 +37,7 @@ static const struct option_spec options[] = {
     {"make-only", 0, OPTION_FLAG, &args.make_only, NULL, "make the logbook, measure nothing"},
     {"quiet", 'q', OPTION_FLAG, &args.quiet, NULL, "no progress"},
     {"format", 0, OPTION_STRING, &args.format, "FORMAT", "table, csv, json"},
+    {"json", 0, OPTION_STRING, &args.json, "FILE", "the same as JSON, in a file"},
     {0},
 };
 
@@ -53,7 +54,7 @@ static const struct program program = {
 struct bench {
     struct synthetic synthetic;
     char *path;
-    struct table *table;
+    struct figures figures;
     struct progress progress;
     int64_t steps; /* of each run */
 };
@@ -93,7 +94,7 @@ static int write_step(struct bench *b, struct logbook_writer *w, int64_t step, s
     return logbook_batch_commit(batch, err);
 }
 
-static int write_run(struct bench *b, struct logbook *lb, int run, struct error *err)
+static int write_run(struct bench *b, struct logbook *lb, int seed, struct error *err)
 {
     const struct logbook_writer_options writing = {.gate_bits = 8};
     struct logbook_writer *w = NULL;
@@ -101,14 +102,14 @@ static int write_run(struct bench *b, struct logbook *lb, int run, struct error 
     int64_t run_id;
     int result = 0;
 
-    snprintf(name, sizeof name, "top2-seed%d", run);
-    b->synthetic.shift = run;
-    if (synthetic_begin_run(&b->synthetic, lb, name, run, &run_id, err) ||
+    snprintf(name, sizeof name, "top2-seed%d", seed);
+    b->synthetic.shift = seed;
+    if (synthetic_begin_run(&b->synthetic, lb, name, seed, &run_id, err) ||
         logbook_writer_open(&w, lb, run_id, &writing, err))
         return -1;
     for (int64_t step = 0; step <= b->steps && result == 0; step++) {
         result = write_step(b, w, step, err);
-        progress_update(&b->progress, run * b->steps + step, name);
+        progress_update(&b->progress, seed * b->steps + step, name);
     }
     if (logbook_writer_close(w, result ? NULL : err))
         result = -1;
@@ -126,16 +127,14 @@ static int make_logbook(struct bench *b, struct error *err)
         return -1;
     progress_start(&b->progress, "making the logbook", RUNS * b->steps, 0, args.quiet);
     result = synthetic_add_corpus(&b->synthetic, lb, err);
-    for (int run = 0; run < RUNS && result == 0; run++)
-        result = write_run(b, lb, run, err);
+    for (int i = 0; i < RUNS && result == 0; i++)
+        result = write_run(b, lb, i, err);
     logbook_close(lb);
     progress_finish(&b->progress, b->path);
     return result;
 }
 
 /* ---- programs ---- */
-
-extern char **environ;
 
 /* Runs a program, its output thrown away. */
 static int spawn(const char *const *argv, int *status, struct rusage *usage, struct error *err)
@@ -177,11 +176,11 @@ static int make_elsewhere(struct error *err)
 static void tell(struct bench *b, const char *kind, const char *what, double milliseconds, double mebibytes,
                  int status)
 {
-    table_text(b->table, kind);
-    table_text(b->table, what);
-    table_real(b->table, milliseconds);
-    isnan(mebibytes) ? table_null(b->table) : table_real(b->table, mebibytes);
-    table_int(b->table, status);
+    figures_text(&b->figures, kind);
+    figures_text(&b->figures, what);
+    figures_real(&b->figures, milliseconds);
+    figures_real(&b->figures, mebibytes);
+    figures_int(&b->figures, status);
 }
 
 static int ask(struct bench *b, struct logbook *lb, const char *name, int64_t run_id, struct error *err)
@@ -231,7 +230,8 @@ struct measured {
 static const struct measured verbs[] = {
     {"runs", {"DB"}},
     {"sql", {"DB", "load_entropy"}},
-    {"sql", {"DB", "SELECT layer, expert, count(*) FROM routing GROUP BY layer, expert"}},
+    {"sql", {"DB", "gate_by_slot"}},
+    {"sql", {"DB", "experts_by_domain"}},
     {"collapse", {"DB", "--run", "top2-seed0"}},
     {"demand", {"DB", "--run", "top2-seed0"}},
     {"specialization", {"DB", "--run", "top2-seed0"}},
@@ -301,13 +301,12 @@ static int run(void *context, char **operands, int n_operands, FILE *out, struct
 {
     static const char *const columns[] = {"kind", "what", "ms", "peak_mib", "status"};
     struct bench b = {0};
-    enum table_format format;
     int result = -1;
 
     (void)context;
     (void)operands;
     (void)n_operands;
-    if (table_format_parse(args.format, &format, err) || file_make_folder(args.folder, err))
+    if (file_make_folder(args.folder, err))
         return -1;
     if (asprintf(&b.path, "%s/large.db", args.folder) < 0)
         return error_no_memory(err, "a path");
@@ -317,10 +316,10 @@ static int run(void *context, char **operands, int n_operands, FILE *out, struct
         result = file_exists(b.path) ? 0 : make_elsewhere(err);
     synthetic_release(&b.synthetic);
     if (result == 0 && !args.make_only) {
-        b.table = table_open(out, format, "The readers of a large logbook", columns, 5);
-        result = measure_programs(&b, err) || ask_all(&b, err) ? -1 : 0;
-        if (table_close(b.table, result ? NULL : err))
-            result = -1;
+        result = figures_open(&b.figures, out, args.format, args.json, "The readers of a large logbook",
+                              columns, 5, err);
+        if (result == 0)
+            result = figures_close(&b.figures, measure_programs(&b, err) || ask_all(&b, err) ? -1 : 0, err);
     }
     free(b.path);
     return result;

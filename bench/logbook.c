@@ -12,8 +12,8 @@
 #include "base/file.h"
 #include "base/options.h"
 #include "base/progress.h"
-#include "base/table.h"
 #include "base/text.h"
+#include "bench/shared/figures.h"
 #include "bench/shared/synthetic.h"
 #include "sql/read.h"
 #include "sql/rows.h"
@@ -23,7 +23,7 @@ enum { DRAWN_STEPS = 8, DOMAINS = 4, SEQUENCE_READS = 9 };
 struct arguments {
     int64_t decisions, layers, experts, k, tokens, context, gate_bits, epochs;
     bool varying, writer_only, keep, quiet;
-    const char *folder, *format;
+    const char *folder, *format, *json;
 };
 static struct arguments args = {.decisions = 33554432,
                                 .layers = 4,
@@ -52,6 +52,7 @@ static const struct option_spec options[] = {
     {"keep", 0, OPTION_FLAG, &args.keep, NULL, "keep the files"},
     {"quiet", 'q', OPTION_FLAG, &args.quiet, NULL, "no progress"},
     {"format", 0, OPTION_STRING, &args.format, "FORMAT", "table, csv, json"},
+    {"json", 0, OPTION_STRING, &args.json, "FILE", "the same as JSON, in a file"},
     {0},
 };
 
@@ -71,7 +72,7 @@ struct bench {
     int64_t steps, decisions, run_id;
     char *logbook, *rows; /* paths */
     double packing;       /* seconds in the calls that add to a batch */
-    struct table *table;
+    struct figures figures;
     struct progress progress;
 };
 
@@ -81,12 +82,11 @@ struct bench {
 static void tell(struct bench *b, const char *measure, const char *unit, double logbook, double rows,
                  bool is_cost)
 {
-    table_text(b->table, measure);
-    table_text(b->table, unit);
-    isnan(logbook) ? table_null(b->table) : table_real(b->table, logbook);
-    isnan(rows) ? table_null(b->table) : table_real(b->table, rows);
-    double ratio = is_cost ? rows / logbook : logbook / rows;
-    isnan(ratio) ? table_null(b->table) : table_real(b->table, ratio);
+    figures_text(&b->figures, measure);
+    figures_text(&b->figures, unit);
+    figures_real(&b->figures, logbook);
+    figures_real(&b->figures, rows);
+    figures_real(&b->figures, is_cost ? rows / logbook : logbook / rows);
 }
 
 static double millions(const struct bench *b, double seconds)
@@ -417,19 +417,17 @@ static int run(void *context, char **operands, int n_operands, FILE *out, struct
 {
     static const char *const columns[] = {"measure", "unit", "logbook", "rows", "times_better"};
     struct bench b = {0};
-    enum table_format format;
     int result = -1;
 
     (void)context;
     (void)operands;
     (void)n_operands;
-    if (table_format_parse(args.format, &format, err) || prepare(&b, err))
+    if (prepare(&b, err) || figures_open(&b.figures, out, args.format, args.json,
+                                         "The logbook and a table with a row a decision", columns, 5, err))
         goto done;
-    b.table = table_open(out, format, "The logbook and a table with a row a decision", columns, 5);
     if (bench_writing(&b, err) == 0 && (args.writer_only || bench_questions(&b, err) == 0))
         result = 0;
-    if (table_close(b.table, result ? NULL : err))
-        result = -1;
+    result = figures_close(&b.figures, result, err);
     if (!args.keep)
         remove_files(&b);
 done:

@@ -7,7 +7,7 @@
 
 #include "base/options.h"
 #include "base/progress.h"
-#include "base/table.h"
+#include "bench/shared/figures.h"
 #include "engine/blas.h"
 #include "engine/config.h"
 #include "engine/kernels.h"
@@ -15,7 +15,7 @@
 
 struct arguments {
     struct string_list set;
-    const char *format;
+    const char *format, *json;
     int64_t steps, vocabulary, threads;
 };
 static struct arguments args = {.format = "table", .steps = 8, .vocabulary = 8192};
@@ -27,6 +27,7 @@ static const struct option_spec options[] = {
     {"vocabulary", 0, OPTION_INT, &args.vocabulary, "N", "items (default 8192)"},
     {"threads", 0, OPTION_INT, &args.threads, "N", "0: one per core"},
     {"format", 0, OPTION_STRING, &args.format, "FORMAT", "table, csv, json"},
+    {"json", 0, OPTION_STRING, &args.json, "FILE", "the same as JSON, in a file"},
     {0},
 };
 
@@ -71,26 +72,32 @@ static void update(struct model *m, float *first, float *second)
     m->seconds[PART_OPTIMISER] += clock_seconds() - start;
 }
 
+static void tell(struct figures *f, const char *part, double seconds, double step)
+{
+    figures_text(f, part);
+    figures_real(f, 1e3 * seconds);
+    figures_real(f, seconds / step);
+}
+
+/* seconds: of all steps; limit: sgemm's, in GFLOP/s. */
 static int print(const struct model *m, double flops, double seconds, double limit, FILE *out,
                  struct error *err)
 {
     static const char *const columns[] = {"part", "ms_per_step", "share"};
-    enum table_format format;
-    struct table *t;
+    double steps = (double)args.steps, step = seconds / steps, least = flops / limit * 1e-9;
+    struct figures f;
 
-    if (table_format_parse(args.format, &format, err))
+    if (figures_open(&f, out, args.format, args.json, "Where a step goes", columns, 3, err))
         return -1;
-    t = table_open(out, format, "Where a step goes", columns, 3);
-    for (int i = 0; i < N_PARTS && t; i++) {
-        table_text(t, part_names[i]);
-        table_real(t, 1e3 * m->seconds[i] / (double)args.steps);
-        table_real(t, m->seconds[i] / seconds);
-    }
-    if (!t || table_close(t, err))
-        return error_no_memory(err, "a table");
-    fprintf(out, "%.1f GFLOP a step, %.0f ms, %.1f GFLOP/s; sgemm limit %.1f GFLOP/s (%s): %.1f %%\n",
-            flops * 1e-9, 1e3 * seconds / (double)args.steps, flops * (double)args.steps / seconds * 1e-9,
-            limit, blas_core_type(), 100.0 * flops * (double)args.steps / seconds * 1e-9 / limit);
+    for (int i = 0; i < N_PARTS; i++)
+        tell(&f, part_names[i], m->seconds[i] / steps, step);
+    tell(&f, "the whole step", step, step);
+    tell(&f, "its operations at sgemm's limit", least, step);
+    if (figures_close(&f, 0, err))
+        return -1;
+    if (strcmp(args.format, "table") == 0)
+        fprintf(out, "%.1f GFLOP a step, %.1f GFLOP/s; sgemm limit %.1f GFLOP/s (%s): %.1f %%\n",
+                flops * 1e-9, flops / step * 1e-9, limit, blas_core_type(), 100.0 * least / step);
     return 0;
 }
 
