@@ -61,7 +61,7 @@ endif
 jobs = $(if $(filter -j% --jobserver%,$(MAKEFLAGS)),,-j$(shell nproc))
 
 gallery_figures := loss effective-experts load-top1-unbalanced lift-top2-balanced difference
-.PHONY: gallery all programs demo test tests check-tests sanitize fuzz lint bench bench-large docs clean help print-cflags print-programs FORCE
+.PHONY: gallery all programs demo test tests check-tests kills sanitize fuzz lint bench bench-large docs clean help print-cflags print-programs FORCE
 all: programs ## build every program and the SQLite extension into bin/
 programs: $(foreach p,$(wildcard $(programs)),$(bindir)/$(call program_name,$(p))) \
           $(bindir)/moescope.so $(bindir)/libmoescope-sqlite.a
@@ -82,6 +82,9 @@ tests: $(tests) ## build the test programs, run none
 
 check-tests: tests programs
 	MOESCOPE_BIN=$(bindir) sh scripts/run-tests.sh $(tests)
+
+kills: programs $(out)/tests/fault/test_kill ## kill training 200 times at random moments: nothing is lost
+	MOESCOPE_BIN=$(bindir) MOESCOPE_KILLS=200 $(out)/tests/fault/test_kill
 
 sanitize: ## the tests again under AddressSanitizer and UndefinedBehaviorSanitizer
 	sh scripts/packages.sh test
@@ -202,9 +205,13 @@ $(out)/tests/fuzz/drive: $(out)/tests/fuzz/drive.o $(out)/libtests.a $(out)/libm
 	$(call say,LINK,$@)
 	$(quiet)$(CC) $(ldflags) -fsanitize=fuzzer $^ $(ldlibs) -lcmocka -o $@
 
+# Where memory is scarce (tests/scarce.h), every allocation of ours goes by way of the test.
+wrapped := malloc calloc realloc strdup
+$(out)/tests/fault/test_memory: private test_ldflags := $(wrapped:%=-Wl,--wrap=%)
+
 $(out)/tests/%: $(out)/tests/%.o $(out)/libtests.a $(out)/libmoescope.a
 	$(call say,LINK,$@)
-	$(quiet)$(CC) $(ldflags) $^ $(ldlibs) -lcmocka -o $@
+	$(quiet)$(CC) $(ldflags) $(test_ldflags) $^ $(ldlibs) -lcmocka -o $@
 
 .PRECIOUS: $(out)/%.o
 -include $(shell find $(out) -name '*.d' 2>/dev/null)

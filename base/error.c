@@ -70,10 +70,15 @@ static void reason_of_errno(int code, char *reason, size_t n)
         reason[0] = (char)(reason[0] - 'A' + 'a');
 }
 
+static const char *advice(int code)
+{
+    return code == ENOSPC || code == EDQUOT ? "; make room" : "";
+}
+
 int(error_errno)(struct error *err, const char *verb, const char *path)
 {
     int code = errno;
     char reason[128];
     reason_of_errno(code, reason, sizeof reason);
-    return error_set(err, status_of_errno(code), "cannot %s '%s': %s", verb, path, reason);
+    return error_set(err, status_of_errno(code), "cannot %s '%s': %s%s", verb, path, reason, advice(code));
 }

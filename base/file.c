@@ -1,6 +1,7 @@
 #include "base/file.h"
 
 #include <assert.h>
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <sha2.h>
@@ -219,6 +220,25 @@ void output_discard(struct output *o)
     *o = (struct output){0};
 }
 
+void output_sweep(const char *path)
+{
+    char *whole = realpath(path, NULL), *folder = whole ? whole : strdup(path);
+    char *slash = folder ? strrchr(folder, '/') : NULL;
+    const char *name = slash ? slash + 1 : folder;
+    if (slash)
+        *slash = '\0';
+    DIR *entries = folder ? opendir(!slash ? "." : slash == folder ? "/" : folder) : NULL;
+    size_t n = name ? strlen(name) : 0;
+    struct dirent *entry;
+    while (entries && (entry = readdir(entries))) {
+        if (strncmp(entry->d_name, name, n) == 0 && strncmp(entry->d_name + n, ".part-", 6) == 0)
+            unlinkat(dirfd(entries), entry->d_name, 0);
+    }
+    if (entries)
+        closedir(entries);
+    free(folder);
+}
+
 static int make_one_folder(const char *path, struct error *err)
 {
     struct stat info;
@@ -308,17 +328,30 @@ int sha256_file(const char *path, char hex[SHA256_HEX], struct error *err)
 
 /* ---- locks ---- */
 
+/* Whether the path still names the open file: whoever held the lock may have removed it meanwhile. */
+static bool is_named(int fd, const char *path)
+{
+    struct stat open, named;
+    return fstat(fd, &open) == 0 && stat(path, &named) == 0 && open.st_dev == named.st_dev &&
+           open.st_ino == named.st_ino;
+}
+
 int file_lock(const char *path, int *descriptor, struct error *err)
 {
-    int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0666);
+    int fd = -1;
 
     *descriptor = -1;
-    if (fd < 0)
-        return error_errno(err, "open", path);
-    if (flock(fd, LOCK_EX | LOCK_NB) != 0) {
-        close(fd);
-        return error_set(err, STATUS_USAGE, "'%s' is locked by another process", path);
-    }
+    do {
+        if (fd >= 0)
+            close(fd);
+        fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0666);
+        if (fd < 0)
+            return error_errno(err, "open", path);
+        if (flock(fd, LOCK_EX | LOCK_NB) != 0) {
+            close(fd);
+            return error_set(err, STATUS_USAGE, "'%s' is locked by another process", path);
+        }
+    } while (!is_named(fd, path));
     *descriptor = fd;
     return 0;
 }

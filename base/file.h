@@ -19,6 +19,9 @@ struct output {
 int output_open(struct output *o, const char *path, struct error *err);
 int output_commit(struct output *o, struct error *err);
 void output_discard(struct output *o); /* harmless after a commit */
+/* Removes what outputs to `path` left beside it when their programs were killed; for whoever is the only one
+ * to write it. */
+void output_sweep(const char *path);
 
 int file_make_folder(const char *path, struct error *err); /* mkdir -p */
 int file_exists(const char *path);

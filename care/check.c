@@ -59,6 +59,13 @@ static int check(void *context, char **operands, int n_operands, FILE *out, stru
         violations = count_violations(findings, n);
         result = print_findings(findings, n, out, format, err);
     }
+    if (result == 0 && logbook_lacks_wal(lb)) {
+        fprintf(stderr,
+                "moescope check: '%s' is in WAL mode, but there is no '%s-wal'; if it was copied while a run "
+                "wrote, its "
+                "last steps are missing: moescope snapshot copies a whole one\n",
+                operands[0], operands[0]);
+    }
     logbook_close(lb);
     (void)n_operands;
     if (result == 0 && violations > 0) {

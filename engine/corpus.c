@@ -390,6 +390,20 @@ static int unpack_tokens(struct corpus *c, const char *folder, const char *bytes
     return n % width != 0 ? damaged(err, folder, "the tokens are cut off") : 0;
 }
 
+/* The corpus's identity is that of its documents and their tokens: a damaged one would be another corpus. */
+static int check_identity(const struct corpus *c, const char *folder, const char *tokens, size_t n,
+                          const char *sha256, struct error *err)
+{
+    struct sha256 hash;
+    char hex[SHA256_HEX];
+    sha256_start(&hash);
+    sha256_update(&hash, c->documents_text, strlen(c->documents_text));
+    sha256_update(&hash, tokens, n);
+    sha256_finish(&hash, hex);
+    return strcmp(hex, sha256) == 0 ? 0
+                                    : damaged(err, folder, "the hash in " CORPUS_FILE_INI " is another's");
+}
+
 static int load_tokens(struct corpus *c, const char *folder, const struct ini *ini, struct error *err)
 {
     char *bytes;
@@ -397,7 +411,9 @@ static int load_tokens(struct corpus *c, const char *folder, const struct ini *i
     const char *name = ini->wide ? CORPUS_FILE_TOKENS_32 : CORPUS_FILE_TOKENS_16;
     if (read_checked(folder, name, ini->tokens, &bytes, &n, err) != 0)
         return -1;
-    int result = unpack_tokens(c, folder, bytes, n, ini->wide, err);
+    int result = check_identity(c, folder, bytes, n, ini->sha256, err);
+    if (result == 0)
+        result = unpack_tokens(c, folder, bytes, n, ini->wide, err);
     free(bytes);
     return result;
 }
@@ -435,9 +451,9 @@ int corpus_load(struct corpus *c, const char *folder, struct error *err)
         return -1;
     if (check_model(c, folder, &ini, err) == 0 &&
         read_checked(folder, CORPUS_FILE_VOCABULARY, ini.vocabulary, &c->vocabulary_text, &n, err) == 0 &&
-        parse_vocabulary(c, folder, err) == 0 && load_tokens(c, folder, &ini, err) == 0 &&
+        parse_vocabulary(c, folder, err) == 0 &&
         read_checked(folder, CORPUS_FILE_DOCUMENTS, ini.documents, &c->documents_text, &n, err) == 0 &&
-        parse_documents(c, folder, err) == 0)
+        load_tokens(c, folder, &ini, err) == 0 && parse_documents(c, folder, err) == 0)
         return 0;
     corpus_release(c);
     return -1;

@@ -107,13 +107,13 @@ static int list_keys(FILE *out, struct error *err)
     return t ? table_close(t, err) : error_no_memory(err, "a table");
 }
 
-/* A copy: the caller frees. */
-static char *default_checkpoint(void)
+/* Where a run's checkpoint is unless somebody says otherwise. A copy: the caller frees. */
+static char *checkpoint_of(const char *log)
 {
     struct text t;
 
     text_init(&t);
-    text_printf(&t, "%s.checkpoints/%s.safetensors", args.log, args.name);
+    text_printf(&t, "%s.checkpoints/%s.safetensors", log, args.name);
     return text_detach(&t);
 }
 
@@ -143,6 +143,13 @@ static int read_config(struct config *config, struct error *err)
 
 /* ---- the parts of a job ---- */
 
+/* One trainer a run, by whatever path it names the logbook; one run a checkpoint. */
+enum { RUN_LOCK, CHECKPOINT_LOCK, N_LOCKS };
+struct lock {
+    char *path;
+    int descriptor;
+};
+
 struct job {
     struct config config;
     struct corpus corpus;
@@ -154,8 +161,7 @@ struct job {
     char *checkpoint_path;
     bool has_checkpoint, resuming;
     int64_t run_id; /* of the run to go on with */
-    int lock;       /* on the checkpoint: one trainer a run */
-    char *lock_path;
+    struct lock locks[N_LOCKS];
     FILE *out;
     struct progress progress;
 };
@@ -165,12 +171,19 @@ static void job_release(struct job *s)
     trainer_release(&s->trainer);
     recorder_release(&s->recorder);
     pool_close(s->pool);
-    logbook_close(s->logbook);
+    if (!logbook_close(s->logbook) && s->recorder.run_id > 0 && !args.quiet)
+        fprintf(
+            stderr,
+            "'%s' is open in another program, or its disk is full: the last steps are in '%s-wal' until the "
+            "next run in it ends; copy it with moescope snapshot, not one file without the other\n",
+            args.log, args.log);
     checkpoint_close(&s->checkpoint);
     corpus_release(&s->corpus);
     config_release(&s->config);
-    file_unlock(s->lock_path, s->lock);
-    free(s->lock_path);
+    for (int i = 0; i < N_LOCKS; i++) {
+        file_unlock(s->locks[i].path, s->locks[i].descriptor);
+        free(s->locks[i].path);
+    }
     free(s->checkpoint_path);
 }
 
@@ -228,6 +241,77 @@ static int find_checkpoint(struct job *s, const char *recorded, struct error *er
     return 0;
 }
 
+/* ---- locks ---- */
+
+static int take_lock(struct lock *lock, char *path, struct error *err)
+{
+    lock->path = path;
+    if (!path)
+        return error_no_memory(err, "a lock");
+    if (make_parent(path, err))
+        return -1;
+    if (file_lock(path, &lock->descriptor, err))
+        return error_prefix(err, "run '%s' is being trained", args.name);
+    return 0;
+}
+
+/* A copy of the path with ".lock" behind it; caller frees. */
+static char *lock_of(const char *path)
+{
+    struct text t;
+
+    text_init(&t);
+    text_printf(&t, "%s.lock", path);
+    return text_detach(&t);
+}
+
+/* The run's lock lies where its checkpoint usually does, beside the logbook itself and not beside a link to
+ * it. */
+static int lock_run(struct job *s, struct error *err)
+{
+    char *log = realpath(args.log, NULL), *usual = checkpoint_of(log ? log : args.log);
+    int result = 0;
+
+    if (s->locks[RUN_LOCK].descriptor < 0)
+        result = take_lock(&s->locks[RUN_LOCK], usual ? lock_of(usual) : NULL, err);
+    free(usual);
+    free(log);
+    return result;
+}
+
+static bool is_open(const char *path, int descriptor)
+{
+    struct stat named, open;
+
+    return stat(path, &named) == 0 && fstat(descriptor, &open) == 0 && named.st_dev == open.st_dev &&
+           named.st_ino == open.st_ino;
+}
+
+/* Where the checkpoint lies elsewhere it has a lock of its own. What earlier trainers left of it when they
+ * were killed goes. */
+static int lock_checkpoint(struct job *s, struct error *err)
+{
+    char *path = lock_of(s->checkpoint_path);
+
+    if (path && is_open(path, s->locks[RUN_LOCK].descriptor))
+        free(path);
+    else if (take_lock(&s->locks[CHECKPOINT_LOCK], path, err))
+        return -1;
+    output_sweep(s->checkpoint_path);
+    return 0;
+}
+
+/* What a trainer that was killed with its last breath left: the run is whole. */
+static void release_finished(struct job *s)
+{
+    struct error busy;
+
+    if (file_exists(s->checkpoint_path) && lock_run(s, &busy) == 0)
+        (void)lock_checkpoint(s, &busy);
+}
+
+/* ---- an earlier run ---- */
+
 /* Looks the name up, and takes over what the run began with. *finished: nothing is left to do. */
 static int find_earlier(struct job *s, bool *finished, struct error *err)
 {
@@ -246,15 +330,40 @@ static int find_earlier(struct job *s, bool *finished, struct error *err)
         s->resuming = true;
         s->run_id = query_int(q, "run_id");
         *finished = strcmp(query_word(q, "status"), "finished") == 0;
-        result = adopt_configuration(s, err) || adopt_seed(query_int(q, "seed"), err) ||
-                         (!*finished && find_checkpoint(s, query_text(q, "checkpoint"), err))
-                     ? -1
-                     : 0;
+        result =
+            adopt_configuration(s, err) || adopt_seed(query_int(q, "seed"), err) ||
+                    (!*finished && (lock_run(s, err) || find_checkpoint(s, query_text(q, "checkpoint"), err)))
+                ? -1
+                : 0;
     } else {
         result = found;
     }
     query_close(q);
     return result;
+}
+
+/* A checkpoint with a bit flipped would go on as if nothing were wrong, to another end. */
+static int open_checkpoint(struct job *s, struct error *err)
+{
+    char sha256[SHA256_HEX];
+    struct query *q = NULL;
+    int found;
+
+    if (checkpoint_open(&s->checkpoint, s->checkpoint_path, err) ||
+        query_open(&q, s->logbook, "train/checkpoint", err))
+        return -1;
+    query_bind_int(q, ":run", s->run_id);
+    query_bind_int(q, ":step", s->checkpoint.state.step);
+    found = query_step(q, err);
+    sha256_bytes(s->checkpoint.bytes, s->checkpoint.n_bytes, sha256);
+    if (found > 0 && strcmp(query_text(q, "sha256"), sha256) != 0)
+        found = error_set(
+            err, STATUS_INPUT,
+            "cannot go on with '%s': '%s' is not as the run saved it at step %lld; is it damaged, or of "
+            "another run? pass --checkpoint FILE",
+            args.name, s->checkpoint_path, (long long)s->checkpoint.state.step);
+    query_close(q);
+    return found < 0 ? -1 : 0;
 }
 
 static int seconds_before(struct job *s, struct error *err)
@@ -306,6 +415,12 @@ static void announce(const struct job *s)
     fprintf(stderr, "%s: the run will add about %s to %s\n", args.name,
             text_bytes(size, recorder_size_estimate(&s->config, m, t->train.n_tokens, t->probe.n_tokens)),
             args.log);
+    if (s->logbook && logbook_remote(s->logbook))
+        fprintf(
+            stderr,
+            "%s: %s is on a network file system (%s): without WAL there, readers and the run wait for each "
+            "other; a local disk is faster\n",
+            args.name, args.log, logbook_remote(s->logbook));
     if (blas_pinned_below_machine())
         fprintf(stderr,
                 "%s: OPENBLAS_CORETYPE=%s keeps BLAS from this machine's AVX-512; unset it (or try SkylakeX) "
@@ -335,17 +450,27 @@ static int print_profile(const struct job *s, struct error *err)
     return t ? table_close(t, err) : error_no_memory(err, "a table");
 }
 
+/* What was committed is kept, whatever failed. */
+static int how_to_go_on(struct error *err)
+{
+    struct error cause = *err;
+
+    return error_set(err, cause.status, "%s; then go on with: moescope train --log %s --name %s --resume%s%s",
+                     cause.text, args.log, args.name, args.checkpoint ? " --checkpoint " : "",
+                     args.checkpoint ? args.checkpoint : "");
+}
+
 static int end_run(struct job *s, int result, enum train_outcome outcome, struct error *err)
 {
     static const char *const status[] = {"finished", "interrupted", "failed"};
     char note[160];
 
-    if (result) {
+    if (result)
         recorder_end(&s->recorder, "failed", NULL); /* err already says why */
-        return -1;
-    }
-    if (recorder_end(&s->recorder, status[outcome], err))
-        return -1;
+    else
+        result = recorder_end(&s->recorder, status[outcome], err);
+    if (result)
+        return err->status == STATUS_MACHINE ? how_to_go_on(err) : -1;
     if (isfinite(s->trainer.valid_loss))
         snprintf(note, sizeof note, "valid %.4f nats  %s", s->trainer.valid_loss, status[outcome]);
     else
@@ -470,22 +595,6 @@ done:
 
 /* ---- main ---- */
 
-static int lock_run(struct job *s, struct error *err)
-{
-    struct text path;
-
-    text_init(&path);
-    text_printf(&path, "%s.lock", s->checkpoint_path);
-    s->lock_path = text_detach(&path);
-    if (!s->lock_path)
-        return error_no_memory(err, "a lock");
-    if (make_parent(s->lock_path, err))
-        return -1;
-    if (file_lock(s->lock_path, &s->lock, err))
-        return error_prefix(err, "run '%s' is being trained", args.name);
-    return 0;
-}
-
 static int load_corpus(struct job *s, struct error *err)
 {
     const char *folder = config_text(&s->config, "data.corpus");
@@ -501,7 +610,7 @@ static int load_corpus(struct job *s, struct error *err)
  * made only when all else is in order. */
 static int prepare(struct job *s, bool *finished, struct error *err)
 {
-    s->checkpoint_path = args.checkpoint ? strdup(args.checkpoint) : default_checkpoint();
+    s->checkpoint_path = args.checkpoint ? strdup(args.checkpoint) : checkpoint_of(args.log);
     if (!s->checkpoint_path)
         return error_no_memory(err, "the checkpoint's path");
     if (read_config(&s->config, err))
@@ -511,10 +620,12 @@ static int prepare(struct job *s, bool *finished, struct error *err)
     if (file_exists(args.log) &&
         (logbook_open_writable(&s->logbook, args.log, err) || find_earlier(s, finished, err)))
         return -1;
-    if (*finished)
+    if (*finished) {
+        release_finished(s);
         return 0;
-    if (load_corpus(s, err) || lock_run(s, err) ||
-        (s->has_checkpoint && checkpoint_open(&s->checkpoint, s->checkpoint_path, err)) ||
+    }
+    if (load_corpus(s, err) || lock_run(s, err) || lock_checkpoint(s, err) ||
+        (s->has_checkpoint && open_checkpoint(s, err)) ||
         (!s->logbook && logbook_open_writable(&s->logbook, args.log, err)))
         return -1;
     return recorder_open(&s->recorder, s->logbook, &s->config, &s->corpus, err);
@@ -522,7 +633,7 @@ static int prepare(struct job *s, bool *finished, struct error *err)
 
 static int run(void *context, char **operands, int n_operands, FILE *out, struct error *err)
 {
-    struct job s = {.lock = -1, .out = out};
+    struct job s = {.locks = {{NULL, -1}, {NULL, -1}}, .out = out};
     bool finished = false;
     int result;
 

@@ -97,7 +97,7 @@ int check_routing_block(struct block_check *b, struct layer_count layers[], stru
     const char *wrong = packed.codec == NULL
                             ? "unknown codec"
                             : packed_block_decode(&packed, (int)n_tokens, l->n_experts, &b->buffer);
-    if (wrong != NULL && strcmp(wrong, "no memory") == 0) {
+    if (wrong == packed_no_memory) {
         return error_no_memory(err, "a block's decisions");
     }
     if (wrong != NULL) {

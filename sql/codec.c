@@ -356,11 +356,13 @@ static void unpack_gates(const struct packed_block *block, struct decisions *d)
     }
 }
 
+const char packed_no_memory[] = "no memory";
+
 const char *packed_block_unpack(const struct packed_block *block, int n_tokens, int n_experts, int n,
                                 struct decisions *d)
 {
     if (!reserve_tokens(d, (size_t)n_tokens) || !reserve_decisions(d, (size_t)n)) {
-        return "no memory";
+        return packed_no_memory;
     }
     d->n = n;
     for (int t = 0; t <= n_tokens; t++) {

@@ -126,10 +126,11 @@ void decisions_release(struct decisions *d);
 /* Whether the block can be decoded: its pieces have their lengths and its experts exist. *n: its number of
  * decisions. Returns NULL, or in a few words what is wrong. */
 const char *packed_block_validate(const struct packed_block *block, int n_tokens, int n_experts, int *n);
-/* Decodes a block that has been validated; NULL or "no memory". */
+extern const char packed_no_memory[];
+/* Decodes a block that has been validated; NULL or packed_no_memory. */
 const char *packed_block_unpack(const struct packed_block *block, int n_tokens, int n_experts, int n,
                                 struct decisions *d);
-/* Both. Returns NULL, or in a few words what is wrong with the block (or "no memory"). */
+/* Both. Returns NULL, or in a few words what is wrong with the block, or packed_no_memory. */
 const char *packed_block_decode(const struct packed_block *block, int n_tokens, int n_experts,
                                 struct decisions *d);
 

@@ -52,7 +52,7 @@ static int enter_keys(struct cursor *c, struct error *err)
         if (field == FIELD_SPLIT) {
             c->key[i] = number_of_split(c);
             if (c->key[i] < 0) {
-                return error_set(err, STATUS_MACHINE, "no room for so many splits");
+                return error_no_memory(err, "so many splits");
             }
         } else if (field < FIELD_POSITION) {
             c->key[i] = cursor_value(c, field);

@@ -7,36 +7,48 @@
 
 /* ---- errors ---- */
 
+/* What the machine cannot do; all else is the fault of what the file says. */
 static enum status status_of(int code)
 {
     switch (code & 0xff) {
-    case SQLITE_CORRUPT:
-    case SQLITE_NOTADB:
-    case SQLITE_CANTOPEN:
-    case SQLITE_READONLY:
-    case SQLITE_PERM:
-    case SQLITE_CONSTRAINT:
-        return STATUS_INPUT;
+    case SQLITE_NOMEM:
+    case SQLITE_FULL:
+    case SQLITE_IOERR:
+    case SQLITE_BUSY:
+    case SQLITE_LOCKED:
+    case SQLITE_PROTOCOL:
+    case SQLITE_INTERRUPT:
+    case SQLITE_INTERNAL:
+    case SQLITE_MISUSE:
+    case SQLITE_NOLFS:
+        return STATUS_MACHINE;
     case SQLITE_AUTH: /* the user's own SQL, where it does more than read */
         return STATUS_USAGE;
     default:
-        return STATUS_MACHINE;
+        return STATUS_INPUT;
     }
 }
 
 /* What to do next, where that is known. */
-static const char *advice(int code)
+static const char *advice(const struct logbook *lb, int code)
 {
     switch (code & 0xff) {
     case SQLITE_FULL:
-        return "; make room and resume the run";
+        return sqlite3_db_readonly(lb->db, "main") == 1
+                   ? "; make room for temporary files, or set SQLITE_TMPDIR"
+                   : "; make room";
     case SQLITE_BUSY:
     case SQLITE_LOCKED:
         return "; another program holds it: wait for it to finish, or stop it";
     case SQLITE_CORRUPT:
-        return "; `moescope check` says more";
+        return lb->lacks_wal ? "; was it copied without its -wal while a run wrote? moescope snapshot copies "
+                               "a whole one"
+                             : "; `moescope check` says more";
     case SQLITE_IOERR:
         return "; is the disk full or gone?";
+    case SQLITE_READONLY:
+    case SQLITE_CANTOPEN:
+        return "; you may not write it or its folder";
     default:
         return "";
     }
@@ -45,14 +57,14 @@ static const char *advice(int code)
 int db_error_code(struct logbook *lb, int code, const char *doing, struct error *err)
 {
     return error_set(err, status_of(code), "cannot %s '%s': %s%s", doing, lb->path, sqlite3_errstr(code),
-                     advice(code));
+                     advice(lb, code));
 }
 
 int db_error(struct logbook *lb, const char *doing, struct error *err)
 {
     int code = sqlite3_extended_errcode(lb->db);
     return error_set(err, status_of(code), "cannot %s '%s': %s%s", doing, lb->path, sqlite3_errmsg(lb->db),
-                     advice(code));
+                     advice(lb, code));
 }
 
 int db_exec(struct logbook *lb, const char *sql, const char *doing, struct error *err)

@@ -8,6 +8,7 @@
 
 #include "base/error.h"
 #include "sql/codec.h"
+#include "sql/filesystem.h"
 #include "sql/logbook.h"
 
 struct logbook {
@@ -15,7 +16,9 @@ struct logbook {
     char *path;
     const char *schema; /* that "main." stands for in the .sql files; NULL: main */
     int version;        /* of its schema */
-    bool writable;
+    char
+        remote[FILESYSTEM_NAME]; /* the network file system that a writable one does without WAL for; or "" */
+    bool writable, lacks_wal;
     pthread_mutex_t
         transaction; /* the writer's thread and its owner share the connection: one transaction at a time */
 };

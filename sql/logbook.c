@@ -5,50 +5,26 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/vfs.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/text.h"
 #include "sql/db.h"
 #include "sql/extension.h"
+#include "sql/filesystem.h"
 #include "sql/read.h"
 
-enum { BUSY_MILLISECONDS = 60000, CLOSE_BUSY_MILLISECONDS = 500 };
+enum {
+    BUSY_SECONDS = 60,
+    MOST_BUSY_SECONDS = 1000000,
+    CLOSE_BUSY_MILLISECONDS = 500,
+    POLL_MILLISECONDS = 20
+};
 /* Of a value or a row: what is written can be read, and what is read takes no more memory than this. Above
  * the largest block (CODEC_MOST_DECISIONS). */
 enum { MAX_VALUE_BYTES = 128 << 20 };
 
 /* ---- open ---- */
-
-/* WAL needs shared memory, which network file systems do not have (and some pretend to). */
-static bool on_network(const char *path)
-{
-    static const uint32_t kinds[] = {
-        0x6969,     /* NFS */
-        0x517B,     /* SMB */
-        0xFE534D42, /* SMB2 */
-        0xFF534D42, /* CIFS */
-        0x0BD00BD0, /* Lustre */
-        0x65735546, /* FUSE: sshfs, virtiofs and others */
-        0x01021997, /* 9P */
-        0x5346414F, /* AFS */
-        0x00C36400, /* Ceph */
-        0x47504653, /* GPFS */
-        0x19830326, /* BeeGFS */
-        0x7461636F, /* OCFS2 */
-        0x786F4256, /* VirtualBox shared folder */
-    };
-    struct statfs fs;
-    if (statfs(path, &fs) != 0) {
-        return false;
-    }
-    for (size_t i = 0; i < sizeof kinds / sizeof kinds[0]; i++) {
-        if ((uint32_t)fs.f_type == kinds[i]) {
-            return true;
-        }
-    }
-    return false;
-}
 
 /* Whether the file's header says WAL: byte 18, the write version, is 2. */
 static bool marked_wal(const char *path)
@@ -63,9 +39,27 @@ static bool marked_wal(const char *path)
     return marked;
 }
 
+/* In WAL mode and without a WAL. Asked before SQLite looks at the file, and makes an empty one. */
+static bool lacks_wal(const char *path)
+{
+    struct text wal;
+    text_init(&wal);
+    text_printf(&wal, "%s-wal", path);
+    bool lacks = !wal.failed && access(wal.data, F_OK) != 0 && marked_wal(path);
+    text_release(&wal);
+    return lacks;
+}
+
 static int read_failed(struct logbook *lb, struct error *err)
 {
     int code = sqlite3_errcode(lb->db) & 0xff;
+    if (sqlite3_extended_errcode(lb->db) == SQLITE_READONLY_ROLLBACK) {
+        return error_set(
+            err, STATUS_INPUT,
+            "cannot open '%s': a program that was killed left half a transaction in it, which only "
+            "who may write can take back; copy it together with '%s-journal' to a folder of yours",
+            lb->path, lb->path);
+    }
     if (code == SQLITE_NOTADB) {
         return error_set(err, STATUS_INPUT, "'%s' is not a logbook: not an SQLite file", lb->path);
     }
@@ -132,6 +126,55 @@ static int refuse_older(struct logbook *lb, struct error *err)
                      lb->path, lb->version, LOGBOOK_SCHEMA_VERSION);
 }
 
+/* How long to wait for another program that holds the file: $MOESCOPE_WAIT seconds, or a minute. */
+static int busy_milliseconds(void)
+{
+    const char *told = getenv("MOESCOPE_WAIT");
+    char *end = NULL;
+    double seconds = told != NULL ? strtod(told, &end) : BUSY_SECONDS;
+    bool number = told == NULL || (end != told && *end == '\0');
+    return (int)(1000 * (number && seconds >= 0 && seconds <= MOST_BUSY_SECONDS ? seconds : BUSY_SECONDS));
+}
+
+/* SQLite would open a pipe, and wait for what comes out of it. */
+static int refuse_irregular(const char *path, struct error *err)
+{
+    struct stat info;
+    if (stat(path, &info) != 0 || S_ISREG(info.st_mode)) {
+        return 0;
+    }
+    return error_set(err, STATUS_INPUT, "cannot open '%s': it is %s, not a file", path,
+                     S_ISDIR(info.st_mode)    ? "a folder"
+                     : S_ISFIFO(info.st_mode) ? "a pipe"
+                                              : "a device");
+}
+
+/* SQLite says of a file that it may not make that there is none. */
+static int why_not_made(const char *path)
+{
+    char *folder = strdup(path), *slash = folder != NULL ? strrchr(folder, '/') : NULL;
+    if (slash != NULL) {
+        slash[slash == folder] = '\0';
+    }
+    int cause = folder != NULL && access(slash != NULL ? folder : ".", W_OK) != 0 ? errno : ENOENT;
+    free(folder);
+    return cause;
+}
+
+/* The file of that name: SQLite would take "", ":memory:" and "file:...?mode=memory" for places where a whole
+ * run is forgotten at its end. URIs are for what a merge attaches. */
+static int open_file(const char *path, int flags, sqlite3 **db)
+{
+    struct text file;
+    text_init(&file);
+    text_printf(&file, "%s%s", path[0] == '/' ? "" : "./", path);
+    int code = file.failed
+                   ? SQLITE_NOMEM
+                   : sqlite3_open_v2(file.data, db, flags | SQLITE_OPEN_FULLMUTEX | SQLITE_OPEN_URI, NULL);
+    text_release(&file);
+    return code;
+}
+
 int db_connect(struct logbook **out, const char *path, bool writable, struct error *err)
 {
     struct logbook *lb = calloc(1, sizeof *lb);
@@ -141,19 +184,22 @@ int db_connect(struct logbook **out, const char *path, bool writable, struct err
     }
     pthread_mutex_init(&lb->transaction, NULL);
     lb->path = strdup(path);
-    char *file = strncmp(path, "file:", 5) == 0 ? sqlite3_mprintf("./%s", path) : sqlite3_mprintf("%s", path);
-    if (lb->path == NULL || file == NULL) {
-        sqlite3_free(file);
+    if (lb->path == NULL) {
         return error_no_memory(err, "a logbook's path");
     }
+    if (path[0] == '\0') {
+        return error_set(err, STATUS_INPUT, "a logbook needs the name of a file, not ''");
+    }
+    if (refuse_irregular(path, err) != 0) {
+        return -1;
+    }
+    lb->lacks_wal = !writable && lacks_wal(path);
     int flags = writable ? SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE : SQLITE_OPEN_READONLY;
-    /* URIs are for what a merge attaches; a path is a path. */
-    int code = sqlite3_open_v2(file, &lb->db, flags | SQLITE_OPEN_FULLMUTEX | SQLITE_OPEN_URI, NULL);
-    sqlite3_free(file);
+    int code = open_file(path, flags, &lb->db);
     if (code != SQLITE_OK) {
         int cause = lb->db == NULL ? 0 : sqlite3_system_errno(lb->db);
         if (cause != 0) {
-            errno = cause;
+            errno = writable && cause == ENOENT ? why_not_made(path) : cause;
             return error_errno(err, "open", path);
         }
         return db_error_code(lb, code, "open", err);
@@ -161,7 +207,7 @@ int db_connect(struct logbook **out, const char *path, bool writable, struct err
     sqlite3_extended_result_codes(lb->db, 1);
     sqlite3_limit(lb->db, SQLITE_LIMIT_LENGTH, MAX_VALUE_BYTES);
     sqlite3_db_config(lb->db, SQLITE_DBCONFIG_DEFENSIVE, 1, NULL);
-    sqlite3_busy_timeout(lb->db, BUSY_MILLISECONDS);
+    sqlite3_busy_timeout(lb->db, busy_milliseconds());
     return 0;
 }
 
@@ -174,6 +220,40 @@ void db_abandon(struct logbook **lb)
     }
 }
 
+/* A kill outside of WAL mode leaves half a transaction in the file, and what it replaced in a journal:
+ * whoever opens the file next takes it back, but a reader that only reads cannot. */
+static int take_back(const char *path)
+{
+    sqlite3 *db = NULL;
+    int code = open_file(path, SQLITE_OPEN_READWRITE, &db);
+    if (code == SQLITE_OK) {
+        code = sqlite3_exec(db, sql_text("store/identify"), NULL, NULL, NULL);
+    }
+    sqlite3_close_v2(db);
+    return code;
+}
+
+static int connect_and_identify(struct logbook **out, const char *path, bool writable, bool *fresh,
+                                struct error *err)
+{
+    if (db_connect(out, path, writable, err) != 0) {
+        return -1;
+    }
+    int result = db_identify(*out, fresh, err);
+    if (result == 0 || sqlite3_extended_errcode((*out)->db) != SQLITE_READONLY_ROLLBACK) {
+        return result;
+    }
+    int code = take_back(path);
+    if (code == SQLITE_OK) {
+        db_abandon(out);
+        return db_connect(out, path, writable, err) != 0 ? -1 : db_identify(*out, fresh, err);
+    }
+    /* A full disk is worth more words than what it kept us from. */
+    return (code & 0xff) == SQLITE_READONLY || (code & 0xff) == SQLITE_CANTOPEN
+               ? -1
+               : db_error_code(*out, code, "open", err);
+}
+
 int db_connect_existing(struct logbook **out, const char *path, bool writable, struct error *err)
 {
     bool fresh;
@@ -184,7 +264,7 @@ int db_connect_existing(struct logbook **out, const char *path, bool writable, s
                                "cannot open '%s': no such file; `moescope train --log` makes a logbook", path)
                    : error_errno(err, "open", path);
     }
-    if (db_connect(out, path, writable, err) != 0 || db_identify(*out, &fresh, err) != 0) {
+    if (connect_and_identify(out, path, writable, &fresh, err) != 0) {
         return -1;
     }
     return fresh ? error_set(err, STATUS_INPUT, "'%s' is not a logbook: it is empty", path) : 0;
@@ -215,12 +295,16 @@ static int shadow_views(struct logbook *lb, struct error *err)
 static int add_fast_relations(struct logbook *lb, struct error *err)
 {
     char *message = NULL;
-    if (sqlite3_moescope_init(lb->db, &message, NULL) != SQLITE_OK) {
-        error_set(err, STATUS_INPUT, "cannot open '%s': %s", lb->path,
-                  message != NULL ? message : "no memory");
+    int code = sqlite3_moescope_init(lb->db, &message, NULL);
+    if (code == SQLITE_OK) {
+        return 0;
+    }
+    db_error_code(lb, code, "open", err);
+    if (message != NULL && (code & 0xff) == SQLITE_ERROR) {
+        error_set(err, STATUS_INPUT, "cannot open '%s': %s", lb->path, message);
     }
     sqlite3_free(message);
-    return message == NULL ? 0 : -1;
+    return -1;
 }
 
 int logbook_open(struct logbook **out, const char *path, struct error *err)
@@ -278,48 +362,83 @@ static int create_schema(struct logbook *lb, struct error *err)
     return db_end(lb, result, err);
 }
 
-int logbook_open_writable(struct logbook **out, const char *path, struct error *err)
+/* A reader in the file is in the way. SQLite waits for others, but not to change the journal. */
+static int change_journal(struct logbook *lb, const char *name, int milliseconds)
+{
+    int code = sqlite3_exec(lb->db, sql_text(name), NULL, NULL, NULL);
+    while ((code & 0xff) == SQLITE_BUSY && milliseconds > 0) {
+        milliseconds -= sqlite3_sleep(POLL_MILLISECONDS);
+        code = sqlite3_exec(lb->db, sql_text(name), NULL, NULL, NULL);
+    }
+    return code;
+}
+
+/* On a file system that other machines may see there is no WAL. One that a killed run left behind is read
+ * alone, without the shared memory, and put into the file. */
+static int choose_journal(struct logbook *lb, struct error *err)
+{
+    const char *name = lb->remote[0] != '\0' ? "store/journal_remote" : "store/journal_wal";
+    return change_journal(lb, name, busy_milliseconds()) == SQLITE_OK ? 0 : db_error(lb, "open", err);
+}
+
+static int open_writable(struct logbook *lb, struct error *err)
 {
     bool fresh = false;
-    int result = db_connect(out, path, true, err);
-    if (result == 0) {
-        result = db_identify(*out, &fresh, err);
+    char filesystem[FILESYSTEM_NAME];
+    filesystem_of(lb->path, filesystem);
+    if (filesystem_is_remote(filesystem)) {
+        memcpy(lb->remote, filesystem, sizeof lb->remote);
+        if (marked_wal(lb->path) && db_exec(lb, sql_text("store/lock_alone"), "open", err) != 0) {
+            return -1;
+        }
     }
-    if (result == 0 && !fresh) {
-        result = refuse_older(*out, err);
-    }
-    if (result == 0) {
-        result = db_exec(*out, sql_text("store/open_write"), "open", err);
-    }
-    if (result == 0 && fresh) {
-        result = create_schema(*out, err);
-    }
-    if (result == 0 && !on_network(path)) {
-        result = db_exec(*out, sql_text("store/journal_wal"), "open", err);
-    }
-    if (result != 0) {
-        db_abandon(out);
+    if (db_identify(lb, &fresh, err) != 0 || (!fresh && refuse_older(lb, err) != 0) ||
+        db_exec(lb, sql_text("store/open_write"), "open", err) != 0 ||
+        (fresh && create_schema(lb, err) != 0) || choose_journal(lb, err) != 0) {
         return -1;
     }
-    (*out)->writable = true;
+    lb->writable = true;
     return 0;
 }
 
-void logbook_close(struct logbook *lb)
+int logbook_open_writable(struct logbook **out, const char *path, struct error *err)
 {
+    int result = db_connect(out, path, true, err);
+    if (result == 0) {
+        result = open_writable(*out, err);
+    }
+    if (result != 0) {
+        db_abandon(out);
+    }
+    return result;
+}
+
+const char *logbook_remote(const struct logbook *lb)
+{
+    return lb->remote[0] != '\0' ? lb->remote : NULL;
+}
+
+bool logbook_lacks_wal(const struct logbook *lb)
+{
+    return lb->lacks_wal;
+}
+
+bool logbook_close(struct logbook *lb)
+{
+    bool alone = true;
     if (lb == NULL) {
-        return;
+        return alone;
     }
     if (lb->writable) {
-        /* Fails while others have the file open; then the last of them to close takes the WAL along, and the
-         * next writer the mark. */
-        sqlite3_busy_timeout(lb->db, CLOSE_BUSY_MILLISECONDS);
-        sqlite3_exec(lb->db, sql_text("store/journal_delete"), NULL, NULL, NULL);
+        /* Fails while others have the file open: the next writer to close can do it. */
+        sqlite3_busy_timeout(lb->db, POLL_MILLISECONDS);
+        alone = change_journal(lb, "store/journal_delete", CLOSE_BUSY_MILLISECONDS) == SQLITE_OK;
     }
     sqlite3_close_v2(lb->db);
     pthread_mutex_destroy(&lb->transaction);
     free(lb->path);
     free(lb);
+    return alone;
 }
 
 /* ---- runs ---- */
@@ -338,6 +457,17 @@ static int add_event(struct logbook *lb, int64_t run_id, int64_t step, const cha
     }
     statement_close(&s);
     return result;
+}
+
+/* Why readers were slow, or a power cut cost nothing: part of the run's story. */
+static int add_remote_event(struct logbook *lb, int64_t run_id, int64_t step, struct error *err)
+{
+    char message[FILESYSTEM_NAME + 64];
+    if (lb->remote[0] == '\0') {
+        return 0;
+    }
+    snprintf(message, sizeof message, "network file system (%s): no WAL", lb->remote);
+    return add_event(lb, run_id, step, "network", message, err);
 }
 
 static int add_experts(struct statement *s, int64_t run_id, const struct logbook_layer *layer,
@@ -466,7 +596,7 @@ static int begin_run(struct logbook *lb, const struct logbook_run *run, int64_t 
         add_layers(lb, run, *run_id, err) != 0) {
         return -1;
     }
-    return add_event(lb, *run_id, 0, "started", NULL, err);
+    return add_event(lb, *run_id, 0, "started", NULL, err) != 0 ? -1 : add_remote_event(lb, *run_id, 0, err);
 }
 
 int logbook_begin_run(struct logbook *lb, const struct logbook_run *run, int64_t *run_id, struct error *err)
@@ -519,7 +649,9 @@ static int resume_run(struct logbook *lb, const char *name, int64_t step, int64_
         return -1;
     }
     snprintf(message, sizeof message, "goes on from step %lld", (long long)step);
-    return add_event(lb, *run_id, step, "resumed", message, err);
+    return add_event(lb, *run_id, step, "resumed", message, err) != 0
+               ? -1
+               : add_remote_event(lb, *run_id, step, err);
 }
 
 int logbook_resume_run(struct logbook *lb, const char *name, int64_t step, int64_t *run_id, struct error *err)

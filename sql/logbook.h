@@ -18,11 +18,21 @@ struct logbook;
 /* Opens an existing logbook read-only, also one of an older schema. STATUS_INPUT when it is missing, not a
  * logbook, or of a newer schema. */
 int logbook_open(struct logbook **lb, const char *path, struct error *err);
-/* Opens for writing, creating the file and its schema where there is none. WAL while open. STATUS_INPUT when
- * it is of an older schema: only logbook_migrate changes that. */
+/* Whether a file in WAL mode came without its WAL. A copy that was made while a run wrote lacks the last
+ * steps, or mixes old pages with new ones; a file that somebody tidied up after a kill is whole. */
+bool logbook_lacks_wal(const struct logbook *lb);
+/* Opens for writing, creating the file and its schema where there is none. WAL while open, but on a network
+ * file system (sql/filesystem.h), where readers and the writer wait for each other instead. Every call that
+ * meets another program's transaction waits for it, a minute or the environment's MOESCOPE_WAIT in seconds,
+ * then fails with STATUS_MACHINE. STATUS_INPUT when it is of an older schema: only logbook_migrate changes
+ * that. */
 int logbook_open_writable(struct logbook **lb, const char *path, struct error *err);
-/* A writable logbook leaves WAL mode so that the file stands alone (best effort while readers are there). */
-void logbook_close(struct logbook *lb);
+/* The name of the network file system for whose sake the logbook has no WAL; NULL: it has. */
+const char *logbook_remote(const struct logbook *lb);
+/* A writable logbook leaves WAL mode so that the file stands alone. False when it cannot, because somebody
+ * has it open still or the disk is full: then the last steps are in PATH-wal, and the next writer's close
+ * puts them into the file. Safe on NULL. */
+bool logbook_close(struct logbook *lb);
 
 /* ---- what runs are made of ---- */
 

@@ -98,3 +98,77 @@ void tiny_expect_answer(const struct tiny *t, const char *db, const char *sql, c
     assert_string_equal(answer, expected);
     free(answer);
 }
+
+static const char *const contents[] = {
+    "SELECT name, task, router, seed, status, vocabulary_id, corpus_id, config, program, machine FROM run",
+    "SELECT * FROM corpus",
+    "SELECT * FROM vocabulary",
+    "SELECT * FROM moe_layer",
+    "SELECT * FROM expert",
+    "SELECT * FROM document",
+    "SELECT * FROM document_label",
+    "SELECT * FROM domain",
+    "SELECT * FROM token",
+    "SELECT * FROM token_count",
+    "SELECT sample_id, document_id, offset, n_tokens, hex(sha256), hex(tokens) FROM sample",
+    "SELECT sequence_id, run_id, step, split, sample_id, hex(losses), checksum FROM sequence",
+    "SELECT block_id, codec, k, scale, hex(experts), hex(gates), hex(dropped), checksum FROM routing_block",
+    "SELECT block_id, n_experts, hex(p), checksum FROM probability_block",
+    "SELECT * FROM load_block",
+    "SELECT * FROM load_window_block",
+    "SELECT * FROM metric WHERE name NOT IN ('seconds', 'tokens_per_second')",
+    "SELECT * FROM layer_metric",
+    "SELECT * FROM document_loss",
+    "SELECT * FROM outcome",
+    "SELECT count(*) FROM _integer",
+    "SELECT run_id, step, sha256 FROM checkpoint",
+};
+
+/* One query behind the other, each behind its own text. */
+char *tiny_contents(const struct tiny *t, const char *db)
+{
+    struct text script;
+
+    text_init(&script);
+    for (size_t i = 0; i < sizeof contents / sizeof *contents; i++)
+        text_printf(&script, ".print \"%s\"\n%s;\n", contents[i], contents[i]);
+    test_write(t->folder, "contents.sql", script.data, script.length);
+    text_release(&script);
+    struct test_run r = test_run("cd %s && sqlite3 -batch -readonly %s < contents.sql", t->folder, db);
+    if (r.status != 0 || *r.err)
+        fail_msg("%s: %s", db, r.err);
+    free(r.err);
+    return r.out;
+}
+
+/* The query in whose answer the texts part. */
+static void fail_different(const char *a, const char *b, const char *db)
+{
+    const char *section = a, *line = a;
+
+    for (; *a && *a == *b; a++, b++) {
+        if (*a == '\n')
+            line = a + 1;
+        if (a == line && strncmp(a, "SELECT ", 7) == 0)
+            section = a;
+    }
+    fail_msg("'%s' differs in: %.*s\n- %.*s\n+ %.*s", db, (int)strcspn(section, "\n"), section,
+             (int)strcspn(line, "\n"), line, (int)strcspn(b, "\n"), b);
+}
+
+void tiny_expect_contents(const struct tiny *t, const char *db, const char *expected)
+{
+    char *actual = tiny_contents(t, db);
+
+    if (strcmp(actual, expected) != 0)
+        fail_different(expected, actual, db);
+    free(actual);
+}
+
+void tiny_expect_same(const struct tiny *t, const char *one, const char *other)
+{
+    char *expected = tiny_contents(t, one);
+
+    tiny_expect_contents(t, other, expected);
+    free(expected);
+}

@@ -23,4 +23,10 @@ void tiny_expect(struct test_run r, int status, const char *said);
 char *tiny_ask(const struct tiny *t, const char *db, const char *sql);
 void tiny_expect_answer(const struct tiny *t, const char *db, const char *sql, const char *expected);
 
+/* Everything a logbook says but for times, the events of being interrupted, and paths; caller frees. */
+char *tiny_contents(const struct tiny *t, const char *db);
+void tiny_expect_contents(const struct tiny *t, const char *db, const char *expected);
+/* Two logbooks say the same. */
+void tiny_expect_same(const struct tiny *t, const char *one, const char *other);
+
 #endif

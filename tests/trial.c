@@ -12,7 +12,7 @@
 #include "base/text.h"
 #include "tests/support.h"
 
-static void add_corpus(struct trial *s)
+int trial_add_corpus(struct trial *s, struct error *err)
 {
     static const struct logbook_token tokens[] = {
         {"<unk>", "special", 0}, {"a", "piece", 7}, {" b", "piece", 5}, {"<0xE3>", "byte", 1}};
@@ -29,10 +29,8 @@ static void add_corpus(struct trial *s)
                                           .n_tokens = 4,
                                           .documents = documents,
                                           .n_documents = 2};
-    struct error err;
-    test_must(logbook_add_corpus(s->lb, &corpus, &s->corpus_id, &s->vocabulary_id, s->document_ids,
-                                 s->domain_ids, &err),
-              &err);
+    return logbook_add_corpus(s->lb, &corpus, &s->corpus_id, &s->vocabulary_id, s->document_ids,
+                              s->domain_ids, err);
 }
 
 void trial_open(struct trial *s)
@@ -45,7 +43,7 @@ void trial_open(struct trial *s)
     text_printf(&path, "%s/log.db", s->folder);
     s->path = text_detach(&path);
     test_must(logbook_open_writable(&s->lb, s->path, &err), &err);
-    add_corpus(s);
+    test_must(trial_add_corpus(s, &err), &err);
 }
 
 void trial_run(struct trial *s, const char *name, const struct logbook_layer *layers, int n_layers,

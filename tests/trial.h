@@ -18,6 +18,8 @@ struct trial {
 
 /* A logbook with the corpus and no run. Documents: "english/a.txt" (language en) and "python/b.py". */
 void trial_open(struct trial *s);
+/* What trial_open puts into it; does not fail the test. */
+int trial_add_corpus(struct trial *s, struct error *err);
 /* A run with the layers given, its writer open. */
 void trial_run(struct trial *s, const char *name, const struct logbook_layer *layers, int n_layers,
                int gate_bits);

@@ -1,8 +1,8 @@
 -- Which runs are there, how did they end, and with what losses?
--- stalled: marked as running, yet silent for more than a minute. seconds: of training, as the run counted them.
+-- stalled: marked as running, yet silent for more than a minute (or heard of in the future: the clock was put back). seconds: of training, as the run counted them.
 -- train_loss: of the language model where it was logged apart from the balance and z losses, else the total.
 SELECT r.name,
-       CASE WHEN r.status = 'running' AND (julianday('now') - julianday(r.heartbeat_at)) * 86400 > 60
+       CASE WHEN r.status = 'running' AND abs(julianday('now') - julianday(r.heartbeat_at)) * 86400 > 60
             THEN 'stalled' ELSE r.status END AS status,
        r.router,
        r.seed,
@@ -23,7 +23,7 @@ SELECT r.name,
        coalesce((SELECT m.value FROM metric AS m
                  WHERE m.run_id = r.run_id AND m.split = 'train' AND m.name = 'seconds'
                  ORDER BY m.step DESC LIMIT 1),
-                round((julianday(coalesce(r.finished_at, r.heartbeat_at)) - julianday(r.started_at)) * 86400, 3))
+                max(round((julianday(coalesce(r.finished_at, r.heartbeat_at)) - julianday(r.started_at)) * 86400, 3), 0))
            AS seconds
 FROM run AS r
 ORDER BY r.run_id;

@@ -406,8 +406,10 @@ static void nonsense_is_refused(void **state)
                 text_add_bytes(&t, s, 1);
         test_write(folder, "documents.tsv", t.data, t.length);
         sha256_bytes(t.data, t.length, hex);
-        struct test_run r =
-            test_run("sed -i 's/^documents.tsv = .*/documents.tsv = %s/' '%s/corpus.ini'", hex, folder);
+        struct test_run r = test_run(
+            "cd '%s' && h=$(cat documents.tsv tokens.u16 | sha256sum | cut -c1-64) && sed -i -e \"0,/^sha256 "
+            "= /s/^sha256 = .*/sha256 = $h/\" -e 's/^documents.tsv = .*/documents.tsv = %s/' corpus.ini",
+            folder, hex);
         assert_int_equal(r.status, 0);
         test_run_release(&r);
         assert_int_equal(corpus_load(&c, folder, &err), -1);

@@ -72,7 +72,7 @@ static void test_errno(void **state)
     assert_int_equal(err.status, STATUS_INPUT);
     errno = ENOSPC;
     error_errno(&err, "write", "x.db");
-    assert_string_equal(err.text, "cannot write 'x.db': no space left on device");
+    assert_string_equal(err.text, "cannot write 'x.db': no space left on device; make room");
     assert_int_equal(err.status, STATUS_MACHINE);
     errno = EACCES;
     error_errno(&err, "open", "x.db");

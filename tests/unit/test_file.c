@@ -285,7 +285,7 @@ static void test_disk_full(void **state)
     fputs("too much", o.stream);
     assert_int_equal(output_commit(&o, &err), -1);
     assert_int_equal(err.status, STATUS_MACHINE);
-    assert_string_equal(err.text, "cannot write 'out': no space left on device");
+    assert_string_equal(err.text, "cannot write 'out': no space left on device; make room");
     assert_null(o.stream);
     check_content("out", "old");
     assert_int_equal(count_files("."), 1);
@@ -403,6 +403,31 @@ static void test_sha256_of_file(void **state)
     assert_string_equal(hex, of_nothing);
 }
 
+/* What killed writers of the file left goes, and nothing else. */
+static void test_sweep(void **state)
+{
+    char *folder = test_folder(), path[512];
+    (void)state;
+    test_write(folder, "a", "x", 1);
+    test_write(folder, "a.part-1-0", "x", 1);
+    test_write(folder, "a.part-77-3", "x", 1);
+    test_write(folder, "a.parts", "x", 1);
+    test_write(folder, "b.part-1-0", "x", 1);
+    snprintf(path, sizeof path, "%s/a", folder);
+    output_sweep(path);
+    struct test_run r = test_run("ls '%s' && cd '%s' && ln -s a link && touch a.part-1-1", folder, folder);
+    assert_string_equal(r.out, "a\na.parts\nb.part-1-0\n");
+    test_run_release(&r);
+    snprintf(path, sizeof path, "%s/link", folder);
+    output_sweep(path); /* a link's outputs lie beside the file itself */
+    snprintf(path, sizeof path, "%s/none/at/all", folder);
+    output_sweep(path);
+    r = test_run("ls '%s'", folder);
+    assert_string_equal(r.out, "a\na.parts\nb.part-1-0\nlink\n");
+    test_run_release(&r);
+    test_folder_remove(folder);
+}
+
 int main(void)
 {
 #define IN_FOLDER(test) cmocka_unit_test_setup_teardown(test, enter_folder, leave_folder)
@@ -427,6 +452,7 @@ int main(void)
         cmocka_unit_test(test_sha256),
         cmocka_unit_test(test_sha256_in_pieces),
         IN_FOLDER(test_sha256_of_file),
+        cmocka_unit_test(test_sweep),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
