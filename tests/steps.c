@@ -1,5 +1,6 @@
 #include "tests/steps.h"
 
+#include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -20,7 +21,7 @@ const struct logbook_layer steps_layers[STEPS_LAYERS] = {
 
 struct layer_sums {
     int64_t assignments[STEPS_EXPERTS], dropped[STEPS_EXPERTS];
-    double gates[STEPS_EXPERTS];
+    double gates[STEPS_EXPERTS], probabilities[STEPS_EXPERTS];
 };
 
 struct arrays {
@@ -44,7 +45,7 @@ static void decide(struct arrays *a, int layer, int64_t step, int tokens)
             a->dropped[n] = layer == 0 && t % 5 == 4 && slot == 1;
             a->sums[layer].assignments[e] += !a->dropped[n];
             a->sums[layer].dropped[e] += a->dropped[n];
-            a->sums[layer].gates[e] += (double)a->gate[n];
+            a->sums[layer].gates[e] += a->dropped[n] ? 0 : (double)a->gate[n]; /* of the accepted alone */
         }
     }
     a->offsets[tokens] = n;
@@ -91,14 +92,17 @@ static void add_split(struct logbook_batch *b, struct arrays *a, int64_t documen
         add_sequence(b, a, document_id, step, i, split, size);
     }
     for (int l = 0; l < STEPS_LAYERS; l++) {
+        for (int e = 0; e < STEPS_EXPERTS; e++) { /* the router has no opinion */
+            a->sums[l].probabilities[e] = (double)tokens / STEPS_EXPERTS;
+        }
         const struct logbook_load load = {.layer = l,
                                           .n_experts = STEPS_EXPERTS,
                                           .assignments = a->sums[l].assignments,
                                           .dropped = a->sums[l].dropped,
                                           .gate_sum = a->sums[l].gates,
-                                          .probability_sum = a->sums[l].gates};
+                                          .probability_sum = a->sums[l].probabilities};
         logbook_batch_load(b, step, split, &load);
-        logbook_batch_layer_metric(b, step, split, l, "router_entropy", 0.5);
+        logbook_batch_layer_metric(b, step, split, l, "router_entropy", log(STEPS_EXPERTS));
     }
     logbook_batch_metric(b, step, split, "loss", loss_sum / (double)tokens);
     logbook_batch_document_loss(b, step, split, document_id, tokens, 5 * tokens, loss_sum);

@@ -18,8 +18,8 @@ int trial_add_corpus(struct trial *s, struct error *err)
         {"<unk>", "special", 0}, {"a", "piece", 7}, {" b", "piece", 5}, {"<0xE3>", "byte", 1}};
     static const struct logbook_label labels[] = {{"language", "en"}, {"topic", "prose"}};
     const struct logbook_document documents[] = {
-        {"english/a.txt", "english", "d1", "train", 1000, 400, labels, 2},
-        {"python/b.py", "python", "d2", "probe", 2000, 500, NULL, 0},
+        {"english/a.txt", "english", "d1", "train", 10000000, 4000000, labels, 2},
+        {"python/b.py", "python", "d2", "probe", 20000000, 5000000, NULL, 0},
     };
     const struct logbook_corpus corpus = {.name = "scratch",
                                           .sha256 = "c1",

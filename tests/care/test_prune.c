@@ -205,11 +205,13 @@ static void test_refused(void **state)
 static void test_running(void **state)
 {
     (void)state;
-    expect("sqlite3 $D \"UPDATE run SET status = 'running', heartbeat_at = strftime('%Y-%m-%dT%H:%M:%fZ', "
+    expect("sqlite3 $D \"UPDATE run SET status = 'running', finished_at = NULL, heartbeat_at = "
+           "strftime('%Y-%m-%dT%H:%M:%fZ', "
            "'now') WHERE name "
            "= 'r'\"; $B/moescope-prune $D --run r --force; echo $?; steps train | wc -w",
            0, "2\n20\n", "is being written, last 0 s ago: stop its training first");
-    expect("sqlite3 $D \"UPDATE run SET status = 'running', heartbeat_at = '2020-01-01T00:00:00.000Z' WHERE "
+    expect("sqlite3 $D \"UPDATE run SET status = 'running', finished_at = NULL, heartbeat_at = "
+           "'2020-01-01T00:00:00.000Z' WHERE "
            "name = 'r'\";"
            "$B/moescope-prune $D --run r; echo $?; prune -q --force 2> /dev/null; steps train; clean",
            0, "2\n\n", "silent since 2020-01-01T00:00:00.000Z");

@@ -97,25 +97,25 @@ static void sweep(enum faulty_write how, bool stays, long stride, const char *wo
 static void test_full_at_any_write(void **state)
 {
     (void)state;
-    sweep(FAULTY_FULL, true, steps_stride(23), "disk full and stays full");
+    sweep(FAULTY_FULL, true, steps_stride(11), "disk full and stays full");
 }
 
 static void test_full_for_a_moment(void **state)
 {
     (void)state;
-    sweep(FAULTY_FULL, false, steps_stride(29), "disk full for one write");
+    sweep(FAULTY_FULL, false, steps_stride(13), "disk full for one write");
 }
 
 static void test_broken_at_any_write(void **state)
 {
     (void)state;
-    sweep(FAULTY_BROKEN, true, steps_stride(29), "disk broken");
+    sweep(FAULTY_BROKEN, true, steps_stride(13), "disk broken");
 }
 
 static void test_broken_for_a_moment(void **state)
 {
     (void)state;
-    sweep(FAULTY_BROKEN, false, steps_stride(29), "one write broken");
+    sweep(FAULTY_BROKEN, false, steps_stride(13), "one write broken");
 }
 
 /* ---- a small disk ---- */

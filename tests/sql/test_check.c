@@ -147,7 +147,7 @@ static const struct damage damages_of_ids[] = {
     {"DELETE FROM token WHERE token_id = 3", " dangling"},
     {"DELETE FROM expert WHERE layer = 2 AND expert = 1", " experts"},
     {"INSERT INTO expert VALUES (1, 5, 0, 'routed', 9)", " experts"},
-    {"UPDATE sample SET \"offset\" = 397 WHERE sample_id = 1", " samples"},
+    {"UPDATE sample SET \"offset\" = 3999997 WHERE sample_id = 1", " samples"},
 };
 
 static const struct damage damages_of_runs[] = {

@@ -213,8 +213,8 @@ static void test_corpus_is_stored_once(void **state)
     (void)state;
     trial_open(&s);
     const struct logbook_document documents[] = {
-        {"python/b.py", "python", "d2", "probe", 2000, 500, NULL, 0},
-        {"english/a.txt", "english", "d1", "train", 1000, 400, NULL, 0},
+        {"python/b.py", "python", "d2", "probe", 20000000, 5000000, NULL, 0},
+        {"english/a.txt", "english", "d1", "train", 10000000, 4000000, NULL, 0},
     };
     struct logbook_corpus corpus = {.name = "again",
                                     .sha256 = "c1",
@@ -436,7 +436,8 @@ static int write_in_child(const char *path, const char *name)
     struct trial s = {.path = (char *)path};
     struct error err;
     int64_t corpus_id, vocabulary_id;
-    const struct logbook_document document = {"english/a.txt", "english", "d1", "train", 1000, 400, NULL, 0};
+    const struct logbook_document document = {"english/a.txt", "english", "d1", "train",
+                                              10000000,        4000000,   NULL, 0};
     const struct logbook_corpus corpus = {.name = "scratch",
                                           .sha256 = "c1",
                                           .vocabulary_name = "tiny",

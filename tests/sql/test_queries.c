@@ -345,7 +345,8 @@ static void test_loads(void **state)
     assert_answer(
         "speed",
         "meant|finished|10|1000.0|1000.0|1000.0|4||1\nunfinished|running|2|1000.0|1000.0|1000.0|4||1\n");
-    assert_answer("corpora", "scratch|english|train|1|1000|400|2.5\nscratch|python|probe|1|2000|500|4.0\n");
+    assert_answer("corpora", "scratch|english|train|1|10000000|4000000|2.5\n"
+                             "scratch|python|probe|1|20000000|5000000|4.0\n");
 }
 
 int main(void)
