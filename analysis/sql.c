@@ -1,5 +1,4 @@
 /* moescope sql: questions to a logbook, by name, in SQL, or in the sqlite3 shell. */
-#include <ctype.h>
 #include <errno.h>
 #include <limits.h>
 #include <stdio.h>
@@ -12,6 +11,7 @@
 #include "base/process.h"
 #include "base/table.h"
 #include "base/text.h"
+#include "sql/ask.h"
 #include "sql/read.h"
 
 struct choices {
@@ -19,107 +19,6 @@ struct choices {
     struct string_list parameters;
     bool list, print_sql;
 };
-
-static const char folder[] = "queries/";
-
-/* ---- the canned queries ---- */
-
-/* The first line of a query is a comment: the question that it answers. Caller frees. */
-static char *question_of(const char *sql)
-{
-    const char *end = strchr(sql, '\n');
-    while (*sql == '-' || *sql == ' ') {
-        sql++;
-    }
-    return end != NULL && end > sql ? strndup(sql, (size_t)(end - sql)) : strdup("");
-}
-
-static int list_queries(FILE *out, enum table_format format, struct error *err)
-{
-    static const char *const columns[] = {"query", "question"};
-    struct table *t = table_open(out, format, NULL, columns, 2);
-    const char *name;
-    if (t == NULL) {
-        return error_no_memory(err, "a table");
-    }
-    for (int i = 0; (name = sql_name(folder, i)) != NULL; i++) {
-        char *question = question_of(sql_text(name));
-        table_text(t, name + strlen(folder));
-        table_text(t, question);
-        free(question);
-    }
-    return table_close(t, err);
-}
-
-/* A word is a query's name, anything longer is SQL. */
-static bool is_word(const char *s)
-{
-    for (; *s != '\0'; s++) {
-        if (!isalnum((unsigned char)*s) && *s != '_' && *s != '-') {
-            return false;
-        }
-    }
-    return true;
-}
-
-static int open_query(struct query **q, struct logbook *lb, const char *text, struct error *err)
-{
-    struct text name;
-    int result;
-    if (!is_word(text)) {
-        return query_open_text(q, lb, text, err);
-    }
-    text_init(&name);
-    text_printf(&name, "%s%s", folder, text);
-    if (name.failed) {
-        result = error_no_memory(err, "a query's name");
-    } else if (sql_text(name.data) == NULL) {
-        result =
-            error_set(err, STATUS_USAGE, "no query is named '%s'; `moescope sql --list` names them", text);
-    } else {
-        result = query_open(q, lb, name.data, err);
-    }
-    text_release(&name);
-    return result;
-}
-
-/* ---- parameters ---- */
-
-static void bind_value(struct query *q, const char *parameter, const char *value)
-{
-    char *end;
-    errno = 0;
-    long long whole = strtoll(value, &end, 10);
-    if (*value != '\0' && *end == '\0' && errno == 0) {
-        query_bind_int(q, parameter, whole);
-        return;
-    }
-    double real = strtod(value, &end);
-    if (*value != '\0' && *end == '\0') {
-        query_bind_real(q, parameter, real);
-    } else {
-        query_bind_text(q, parameter, value);
-    }
-}
-
-static int bind_parameter(struct query *q, const char *assignment, struct error *err)
-{
-    const char *equals = strchr(assignment, '=');
-    struct text parameter;
-    if (equals == NULL || equals == assignment) {
-        return error_set(err, STATUS_USAGE, "--param '%s' is not NAME=VALUE", assignment);
-    }
-    text_init(&parameter);
-    text_add(&parameter, *assignment == ':' ? "" : ":");
-    text_add_bytes(&parameter, assignment, (size_t)(equals - assignment));
-    if (parameter.failed) {
-        text_release(&parameter);
-        return error_no_memory(err, "a parameter");
-    }
-    bind_value(q, parameter.data, equals + 1);
-    text_release(&parameter);
-    return 0;
-}
 
 static int bind_all(struct query *q, struct logbook *lb, const struct choices *c, struct error *err)
 {
@@ -131,7 +30,7 @@ static int bind_all(struct query *q, struct logbook *lb, const struct choices *c
         query_bind_int(q, ":run", run_id);
     }
     for (int i = 0; i < c->parameters.n; i++) {
-        if (bind_parameter(q, c->parameters.items[i], err) != 0) {
+        if (ask_bind(q, c->parameters.items[i], err) != 0) {
             return -1;
         }
     }
@@ -156,7 +55,7 @@ static int answer(struct logbook *lb, const char *text, const struct choices *c,
                   enum table_format format, struct error *err)
 {
     struct query *q = NULL;
-    int result = open_query(&q, lb, text, err);
+    int result = ask_open(&q, lb, text, err);
     if (result == 0) {
         result = bind_all(q, lb, c, err);
     }
@@ -221,7 +120,7 @@ static int ask(void *context, char **operands, int n, FILE *out, struct error *e
         return -1;
     }
     if (c->list) {
-        return list_queries(out, format, err);
+        return ask_list("queries/", "query", "question", out, format, err);
     }
     if (n == 0) {
         return error_set(err, STATUS_USAGE, "no logbook is named; see 'moescope sql --help'");

@@ -127,6 +127,16 @@ static int utf8_length(const unsigned char *s)
     return wrong ? 0 : n;
 }
 
+void text_add_hex(struct text *t, const void *bytes, size_t n)
+{
+    static const char digits[] = "0123456789abcdef";
+    const unsigned char *b = bytes;
+    for (size_t i = 0; i < n; i++) {
+        const char pair[2] = {digits[b[i] >> 4], digits[b[i] & 15]};
+        text_add_bytes(t, pair, 2);
+    }
+}
+
 void text_add_json(struct text *t, const char *s)
 {
     char buffer[8];

@@ -18,6 +18,7 @@ void text_clear(struct text *t); /* empty again, memory kept */
 void text_add(struct text *t, const char *s);
 void text_add_bytes(struct text *t, const void *bytes, size_t n);
 void text_printf(struct text *t, const char *format, ...) __attribute__((format(printf, 2, 3)));
+void text_add_hex(struct text *t, const void *bytes, size_t n); /* two lower-case digits a byte */
 void text_add_json(struct text *t, const char *s); /* s as a JSON string, quotes included; s is UTF-8 */
 void text_add_int(struct text *t, int64_t value);
 void text_add_number(struct text *t, double value); /* shortest decimal that reads back as the same double;

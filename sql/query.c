@@ -222,35 +222,83 @@ bool query_is_null(struct query *q, const char *column)
     return sqlite3_column_type(q->statement.handle, column_index(q, column)) == SQLITE_NULL;
 }
 
+/* ---- cells by number ---- */
+
+int logbook_hold(struct logbook *lb, struct error *err)
+{
+    return db_exec(lb, "BEGIN", "read", err);
+}
+
+int query_columns(struct query *q)
+{
+    return sqlite3_column_count(q->statement.handle);
+}
+
+const char *query_column(struct query *q, int i)
+{
+    return sqlite3_column_name(q->statement.handle, i);
+}
+
+void query_cell(struct query *q, int i, struct cell *cell)
+{
+    sqlite3_stmt *row = q->statement.handle;
+    *cell = (struct cell){CELL_NULL, 0, NAN, NULL, 0};
+    switch (sqlite3_column_type(row, i)) {
+    case SQLITE_INTEGER:
+        cell->kind = CELL_INT;
+        cell->integer = sqlite3_column_int64(row, i);
+        break;
+    case SQLITE_FLOAT:
+        cell->kind = CELL_REAL;
+        cell->real = sqlite3_column_double(row, i);
+        break;
+    case SQLITE_TEXT:
+        cell->kind = CELL_TEXT;
+        cell->bytes = (const char *)sqlite3_column_text(row, i);
+        cell->n = (size_t)sqlite3_column_bytes(row, i);
+        break;
+    case SQLITE_BLOB:
+        cell->kind = CELL_BLOB;
+        cell->bytes = sqlite3_column_blob(row, i);
+        cell->n = (size_t)sqlite3_column_bytes(row, i);
+        break;
+    default:
+        break;
+    }
+}
+
+void query_rewind(struct query *q)
+{
+    statement_reset(&q->statement);
+}
+
 /* ---- print ---- */
 
-static void print_blob(struct table *t, struct piece blob)
+static void print_blob(struct table *t, const struct cell *cell)
 {
     struct text hex;
     text_init(&hex);
     text_add(&hex, "x'");
-    for (size_t i = 0; i < blob.n; i++) {
-        text_printf(&hex, "%02x", blob.bytes[i]);
-    }
+    text_add_hex(&hex, cell->bytes, cell->n);
     text_add(&hex, "'");
     table_text(t, hex.data);
     text_release(&hex);
 }
 
-static void print_cell(struct table *t, struct statement *s, int column)
+static void print_cell(struct table *t, const struct cell *cell)
 {
-    switch (sqlite3_column_type(s->handle, column)) {
-    case SQLITE_INTEGER:
-        table_int(t, sqlite3_column_int64(s->handle, column));
+    switch (cell->kind) {
+    case CELL_INT:
+        table_int(t, cell->integer);
         break;
-    case SQLITE_FLOAT:
-        table_real(t, sqlite3_column_double(s->handle, column));
+    case CELL_REAL:
+        table_real(t, cell->real);
         break;
-    case SQLITE_TEXT:
-        table_text(t, (const char *)sqlite3_column_text(s->handle, column));
+    case CELL_TEXT:
+        table_text(t, cell->bytes);
         break;
-    case SQLITE_BLOB:
-        print_blob(t, statement_column_blob(s, column));
+    case CELL_BLOB:
+        print_blob(t, cell);
         break;
     default:
         table_null(t);
@@ -272,20 +320,31 @@ static struct table *open_table(struct query *q, FILE *out, enum table_format fo
     return t;
 }
 
-int query_print(struct query *q, FILE *out, enum table_format format, const char *title, struct error *err)
+int query_print_counted(struct query *q, FILE *out, enum table_format format, const char *title,
+                        int64_t *rows, struct error *err)
 {
-    int n = sqlite3_column_count(q->statement.handle);
+    int n = query_columns(q);
     struct table *t = open_table(q, out, format, title, n);
     int result;
+    *rows = 0;
     if (t == NULL) {
         return error_no_memory(err, "a table");
     }
     while ((result = query_step(q, err)) == 1) {
         for (int i = 0; i < n; i++) {
-            print_cell(t, &q->statement, i);
+            struct cell cell;
+            query_cell(q, i, &cell);
+            print_cell(t, &cell);
         }
+        ++*rows;
     }
     return table_close(t, result == 0 ? err : NULL) != 0 || result != 0 ? -1 : 0;
+}
+
+int query_print(struct query *q, FILE *out, enum table_format format, const char *title, struct error *err)
+{
+    int64_t rows;
+    return query_print_counted(q, out, format, title, &rows, err);
 }
 
 char *query_expanded(struct query *q)

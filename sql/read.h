@@ -11,6 +11,9 @@
 #include "base/table.h"
 #include "sql/logbook.h"
 
+/* From the first read on until logbook_close, all reads see the logbook as it is then. */
+int logbook_hold(struct logbook *lb, struct error *err);
+
 /* ---- named queries ---- */
 
 /* The text of an embedded .sql file by its path under sql/ without ".sql"; NULL when there is none. */
@@ -36,8 +39,25 @@ const char *query_text(struct query *q, const char *column); /* until the next s
 const char *query_word(struct query *q, const char *column);
 bool query_is_null(struct query *q, const char *column);
 void query_close(struct query *q); /* safe on NULL */
+/* Cells by number, of whatever kind they are. */
+int query_columns(struct query *q);
+const char *query_column(struct query *q, int i);
+enum cell_kind { CELL_NULL, CELL_INT, CELL_REAL, CELL_TEXT, CELL_BLOB };
+struct cell {
+    enum cell_kind kind;
+    int64_t integer;
+    double real;
+    const char *bytes; /* text or blob, until the next step; a text has a NUL behind it */
+    size_t n;
+};
+void query_cell(struct query *q, int i, struct cell *cell);
+/* Back to before the first row. */
+void query_rewind(struct query *q);
 /* Runs the rest of the query into a table on `out`, columns as the query names them. */
 int query_print(struct query *q, FILE *out, enum table_format format, const char *title, struct error *err);
+/* *rows: how many there were. */
+int query_print_counted(struct query *q, FILE *out, enum table_format format, const char *title,
+                        int64_t *rows, struct error *err);
 /* The SQL with the bound values put in as literals: what --print-sql shows, ready to paste into sqlite3. */
 char *query_expanded(struct query *q); /* caller frees with free() */
 

@@ -1,0 +1,4 @@
+-- corpora
+SELECT *
+FROM corpus
+WHERE 1;

@@ -1,0 +1,4 @@
+-- documents
+SELECT *
+FROM document
+WHERE 1;

@@ -1,0 +1,4 @@
+-- labels of documents
+SELECT *
+FROM document_label
+WHERE 1;

@@ -1,0 +1,7 @@
+-- exact losses of documents
+SELECT *
+FROM document_loss
+WHERE 1
+  AND run_id = :run
+  AND split = :split
+  AND step BETWEEN :first_step AND :last_step;

@@ -1,0 +1,4 @@
+-- domains
+SELECT *
+FROM domain
+WHERE 1;

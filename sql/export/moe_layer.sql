@@ -1,0 +1,6 @@
+-- their MoE layers
+SELECT *
+FROM moe_layer
+WHERE 1
+  AND run_id = :run
+  AND layer = :layer;

@@ -1,0 +1,5 @@
+-- the runs
+SELECT *
+FROM run
+WHERE 1
+  AND run_id = :run;

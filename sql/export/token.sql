@@ -1,0 +1,4 @@
+-- vocabulary items
+SELECT *
+FROM token
+WHERE 1;

@@ -1,0 +1,7 @@
+-- the loss of every logged prediction
+SELECT *
+FROM token_loss
+WHERE 1
+  AND run_id = :run
+  AND split = :split
+  AND step BETWEEN :first_step AND :last_step;

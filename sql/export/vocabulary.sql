@@ -1,0 +1,4 @@
+-- vocabularies
+SELECT *
+FROM vocabulary
+WHERE 1;
