@@ -256,7 +256,7 @@ static int connect_and_identify(struct logbook **out, const char *path, bool wri
 
 int db_connect_existing(struct logbook **out, const char *path, bool writable, struct error *err)
 {
-    bool fresh;
+    bool fresh = false;
     *out = NULL;
     if (access(path, F_OK) != 0) {
         return errno == ENOENT
@@ -430,9 +430,11 @@ bool logbook_close(struct logbook *lb)
         return alone;
     }
     if (lb->writable) {
-        /* Fails while others have the file open: the next writer to close can do it. */
+        /* Fails while others have the file open: the next writer to close can do it. Who wrote nothing does
+         * not wait for it. */
+        int patience = sqlite3_total_changes(lb->db) > 0 ? CLOSE_BUSY_MILLISECONDS : 0;
         sqlite3_busy_timeout(lb->db, POLL_MILLISECONDS);
-        alone = change_journal(lb, "store/journal_delete", CLOSE_BUSY_MILLISECONDS) == SQLITE_OK;
+        alone = change_journal(lb, "store/journal_delete", patience) == SQLITE_OK;
     }
     sqlite3_close_v2(lb->db);
     pthread_mutex_destroy(&lb->transaction);

@@ -86,7 +86,8 @@ static void add_split(struct logbook_batch *b, struct arrays *a, int64_t documen
                       const char *split, struct steps_size size)
 {
     int64_t tokens = (int64_t)size.sequences * size.tokens;
-    double loss_sum = size.sequences * (double)(size.tokens + size.tokens / 2);
+    int odd = size.tokens / 2; /* tokens with the greater loss */
+    double loss_sum = size.sequences * (double)(size.tokens + odd);
     memset(a->sums, 0, sizeof a->sums);
     for (int i = 0; i < size.sequences; i++) {
         add_sequence(b, a, document_id, step, i, split, size);

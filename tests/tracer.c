@@ -131,7 +131,7 @@ static void attend(struct traced *t, const char *folder, pid_t child, pid_t pid,
     if (t->killed) {
         kill(child, SIGKILL);
     } else {
-        ptrace(PTRACE_SYSCALL, pid, NULL, (void *)(intptr_t)signal);
+        ptrace(PTRACE_SYSCALL, pid, NULL, (intptr_t)signal);
     }
 }
 
@@ -152,7 +152,7 @@ struct traced traced_run(const char *folder, const char *const *argv, const stru
         fail_msg("cannot trace a child: %s", strerror(errno));
     }
     ptrace(PTRACE_SETOPTIONS, child, NULL,
-           (void *)(PTRACE_O_TRACESYSGOOD | PTRACE_O_TRACECLONE | PTRACE_O_TRACEEXEC | PTRACE_O_EXITKILL));
+           (intptr_t)(PTRACE_O_TRACESYSGOOD | PTRACE_O_TRACECLONE | PTRACE_O_TRACEEXEC | PTRACE_O_EXITKILL));
     ptrace(PTRACE_SYSCALL, child, NULL, NULL);
     for (;;) {
         pid_t pid = waitpid(-1, &status, __WALL);

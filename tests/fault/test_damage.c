@@ -21,7 +21,7 @@
 #include "tests/steps.h"
 #include "tests/tiny.h"
 
-enum { FEW_FLIPS = 400, FEW_CUTS = 60, FEW_FLIPS_OF_FILES = 150, FLIPS_OF_PROGRAMS = 6 };
+enum { FEW_FLIPS = 250, FEW_CUTS = 40, FEW_FLIPS_OF_FILES = 80, FLIPS_OF_PROGRAMS = 6 };
 enum { LONGEST_SECONDS = 60 }; /* of one look */
 
 static struct tiny tiny;
@@ -124,7 +124,7 @@ static enum region region_of(const enum region pages[MOST_PAGES], size_t at)
 {
     size_t page = at / PAGE, within = at % PAGE, head = page == 0 ? 100 : 0;
     const char *start = bytes + page * PAGE;
-    int kind = start[head];
+    unsigned char kind = (unsigned char)start[head];
     if (at < 100) {
         return HEADER;
     }
@@ -192,7 +192,8 @@ static void test_flipped_bits(void **state)
     read_pages(pages);
     for (long i = 0; i < flips; i++) {
         /* A sample: a tenth of it of the header and the schema. */
-        size_t at = all ? (size_t)i : (size_t)random_below(&random_numbers, i % 10 == 0 ? 2 * PAGE : n_bytes);
+        size_t at =
+            all_bytes() ? (size_t)i : (size_t)random_below(&random_numbers, i % 10 == 0 ? 2 * PAGE : n_bytes);
         enum region region = region_of(pages, at);
         char before = bytes[at];
         bytes[at] = (char)(bytes[at] ^ (1 << random_below(&random_numbers, 8)));

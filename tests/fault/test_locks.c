@@ -87,7 +87,7 @@ static void test_gives_up_waiting(void **state)
     test_must(steps_begin(&s, "r", &err), &err);
     log_one(&s, 0);
     test_must(logbook_writer_drain(s.writer, &err), &err);
-    hold(s.folder, "log.db", 1.5);
+    hold(s.folder, "log.db", 1);
     log_one(&s, 1);
     assert_int_equal(logbook_writer_drain(s.writer, &err), -1);
     assert_int_equal(err.status, STATUS_MACHINE);
