@@ -224,7 +224,8 @@ static int ask_all(struct bench *b, struct error *err)
 enum { MOST_WORDS = 12 };
 struct measured {
     const char *verb;
-    const char *words[MOST_WORDS]; /* DB and OUT stand for the logbook and a file to be made */
+    /* DB is the logbook, OUT a file to be made, LAST that of the one before. */
+    const char *words[MOST_WORDS];
 };
 
 static const struct measured verbs[] = {
@@ -240,6 +241,8 @@ static const struct measured verbs[] = {
     {"check", {"DB"}},
     {"export", {"DB", "-o", "OUT"}},
     {"snapshot", {"DB", "OUT"}},
+    {"prune", {"LAST", "--run", "top2-seed0"}},
+    {"runs", {"LAST", "--delete", "top2-seed1"}},
 };
 
 /* ---- programs ---- */
@@ -257,10 +260,14 @@ static int measure(struct bench *b, const struct measured *m, const char *out, s
     text_add(&what, m->verb);
     argv[0] = path.data;
     for (int i = 0; m->words[i]; i++) {
-        bool is_db = strcmp(m->words[i], "DB") == 0, is_out = strcmp(m->words[i], "OUT") == 0;
-        argv[n++] = is_db ? b->path : is_out ? out : m->words[i];
-        if (!is_db && !is_out)
-            text_printf(&what, " %s", m->words[i]);
+        const char *word = m->words[i];
+        if (strcmp(word, "OUT") == 0)
+            unlink(out);
+        argv[n++] = strcmp(word, "DB") == 0                                 ? b->path
+                    : strcmp(word, "OUT") == 0 || strcmp(word, "LAST") == 0 ? out
+                                                                            : word;
+        if (argv[n - 1] == word)
+            text_printf(&what, " %s", word);
     }
     argv[n] = NULL;
     if (file_exists(path.data)) {
@@ -285,7 +292,6 @@ static int measure_programs(struct bench *b, struct error *err)
         return error_no_memory(err, "a path");
     progress_start(&b->progress, "measuring programs", (int64_t)n, 0, args.quiet);
     for (size_t i = 0; i < n && result == 0; i++) {
-        unlink(out);
         progress_update(&b->progress, (int64_t)i, verbs[i].verb);
         result = measure(b, &verbs[i], out, err);
     }
