@@ -134,7 +134,11 @@ static int copy_into(struct logbook *lb, const struct output *o, const char *pat
     if (!lb->writable && db_run(lb, "store/query_only_off", err) != 0) {
         return -1;
     }
-    int result = copy_pages(lb, o, progress, path, err);
+    int result = db_run(lb, "store/vacuum_cache", err);
+    if (result == 0) {
+        result = copy_pages(lb, o, progress, path, err);
+        db_run(lb, "store/usual_cache", NULL);
+    }
     if (!lb->writable && db_run(lb, "store/query_only_on", result == 0 ? err : NULL) != 0) {
         result = -1;
     }

@@ -88,7 +88,11 @@ int logbook_vacuum(struct logbook *lb, int64_t *given_back, struct error *err)
     int result = leave_wal(lb, err);
     int64_t before = size_of_file(lb);
     if (result == 0) {
-        result = db_exec(lb, sql_text("store/vacuum"), "shrink", err);
+        result = db_run(lb, "store/vacuum_cache", err);
+        if (result == 0) {
+            result = db_exec(lb, sql_text("store/vacuum"), "shrink", err);
+            db_run(lb, "store/usual_cache", NULL);
+        }
     }
     sqlite3_busy_timeout(lb->db, USUAL_BUSY_MILLISECONDS);
     *given_back = before - size_of_file(lb);
