@@ -241,6 +241,7 @@ static const struct measured verbs[] = {
     {"check", {"DB"}},
     {"export", {"DB", "-o", "OUT"}},
     {"snapshot", {"DB", "OUT"}},
+    {"merge", {"OUT", "DB"}},
     {"prune", {"LAST", "--run", "top2-seed0"}},
     {"runs", {"LAST", "--delete", "top2-seed1"}},
 };
