@@ -342,7 +342,11 @@ int program_finish(const struct program *p, int result, const struct error *err)
 {
     int status = result;
     if (result < 0) {
-        fprintf(stderr, "moescope %s: %s\n", p->verb, err->text);
+        struct text text;
+        text_init(&text);
+        text_add_visible(&text, err->text, "\n\t");
+        fprintf(stderr, "moescope %s: %s\n", p->verb, text.failed ? err->text : text.data);
+        text_release(&text);
         status = err->status == STATUS_OK ? STATUS_MACHINE : (int)err->status;
     }
     errno = 0;

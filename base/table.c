@@ -83,16 +83,7 @@ static int add_visible(struct text *t, const char *s)
 {
     int width = 0;
     size_t start = t->length;
-    for (; *s; s++) {
-        unsigned char c = (unsigned char)*s;
-        const char *name = c == '\n' ? "\\n" : c == '\t' ? "\\t" : c == '\r' ? "\\r" : NULL;
-        if (name)
-            text_add(t, name);
-        else if (c < 0x20 || c == 0x7f)
-            text_printf(t, "\\x%02x", c);
-        else
-            text_add_bytes(t, s, 1);
-    }
+    text_add_visible(t, s, "");
     /* A UTF-8 character is taken as one column wide. */
     for (size_t i = start; i < t->length; i++)
         width += ((unsigned char)t->data[i] & 0xc0) != 0x80;

@@ -156,6 +156,26 @@ void text_add_json(struct text *t, const char *s)
     text_add_bytes(t, "\"", 1);
 }
 
+void text_add_visible(struct text *t, const char *s, const char *keep)
+{
+    for (; *s; s++) {
+        unsigned char c = (unsigned char)*s, next = (unsigned char)s[1];
+        const char *name = c == '\n' ? "\\n" : c == '\t' ? "\\t" : c == '\r' ? "\\r" : NULL;
+        if (strchr(keep, c)) {
+            text_add_bytes(t, s, 1);
+        } else if (name) {
+            text_add(t, name);
+        } else if (c < 0x20 || c == 0x7f) {
+            text_printf(t, "\\x%02x", c);
+        } else if (c == 0xc2 && next >= 0x80 && next <= 0x9f) { /* U+0080 to U+009F */
+            text_printf(t, "\\x%02x", next);
+            s++;
+        } else {
+            text_add_bytes(t, s, 1);
+        }
+    }
+}
+
 void text_add_int(struct text *t, int64_t value)
 {
     char digits[24];

@@ -21,6 +21,9 @@ void text_printf(struct text *t, const char *format, ...) __attribute__((format(
 void text_add_hex(struct text *t, const void *bytes, size_t n); /* two lower-case digits a byte */
 void text_add_json(struct text *t, const char *s); /* s as a JSON string, quotes included; s is UTF-8 */
 void text_add_int(struct text *t, int64_t value);
+/* s with its control characters as C writes them, but those in `keep`: a name from a file could otherwise
+ * give orders to the terminal. */
+void text_add_visible(struct text *t, const char *s, const char *keep);
 void text_add_number(struct text *t, double value); /* shortest decimal that reads back as the same double;
                                                         "null" when not finite */
 char *text_detach(struct text *t);                  /* caller frees; NULL if it failed */

@@ -55,7 +55,7 @@ static void verdicts_release(struct verdicts *v)
 }
 
 /* Breaks at spaces; what does not fit on its line goes two columns in. */
-static void print_wrapped(FILE *out, const char *text)
+static void print_lines(FILE *out, const char *text)
 {
     size_t width = LINE_WIDTH;
     while (strlen(text) > width) {
@@ -74,12 +74,26 @@ static void print_wrapped(FILE *out, const char *text)
     fprintf(out, "%s\n", text);
 }
 
+static void print_wrapped(FILE *out, const char *words)
+{
+    struct text text;
+    text_init(&text);
+    text_add_visible(&text, words, "");
+    print_lines(out, text.failed ? words : text.data);
+    text_release(&text);
+}
+
 static void print_words(const struct analysis *a, const struct verdicts *v, FILE *out)
 {
+    struct text run;
+    text_init(&run);
+    text_add_visible(&run, a->run ? a->run : "", "");
     if (a->run)
-        fprintf(out, "%s of run '%s' in %s\n\n", a->program->command.verb, a->run, a->path);
+        fprintf(out, "%s of run '%s' in %s\n\n", a->program->command.verb, run.failed ? a->run : run.data,
+                a->path);
     else
         fprintf(out, "%s in %s\n\n", a->program->command.verb, a->path);
+    text_release(&run);
     for (int i = 0; i < v->n; i++)
         print_wrapped(out, v->lines[i].text);
 }

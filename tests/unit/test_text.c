@@ -104,6 +104,20 @@ static void test_json(void **state)
 }
 
 /* Not UTF-8: each stray byte becomes U+FFFD (ef bf bd). */
+/* What would move a terminal's cursor, or worse, is shown; letters beyond ASCII are not touched. */
+static void test_visible(void **state)
+{
+    struct text t;
+    (void)state;
+    text_init(&t);
+    text_add_visible(&t, "a\x1b[2J\n\t\x7f \xc3\xa9\xc2\x9b\xc2\xa0\xc2", "");
+    assert_string_equal(t.data, "a\\x1b[2J\\n\\t\\x7f \xc3\xa9\\x9b\xc2\xa0\xc2");
+    text_clear(&t);
+    text_add_visible(&t, "a\nb\rc", "\n");
+    assert_string_equal(t.data, "a\nb\\rc");
+    text_release(&t);
+}
+
 static void test_json_of_broken_utf8(void **state)
 {
     (void)state;
@@ -222,6 +236,7 @@ int main(void)
         cmocka_unit_test(test_failure_keeps_the_text),
         cmocka_unit_test(test_detach),
         cmocka_unit_test(test_json),
+        cmocka_unit_test(test_visible),
         cmocka_unit_test(test_json_of_broken_utf8),
         cmocka_unit_test(test_number_is_short),
         cmocka_unit_test(test_number_reads_back),
