@@ -173,6 +173,10 @@ static int check_losses(struct passes *p, int64_t sequence_id, int64_t document_
 static int check_blocks(struct passes *p, int64_t sequence_id, int64_t n_tokens, struct error *err)
 {
     struct statement *each[] = {&p->blocks, &p->probabilities};
+    if (sequence_id < 0 || sequence_id > INT64_MAX / LOGBOOK_MAX_LAYERS - 1) {
+        violated(p->block.decoded, "sequence %" PRId64 ": an id that no block can be of", sequence_id);
+        return 0;
+    }
     for (int i = 0; i < 2; i++) {
         int result;
         statement_int(each[i], ":first_block", sequence_id * LOGBOOK_MAX_LAYERS);
