@@ -40,7 +40,7 @@ static void run(const uint8_t *bytes, size_t n)
 static void seed(struct fuzz_seeds *s)
 {
     struct random r;
-    for (uint64_t i = 0; i < 64; i++) {
+    for (uint64_t i = 0; i < 24; i++) {
         uint8_t bytes[96];
         random_seed(&r, i, 2);
         for (size_t j = 0; j < sizeof bytes; j++) {

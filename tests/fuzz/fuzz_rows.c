@@ -49,9 +49,12 @@ static void seed(struct fuzz_seeds *s)
         fuzz_seeds_add(s, bytes, 3);
         fuzz_seeds_add(s, bytes, sizeof bytes);
     }
-    for (int schema = 0; schema < 32; schema++) {
-        const uint8_t bytes[] = {(uint8_t)(schema * 5), (uint8_t)(schema * 3), 1, 8, (uint8_t)schema};
-        fuzz_seeds_add(s, bytes, sizeof bytes);
+    for (int schema = 0; schema < hostile_schemas; schema++) {
+        static const uint8_t ways[] = {0, 3, 4, 6, 10}; /* one of each kind */
+        for (size_t i = 0; i < sizeof ways; i++) {
+            const uint8_t bytes[] = {ways[i], (uint8_t)(schema * 3), 1, 8, (uint8_t)schema};
+            fuzz_seeds_add(s, bytes, sizeof bytes);
+        }
     }
 }
 

@@ -410,6 +410,10 @@ static const char *const schemas[] = {
     "SELECT i FROM n",
     "INSERT INTO moe_layer SELECT 1, i + 6, 'x', 65536, 2 FROM _integer; UPDATE moe_layer SET n_experts = "
     "65536",
+    "UPDATE sequence SET sequence_id = sequence_id + (1 << 60); UPDATE probability_block SET n_experts = 1 "
+    "<< 61",
+    "UPDATE sample SET n_tokens = n_tokens + (1 << 32); UPDATE routing_block SET k = 1 << 31",
+    "UPDATE run SET name = NULL, status = NULL, router = NULL; UPDATE token SET text = NULL",
     "DELETE FROM _byte",
     "INSERT INTO _byte SELECT bytes FROM _byte",
     "UPDATE _byte SET bytes = zeroblob(256)",
@@ -440,6 +444,7 @@ static const char *const schemas[] = {
     "UPDATE run SET config = replace(hex(zeroblob(20000)), '0', '['); UPDATE run SET config = config || "
     "replace(config, '[', ']')"};
 enum { N_SCHEMAS = sizeof schemas / sizeof schemas[0] };
+const int hostile_schemas = N_SCHEMAS;
 
 /* A block whose lengths fit each other, with values of all kinds in it. */
 static void fit_block(struct logbook *lb, struct fuzz_input *in)

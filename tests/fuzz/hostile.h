@@ -20,6 +20,8 @@ void hostile_rest(void);
 
 /* Writes rows into the file: the bytes say which, by the language in hostile.c. */
 void hostile_write(const char *path, struct fuzz_input *in);
+/* How many pieces of schema it can write: number i by the bytes 8, i. */
+extern const int hostile_schemas;
 /* The same without pieces of schema: blocks whose lengths fit, and values where the tables take them. */
 void hostile_write_soundly(const char *path, struct fuzz_input *in);
 /* Checksums and hashes as what they are of wants them. */

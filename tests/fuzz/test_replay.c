@@ -10,7 +10,7 @@
 
 #include "tests/fuzz/fuzz.h"
 
-enum { MOST_SEEDS = 20 /* that are run as they are */ };
+enum { MOST_SEEDS = 300 /* that are run as they are */ };
 
 static int rounds(void)
 {
@@ -108,19 +108,19 @@ static void test_query(void **state)
 static void test_rows(void **state)
 {
     (void)state;
-    replay("rows", 150);
+    replay("rows", 60);
 }
 
 static void test_differ(void **state)
 {
     (void)state;
-    replay("differ", 40);
+    replay("differ", 30);
 }
 
 static void test_logbook(void **state)
 {
     (void)state;
-    replay("logbook", 150);
+    replay("logbook", 120);
 }
 
 int main(void)
