@@ -20,6 +20,7 @@ static void remove_files(void)
     unlink(fuzz_file("rows.db"));
     unlink(fuzz_file("rows.db-wal"));
     unlink(fuzz_file("rows.db-shm"));
+    unlink(fuzz_file("rows.db-journal"));
 }
 
 static void run(const uint8_t *bytes, size_t n)

@@ -1,5 +1,6 @@
 #include "tests/fuzz/hostile.h"
 
+#include <limits.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -12,6 +13,40 @@
 #include "sql/read.h"
 #include "tests/support.h"
 #include "tests/trial.h"
+
+/* ---- limits ---- */
+
+enum { TICK = 1000 /* instructions of SQLite's machine */, MOST_TICKS = 150 };
+static int ticks;
+
+static int tick(void *context)
+{
+    (void)context;
+    return ++ticks > MOST_TICKS;
+}
+
+static int limit_connection(sqlite3 *db, char **message, const struct sqlite3_api_routines *api)
+{
+    (void)message, (void)api;
+    sqlite3_progress_handler(db, TICK, tick, NULL);
+    return SQLITE_OK;
+}
+
+void hostile_limit(void)
+{
+    sqlite3_auto_extension((void (*)(void))limit_connection);
+}
+
+void hostile_rest(void)
+{
+    ticks = 0;
+}
+
+/* Until the next rest. */
+static void lift_limit(void)
+{
+    ticks = INT_MIN;
+}
 
 /* ---- a valid logbook ---- */
 
@@ -139,6 +174,7 @@ static void try(struct logbook *lb, const char *sql)
 uint8_t *hostile_logbook(size_t *n)
 {
     struct trial t;
+    lift_limit();
     trial_open(&t);
     add_run(&t, "first", small, 3, 8);
     add_run(&t, "second", large, 4, 16);
@@ -148,6 +184,7 @@ uint8_t *hostile_logbook(size_t *n)
     sqlite3_close(lb.db);
     uint8_t *bytes = fuzz_read(t.path, n);
     trial_release(&t);
+    hostile_rest();
     return bytes;
 }
 
@@ -200,34 +237,6 @@ uint8_t *hostile_loose_logbook(size_t *n)
     remove(fuzz_file("loose.db"));
     remove(fuzz_file("valid.db"));
     return bytes;
-}
-
-/* ---- limits ---- */
-
-enum { TICK = 1000 /* instructions of SQLite's machine */, MOST_TICKS = 150 };
-static int ticks;
-
-static int tick(void *context)
-{
-    (void)context;
-    return ++ticks > MOST_TICKS;
-}
-
-static int limit_connection(sqlite3 *db, char **message, const struct sqlite3_api_routines *api)
-{
-    (void)message, (void)api;
-    sqlite3_progress_handler(db, TICK, tick, NULL);
-    return SQLITE_OK;
-}
-
-void hostile_limit(void)
-{
-    sqlite3_auto_extension((void (*)(void))limit_connection);
-}
-
-void hostile_rest(void)
-{
-    ticks = 0;
 }
 
 /* ---- writing ---- */
@@ -595,157 +604,6 @@ void hostile_mend(const char *path)
     try(&lb, "UPDATE sequence SET checksum = crc(losses)");
     try(&lb, "UPDATE sample SET sha256 = sha(tokens)");
     sqlite3_close(lb.db);
-}
-
-/* ---- reading ---- */
-
-static int64_t sum; /* of all that was read, so that reading is not left out */
-
-static void read_blocks(struct logbook *lb, const struct block_filter *filter)
-{
-    struct blocks *bs;
-    struct block b;
-    struct error err;
-    if (blocks_open(&bs, lb, filter, &err) != 0) {
-        return;
-    }
-    for (int i = 0; i < 200 && blocks_next(bs, &b, &err) == 1; i++) {
-        sum += b.n_tokens + b.ids[b.n_tokens] + (b.layer >= 0 && b.layer < LOGBOOK_MAX_LAYERS);
-        for (int t = 0; t < b.n_tokens; t++) {
-            sum += b.ids[t] + !isnan(b.loss[t]);
-            for (int d = b.offsets[t]; d < b.offsets[t + 1]; d++) {
-                fuzz_require(b.expert[d] >= 0 && b.expert[d] < b.n_experts, "an expert of the layer");
-                sum += b.dropped[d] + !isnan(b.gate[d]);
-            }
-        }
-    }
-    blocks_close(bs);
-}
-
-static void read_probabilities(struct logbook *lb, const struct block_filter *filter)
-{
-    struct probabilities *ps;
-    struct probability_block b;
-    struct error err;
-    if (probabilities_open(&ps, lb, filter, &err) != 0) {
-        return;
-    }
-    for (int i = 0; i < 200 && probabilities_next(ps, &b, &err) == 1; i++) {
-        sum += b.ids[b.n_tokens];
-        for (int j = 0; j < b.n_tokens * b.n_experts; j++) {
-            fuzz_require(b.probability[j] >= 0 && b.probability[j] <= 1, "a probability");
-        }
-    }
-    probabilities_close(ps);
-}
-
-static void check(struct logbook *lb)
-{
-    struct check_finding findings[CHECK_MAX_FINDINGS];
-    struct error err;
-    int n = CHECK_MAX_FINDINGS;
-    if (logbook_check(lb, findings, &n, &err) == 0) {
-        for (int i = 0; i < n; i++) {
-            fuzz_require((findings[i].violations > 0) == (findings[i].detail[0] != '\0'),
-                         "a violation in words");
-        }
-    }
-}
-
-static void ask_named(struct logbook *lb, int which, int64_t run)
-{
-    static const char *const folders[] = {"queries/", "analysis/", "check/", "train/"};
-    struct query *q = NULL;
-    struct error err;
-    const char *name = NULL;
-    for (int f = 0, i; name == NULL; f = (f + 1) % 4) {
-        for (i = 0; which >= 0 && (name = sql_name(folders[f], i)) != NULL; i++) {
-            if (which-- == 0) {
-                break;
-            }
-        }
-    }
-    if (query_open(&q, lb, name, &err) == 0) {
-        query_bind_int(q, ":run", run);
-        query_bind_int(q, ":run_a", run);
-        query_bind_int(q, ":run_b", 3 - run);
-        query_bind_text(q, ":runs", "[1,2]");
-        query_bind_text(q, ":split", "probe");
-        FILE *nothing = fopen("/dev/null", "w");
-        (void)query_print(q, nothing, (enum table_format)(run % 3), NULL, &err);
-        fclose(nothing);
-    }
-    query_close(q);
-}
-
-/* ---- programs, compiled with another name for main ---- */
-
-int main_of_collapse(int argc, char **argv);
-int main_of_compare(int argc, char **argv);
-int main_of_demand(int argc, char **argv);
-int main_of_specialization(int argc, char **argv);
-int main_of_check(int argc, char **argv);
-int main_of_runs(int argc, char **argv);
-
-static const struct {
-    int (*main)(int argc, char **argv);
-    const char *arguments[10]; /* behind the logbook */
-} commands[] = {
-    {main_of_collapse, {"--run", "first"}},
-    {main_of_collapse, {"--run", "second", "--format", "json", "--table", "load"}},
-    {main_of_collapse, {"--run", "first", "--split", "probe", "--window", "1", "--table", "dead"}},
-    {main_of_demand, {"--run", "first"}},
-    {main_of_demand, {"--run", "second", "--format", "csv"}},
-    {main_of_specialization, {"--run", "first", "--permutations", "2"}},
-    {main_of_specialization, {"--run", "second", "--permutations", "2", "--format", "json"}},
-    {main_of_compare, {"first", "second"}},
-    {main_of_compare, {"first", "second", "--split", "probe", "--format", "json"}},
-    {main_of_compare, {"first", "second", "--group-by", "seed", "--table", "groups"}},
-    {main_of_check, {"--format", "json"}},
-    {main_of_runs, {"--format", "table"}},
-};
-enum { N_COMMANDS = sizeof commands / sizeof commands[0] };
-
-static void run_program(const char *path, int which)
-{
-    char *argv[12] = {(char *)"moescope", (char *)path};
-    int argc = 2, (*program)(int, char **) = commands[which].main;
-    while (commands[which].arguments[argc - 2] != NULL) {
-        argv[argc] = (char *)commands[which].arguments[argc - 2];
-        argc++;
-    }
-    fuzz_quiet();
-    int status = program(argc, argv);
-    fuzz_loud();
-    fuzz_require(status >= 0 && status <= STATUS_MACHINE, "an exit status that is documented");
-}
-
-void hostile_read(const char *path, uint8_t way, uint8_t which)
-{
-    struct logbook *lb;
-    struct error err;
-    const struct block_filter filter = {.run_id = 1 + (which & 1),
-                                        .split = which & 2 ? "probe" : NULL,
-                                        .last_step = which & 4 ? 1 : INT64_MAX,
-                                        .layer = which & 8 ? 2 : -1};
-    way %= HOSTILE_WAYS;
-    if (way >= 10) {
-        run_program(path, which % N_COMMANDS);
-        return;
-    }
-    if (logbook_open(&lb, path, &err) != 0) {
-        return;
-    }
-    if (way <= 2) {
-        read_blocks(lb, &filter);
-    } else if (way == 3) {
-        read_probabilities(lb, &filter);
-    } else if (way <= 5) {
-        check(lb);
-    } else {
-        ask_named(lb, which, 1 + (way & 1));
-    }
-    logbook_close(lb);
 }
 
 /* ---- the user's own SQL ---- */
