@@ -211,6 +211,11 @@ static int init_layer(struct model *m, int l, struct error *err)
     b->normed2 = claim(m, T * D);
     b->inverse_rms1 = claim(m, T);
     b->inverse_rms2 = claim(m, T);
+    if ((int64_t)m->max_tokens * k > INT32_MAX)
+        return error_set(err, STATUS_USAGE,
+                         "block %d: %d tokens of %d experts each are more than one pass can hold; lower "
+                         "router.k, model.context or train.tokens_per_step",
+                         l, m->max_tokens, k);
     if (routes && routing_init(&b->routing, m->max_tokens, b->experts.n_experts, k, err))
         return -1;
     return dispatch_init(&b->dispatch, m->max_tokens * k, b->experts.n_experts, (int)D, b->config->hidden,

@@ -16,6 +16,7 @@
 #include "engine/blas.h"
 #include "engine/model.h"
 #include "engine/naive.h"
+#include "tests/memory.h"
 
 enum { T = 90, V = 50, WIDTH = 24, CONTEXT = 80 };
 
@@ -274,6 +275,33 @@ static void test_threads_change_nothing(void **state)
     free(first);
 }
 
+/* 65535 tokens of 65535 experts each would be more rows than an int counts. */
+static void test_too_large_a_pass(void **state)
+{
+    static const char *const settings[] = {"model.layers=1",
+                                           "model.width=2",
+                                           "model.heads=1",
+                                           "router.k=65535",
+                                           "router.experts=65535",
+                                           "router.hidden=1",
+                                           NULL};
+    struct config config;
+    struct model_config shape;
+    struct model model;
+    struct pool *pool;
+    struct error err = {0};
+
+    (void)state;
+    memory_config(&config, settings);
+    assert_int_equal(pool_open(&pool, 1, &err), 0);
+    assert_int_equal(config_model(&config, 4, &shape, &err), 0);
+    assert_int_equal(model_init(&model, &shape, 65535, pool, &err), -1);
+    assert_int_equal(err.status, STATUS_USAGE);
+    assert_non_null(strstr(err.text, "more than one pass can hold"));
+    pool_close(pool);
+    config_release(&config);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -284,6 +312,7 @@ int main(void)
         cmocka_unit_test(test_forward_against_oracle),
         cmocka_unit_test(test_evaluation_leaves_no_gradient),
         cmocka_unit_test(test_threads_change_nothing),
+        cmocka_unit_test(test_too_large_a_pass),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
