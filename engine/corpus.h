@@ -71,7 +71,8 @@ int corpus_token_bytes(const struct vocabulary_item *item);
 int64_t corpus_bytes(const struct vocabulary_item *vocabulary, const int32_t *ids, int64_t n);
 
 /* Encodes texts with the model by sentencepiece's spm_encode: one document each, framed by BOS and EOS.
- * Fills ids (caller frees each) and n_ids. Invalid UTF-8 is STATUS_INPUT naming the document and byte. */
+ * Fills ids (caller frees each) and n_ids. Invalid UTF-8 is STATUS_INPUT naming the document and byte; so is
+ * a model that has other than n_vocabulary pieces, as one beside a vocabulary.tsv of another. */
 struct encoded_text {
     const char *name; /* for messages */
     const char *text;
@@ -79,7 +80,8 @@ struct encoded_text {
     int32_t *ids;
     int64_t n_ids;
 };
-int corpus_encode(const char *model_path, struct encoded_text *texts, int n, struct error *err);
+int corpus_encode(const char *model_path, int n_vocabulary, struct encoded_text *texts, int n,
+                  struct error *err);
 
 /* 0-based offset of the first byte that is not valid UTF-8, or -1. NUL counts as invalid. */
 int64_t utf8_first_error(const char *bytes, size_t n);

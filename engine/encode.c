@@ -44,17 +44,20 @@ static int64_t count_byte(const char *bytes, size_t n, char byte)
     return count;
 }
 
-/* Reads one line of ids; the pointer moves behind it. */
-static int64_t read_ids(const char **answer, int32_t *ids)
+/* Reads one line of ids below n_vocabulary; the pointer moves behind it. -1: there is something else in it.
+ */
+static int64_t read_ids(const char **answer, int n_vocabulary, int32_t *ids)
 {
     int64_t n = 0;
     const char *c = *answer;
     while (*c && *c != '\n') {
-        int32_t id = 0;
-        for (; *c >= '0' && *c <= '9'; c++)
+        int64_t id = *c >= '0' && *c <= '9' ? 0 : n_vocabulary;
+        for (; *c >= '0' && *c <= '9' && id < n_vocabulary; c++)
             id = id * 10 + (*c - '0');
+        if (id >= n_vocabulary)
+            return -1;
         if (ids)
-            ids[n] = id;
+            ids[n] = (int32_t)id;
         n++;
         while (*c == ' ')
             c++;
@@ -64,28 +67,34 @@ static int64_t read_ids(const char **answer, int32_t *ids)
 }
 
 /* The ids of one text from its lines of the answer. */
-static int frame_text(struct encoded_text *t, const char **answer, int newline, struct error *err)
+static int frame_text(struct encoded_text *t, const char **answer, const struct tokenizer *tokenizer,
+                      struct error *err)
 {
+    int n_vocabulary = tokenizer->n_items;
     int64_t ends = count_byte(t->text, t->n_bytes, '\n');
     int64_t lines = ends + (t->n_bytes && t->text[t->n_bytes - 1] != '\n');
     const char *look = *answer;
     int64_t n = 2 + ends;
-    for (int64_t i = 0; i < lines; i++)
-        n += read_ids(&look, NULL);
+    for (int64_t i = 0; i < lines; i++) {
+        int64_t more = read_ids(&look, n_vocabulary, NULL);
+        if (more < 0)
+            return error_set(err, STATUS_MACHINE, "'spm_encode' gave something else than ids of pieces");
+        n += more;
+    }
     t->ids = malloc((size_t)n * sizeof *t->ids);
     if (!t->ids)
         return error_no_memory(err, "token ids");
     t->ids[t->n_ids++] = TOKEN_BOS;
     for (int64_t i = 0; i < lines; i++) {
-        t->n_ids += read_ids(answer, t->ids + t->n_ids);
+        t->n_ids += read_ids(answer, n_vocabulary, t->ids + t->n_ids);
         if (i < ends)
-            t->ids[t->n_ids++] = newline;
+            t->ids[t->n_ids++] = tokenizer->newline;
     }
     t->ids[t->n_ids++] = TOKEN_EOS;
     return 0;
 }
 
-static int read_answer(struct encoder *e, int newline, struct error *err)
+static int read_answer(struct encoder *e, const struct tokenizer *tokenizer, struct error *err)
 {
     char *answer;
     size_t n;
@@ -102,7 +111,7 @@ static int read_answer(struct encoder *e, int newline, struct error *err)
                            (long long)count_byte(answer, n, '\n'), (long long)expected);
     const char *rest = answer;
     for (int i = 0; i < e->n_texts && result == 0; i++)
-        result = frame_text(&e->texts[i], &rest, newline, err);
+        result = frame_text(&e->texts[i], &rest, tokenizer, err);
     free(answer);
     return result;
 }
@@ -164,8 +173,8 @@ static int check_texts(struct encoded_text *texts, int n, struct error *err)
     return 0;
 }
 
-static int encode_shares(struct encoder *encoders, int k, const char *model_path, int newline,
-                         struct error *err)
+static int encode_shares(struct encoder *encoders, int k, const char *model_path,
+                         const struct tokenizer *tokenizer, struct error *err)
 {
     struct text option;
     int started = 0, result = 0;
@@ -178,7 +187,7 @@ static int encode_shares(struct encoder *encoders, int k, const char *model_path
     for (int e = 0; e < started && result == 0; e++) {
         result = process_wait(&encoders[e].process, NULL, err);
         if (result == 0)
-            result = read_answer(&encoders[e], newline, err);
+            result = read_answer(&encoders[e], tokenizer, err);
     }
     for (int e = 0; e < k; e++)
         encoder_stop(&encoders[e]);
@@ -186,7 +195,8 @@ static int encode_shares(struct encoder *encoders, int k, const char *model_path
     return result;
 }
 
-int corpus_encode(const char *model_path, struct encoded_text *texts, int n, struct error *err)
+int corpus_encode(const char *model_path, int n_vocabulary, struct encoded_text *texts, int n,
+                  struct error *err)
 {
     struct encoder encoders[MOST_ENCODERS];
     struct tokenizer t;
@@ -194,10 +204,13 @@ int corpus_encode(const char *model_path, struct encoded_text *texts, int n, str
         texts[i].ids = NULL;
     if (check_texts(texts, n, err) != 0 || tokenizer_load(&t, model_path, err) != 0)
         return -1;
-    int newline = t.newline;
+    int result;
+    if (t.n_items != n_vocabulary)
+        result = error_set(err, STATUS_INPUT, "'%s' has %d pieces, where the vocabulary has %d", model_path,
+                           t.n_items, n_vocabulary);
+    else
+        result = encode_shares(encoders, share_texts(texts, n, encoders), model_path, &t, err);
     tokenizer_release(&t);
-    int k = share_texts(texts, n, encoders);
-    int result = encode_shares(encoders, k, model_path, newline, err);
     for (int i = 0; i < n && result != 0; i++) {
         free(texts[i].ids);
         texts[i].ids = NULL;

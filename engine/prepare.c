@@ -171,7 +171,7 @@ int prepare_encode(struct source *s, const struct tokenizer *t, const char *mode
         const struct source_document *d = &s->documents[i];
         texts[i] = (struct encoded_text){.name = d->d.name, .text = d->text, .n_bytes = (size_t)d->d.n_bytes};
     }
-    int result = corpus_encode(model_path, texts, s->n_documents, err);
+    int result = corpus_encode(model_path, t->n_items, texts, s->n_documents, err);
     for (int i = 0; i < s->n_documents && result == 0; i++) {
         s->documents[i].ids = texts[i].ids;
         s->documents[i].d.n_ids = texts[i].n_ids;

@@ -178,7 +178,7 @@ static int check_distinct(char **paths, int n, struct error *err)
     return result;
 }
 
-static int read_texts(struct encoded_text *texts, char **paths, int n, const char *model_path,
+static int read_texts(struct encoded_text *texts, char **paths, int n, const struct corpus *trained,
                       struct error *err)
 {
     for (int i = 0; i < n; i++) {
@@ -190,7 +190,7 @@ static int read_texts(struct encoded_text *texts, char **paths, int n, const cha
         if (texts[i].n_bytes == 0)
             return error_set(err, STATUS_INPUT, "'%s' is empty", paths[i]);
     }
-    return corpus_encode(model_path, texts, n, err);
+    return corpus_encode(trained->model_path, trained->n_vocabulary, texts, n, err);
 }
 
 /* ---- routing ---- */
@@ -269,7 +269,7 @@ static int load(struct job *s, char **paths, struct error *err)
     s->texts = calloc((size_t)s->n_texts, sizeof *s->texts);
     if (!s->texts)
         return error_no_memory(err, "the texts");
-    if (read_texts(s->texts, paths, s->n_texts, s->trained.model_path, err))
+    if (read_texts(s->texts, paths, s->n_texts, &s->trained, err))
         return -1;
     return fill_corpus(&s->corpus, &s->trained, s->texts, s->n_texts, err);
 }

@@ -368,7 +368,7 @@ static void later_text_is_encoded_as_the_corpus_was(void **state)
     text_init(&back);
     corpus_decode(c.vocabulary, c.ids + c.documents[0].first, c.documents[0].n_ids, &back);
     texts[1] = (struct encoded_text){.name = "again", .text = back.data, .n_bytes = back.length};
-    assert_int_equal(corpus_encode(c.model_path, texts, 2, &err), 0);
+    assert_int_equal(corpus_encode(c.model_path, c.n_vocabulary, texts, 2, &err), 0);
     assert_int_equal(texts[0].n_ids, 2); /* BOS, EOS */
     assert_int_equal(texts[1].n_ids, c.documents[0].n_ids);
     assert_memory_equal(texts[1].ids, c.ids + c.documents[0].first, (size_t)texts[1].n_ids * sizeof(int32_t));
@@ -376,12 +376,53 @@ static void later_text_is_encoded_as_the_corpus_was(void **state)
     free(texts[1].ids);
 
     texts[1] = (struct encoded_text){.name = "broken", .text = "ab\xFF", .n_bytes = 3};
-    assert_int_equal(corpus_encode(c.model_path, texts, 2, &err), -1);
+    assert_int_equal(corpus_encode(c.model_path, c.n_vocabulary, texts, 2, &err), -1);
     assert_int_equal(err.status, STATUS_INPUT);
     assert_non_null(strstr(err.text, "'broken'"));
     assert_non_null(strstr(err.text, "byte 2"));
     assert_null(texts[0].ids);
+
+    texts[1] = (struct encoded_text){.name = "fine", .text = "ab", .n_bytes = 2};
+    assert_int_equal(corpus_encode(c.model_path, c.n_vocabulary - 1, texts, 2, &err), -1);
+    assert_int_equal(err.status, STATUS_INPUT);
+    assert_non_null(strstr(err.text, "pieces, where the vocabulary has"));
     text_release(&back);
+    corpus_release(&c);
+}
+
+/* An encoder that answers what no model can mean, first in PATH: no endless reading, no id beyond the
+ * vocabulary. */
+static void answers_that_are_no_ids_are_refused(void **state)
+{
+    static const char *const answers[] = {"3 x", "-1", "99999999999999999999", "65536"};
+    const struct fixture *f = *state;
+    struct corpus c;
+    struct error err;
+    struct text script, path;
+    write_two_domains(f, 12);
+    succeeds(prepare(f, "out", "--no-balance"));
+    load(f, "out", &c);
+    char *before = strdup(getenv("PATH"));
+    text_init(&script);
+    text_init(&path);
+    text_printf(&path, "%s/bin:%s", f->folder, before);
+    for (size_t i = 0; i < sizeof answers / sizeof answers[0]; i++) {
+        struct encoded_text text = {.name = "a", .text = "a", .n_bytes = 1};
+        text_clear(&script);
+        text_printf(&script, "#!/bin/sh\necho '%s'\n", answers[i]);
+        write_under(f, script.data, script.length, "bin/spm_encode");
+        struct test_run r = test_run("chmod +x '%s/bin/spm_encode'", f->folder);
+        test_run_release(&r);
+        setenv("PATH", path.data, 1);
+        assert_int_equal(corpus_encode(c.model_path, c.n_vocabulary, &text, 1, &err), -1);
+        setenv("PATH", before, 1);
+        assert_int_equal(err.status, STATUS_MACHINE);
+        assert_non_null(strstr(err.text, "something else than ids"));
+        assert_null(text.ids);
+    }
+    text_release(&script);
+    text_release(&path);
+    free(before);
     corpus_release(&c);
 }
 
@@ -511,6 +552,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(a_model_can_be_used_again, set_up, tear_down),
         cmocka_unit_test_setup_teardown(the_table_comes_in_every_format, set_up, tear_down),
         cmocka_unit_test_setup_teardown(later_text_is_encoded_as_the_corpus_was, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(answers_that_are_no_ids_are_refused, set_up, tear_down),
         cmocka_unit_test_setup_teardown(bytes_that_are_not_utf8_are_named, set_up, tear_down),
         cmocka_unit_test_setup_teardown(folders_without_domains_are_refused, set_up, tear_down),
         cmocka_unit_test_setup_teardown(bad_labels_are_refused, set_up, tear_down),
