@@ -223,6 +223,23 @@ static void tell_not_finite(struct logbook_batch *b, int64_t step, int layer, co
     logbook_batch_event(b, step, "not_finite", layer, -1, NAN, message);
 }
 
+/* Only those of training, all domains together, are summed over windows. */
+static struct span add_numbers(struct logbook_batch *b, const char *split, const struct logbook_load *load)
+{
+    struct span span = no_span;
+    if (load->domain_id != 0 || strcmp(split, "train") != 0) {
+        return span;
+    }
+    uint8_t *bytes = reserve(b, (size_t)load->n_experts * sizeof(struct load_numbers), &span);
+    for (int e = 0; bytes != NULL && e < load->n_experts; e++) {
+        const struct load_numbers numbers = {load->assignments[e],
+                                             load->dropped != NULL ? load->dropped[e] : 0, load->gate_sum[e],
+                                             load->probability_sum[e]};
+        memcpy(bytes + (size_t)e * sizeof numbers, &numbers, sizeof numbers);
+    }
+    return span;
+}
+
 void logbook_batch_load(struct logbook_batch *b, int64_t step, const char *split,
                         const struct logbook_load *load)
 {
@@ -246,9 +263,11 @@ void logbook_batch_load(struct logbook_batch *b, int64_t step, const char *split
     if (json.failed) {
         fail_memory(b);
     } else if (l != NULL) {
-        *l = (struct batch_load){.step = step, .domain_id = load->domain_id, .layer = load->layer};
+        *l = (struct batch_load){
+            .step = step, .domain_id = load->domain_id, .layer = load->layer, .n_experts = load->n_experts};
         l->split = add_string(b, split);
         l->experts = add_string(b, json.data);
+        l->numbers = add_numbers(b, split, load);
         if (!finite) {
             tell_not_finite(b, step, load->layer,
                             "sums over the router that are not finite; null in the load");

@@ -8,6 +8,7 @@
 
 #include "sql/db.h"
 #include "sql/logbook.h"
+#include "sql/windows.h"
 
 /* Bytes in the batch's buffer, which moves as it grows. at NONE: a NULL. */
 struct span {
@@ -24,7 +25,9 @@ struct batch_metric {
 struct batch_load {
     int64_t step, domain_id;
     struct span split, experts;
-    int layer;
+    struct span
+        numbers; /* struct load_numbers of each expert, for the window's sums; at NONE: of no window */
+    int layer, n_experts;
 };
 
 struct batch_document_loss {

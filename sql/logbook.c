@@ -175,8 +175,17 @@ static int open_file(const char *path, int flags, sqlite3 **db)
     return code;
 }
 
+/* Without statistics of memory, which nobody asks for, SQLite's allocations take no lock. Too late, and of no
+ * consequence, where the process used SQLite before. */
+static void configure_library(void)
+{
+    sqlite3_config(SQLITE_CONFIG_MEMSTATUS, 0);
+}
+
 int db_connect(struct logbook **out, const char *path, bool writable, struct error *err)
 {
+    static pthread_once_t once = PTHREAD_ONCE_INIT;
+    pthread_once(&once, configure_library);
     struct logbook *lb = calloc(1, sizeof *lb);
     *out = lb;
     if (lb == NULL) {

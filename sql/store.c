@@ -5,6 +5,7 @@
 #include <time.h>
 
 #include "base/file.h"
+#include "base/text.h"
 #include "sql/batch.h"
 
 enum store_statement {
@@ -22,6 +23,8 @@ enum store_statement {
     ADD_INTEGERS,
     COUNT_INTEGERS,
     CLOSE_WINDOWS,
+    WINDOW_ENTRY,
+    ADD_WINDOW,
     HEARTBEAT,
     N_STATEMENTS
 };
@@ -41,6 +44,8 @@ static const char *const statement_names[N_STATEMENTS] = {
     [ADD_INTEGERS] = "store/add_integers",
     [COUNT_INTEGERS] = "store/integers",
     [CLOSE_WINDOWS] = "store/close_windows",
+    [WINDOW_ENTRY] = "store/window_entry",
+    [ADD_WINDOW] = "store/add_window",
     [HEARTBEAT] = "store/heartbeat",
 };
 
@@ -49,6 +54,7 @@ struct store {
     int64_t run_id;
     int64_t integers; /* _integer holds 0 .. integers - 1; -1: not looked up yet */
     time_t heartbeat; /* of the last one written */
+    struct window window;
     struct statement statements[N_STATEMENTS];
 };
 
@@ -81,6 +87,7 @@ void store_close(struct store *s)
     for (int i = 0; i < N_STATEMENTS; i++) {
         statement_close(&s->statements[i]);
     }
+    window_release(&s->window);
     free(s);
 }
 
@@ -145,24 +152,87 @@ static int store_loads(struct store *store, const struct logbook_batch *b, struc
     return 0;
 }
 
+static int window_entry(struct store *store, const struct load_numbers *n, struct text *json,
+                        struct error *err)
+{
+    struct statement *s = &store->statements[WINDOW_ENTRY];
+    statement_int(s, ":assignments", n->assignments);
+    statement_int(s, ":dropped", n->dropped);
+    real_or_null(s, ":gate_sum", n->gate_sum);
+    real_or_null(s, ":probability_sum", n->probability_sum);
+    if (statement_step(s, err) != 1) {
+        return -1;
+    }
+    text_add(json, json->length > 1 ? "," : "");
+    text_add(json, (const char *)sqlite3_column_text(s->handle, 0));
+    statement_reset(s);
+    return 0;
+}
+
+static int add_window(struct store *store, const struct window_layer *layer, int64_t last, struct error *err)
+{
+    struct statement *s = &store->statements[ADD_WINDOW];
+    struct text json;
+    int result = 0;
+    text_init(&json);
+    text_add(&json, "[");
+    for (int e = 0; e < layer->n_experts && result == 0; e++) {
+        result = window_entry(store, &layer->sums[e], &json, err);
+    }
+    text_add(&json, "]");
+    if (result == 0 && json.failed) {
+        result = error_no_memory(err, "a window's loads");
+    }
+    if (result == 0) {
+        statement_int(s, ":first", store->window.first);
+        statement_int(s, ":last", last);
+        statement_int(s, ":layer", layer->layer);
+        statement_text(s, ":experts", json.data);
+        result = statement_run(s, err);
+    }
+    text_release(&json);
+    return result;
+}
+
+/* From the sums at hand; where they are not whole (the window began before this writer did), from the rows.
+ */
+static int close_window(struct store *store, int64_t last, struct error *err)
+{
+    const struct window *w = &store->window;
+    int64_t first = last - LOGBOOK_WINDOW_STEPS + 1;
+    if (w->whole && w->first == first) {
+        for (int i = 0; i < w->n_layers; i++) {
+            if (w->layers[i].n_steps > 0 && add_window(store, &w->layers[i], last, err) != 0) {
+                return -1;
+            }
+        }
+        return 0;
+    }
+    struct statement *s = &store->statements[CLOSE_WINDOWS];
+    statement_int(s, ":first", first);
+    statement_int(s, ":last", last);
+    return statement_run(s, err);
+}
+
 /* When the batch has the last training step of a window, the window's sums. */
 static int store_windows(struct store *store, const struct logbook_batch *b, struct error *err)
 {
     const struct batch_load *l = b->loads.items;
     int64_t last = -1;
     for (int i = 0; i < b->loads.n; i++, l++) {
-        if (l->domain_id == 0 && strcmp(batch_string(b, l->split), "train") == 0 && l->step > last &&
-            l->step % LOGBOOK_WINDOW_STEPS == LOGBOOK_WINDOW_STEPS - 1) {
+        struct piece numbers = batch_piece(b, l->numbers);
+        if (numbers.bytes == NULL) {
+            continue;
+        }
+        window_add(&store->window, l->step, l->layer, l->n_experts, numbers.bytes);
+        if (l->step > last && l->step % LOGBOOK_WINDOW_STEPS == LOGBOOK_WINDOW_STEPS - 1) {
             last = l->step;
         }
     }
-    if (last < 0) {
+    if (last < 0 || close_window(store, last, err) == 0) {
         return 0;
     }
-    struct statement *s = &store->statements[CLOSE_WINDOWS];
-    statement_int(s, ":first", last - LOGBOOK_WINDOW_STEPS + 1);
-    statement_int(s, ":last", last);
-    return statement_run(s, err) == 0 ? 0 : error_prefix(err, "loads up to step %lld", (long long)last);
+    return error_prefix(err, "loads up to step %lld", (long long)last);
 }
 
 static int store_document_losses(struct store *store, const struct logbook_batch *b, struct error *err)
@@ -395,6 +465,7 @@ void store_forget(struct store *s)
 {
     s->integers = -1;
     s->heartbeat = 0;
+    window_forget(&s->window);
 }
 
 int store_batch(struct store *s, struct logbook_batch *b, struct error *err)

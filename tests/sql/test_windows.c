@@ -1,5 +1,6 @@
 /* Loads summed over windows of a hundred training steps: what the view says is at every moment what the steps
  * say, whether windows are closed, open, cut short by an end, or taken back by a resume. */
+#include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -105,6 +106,53 @@ static void test_windows(void **state)
     trial_release(&t);
 }
 
+/* Odd sums, one of them not finite, in two windows of which the writer sees the first from within; the second
+ * is summed as it comes. */
+static void train_oddly(struct trial *t, int64_t first, int64_t last)
+{
+    static const int64_t assignments[2] = {7, 9};
+    struct error err;
+    for (int64_t step = first; step <= last; step++) {
+        struct logbook_batch *b = logbook_batch_new(t->writer, &err);
+        const double gates[2] = {1.0 / (3.0 + (double)step), 1e6 / (7.0 + (double)step)};
+        const double probabilities[2] = {step % 100 == 50 ? NAN : 0.1 * (double)step, 0.7};
+        const struct logbook_load load = {.layer = 1,
+                                          .n_experts = 2,
+                                          .assignments = assignments,
+                                          .gate_sum = gates,
+                                          .probability_sum = probabilities};
+        assert_non_null(b);
+        logbook_batch_metric(b, step, "train", "loss", 1);
+        logbook_batch_load(b, step, "train", &load);
+        test_must(logbook_batch_commit(b, &err), &err);
+    }
+    test_must(logbook_writer_drain(t->writer, &err), &err);
+}
+
+static void test_sums_at_hand(void **state)
+{
+    const struct logbook_writer_options options = {.gate_bits = 8};
+    struct trial t;
+    struct error err;
+    (void)state;
+    trial_open(&t);
+    trial_run(&t, "first", layers, 2, 8);
+    train_oddly(&t, 0, 39);
+    test_must(logbook_writer_close(t.writer, &err), &err);
+    test_must(logbook_writer_open(&t.writer, t.lb, t.run_id, &options, &err), &err);
+    train_oddly(&t, 40, 199);
+    trial_expect(&t,
+                 "SELECT first_step, last_step, layer, json_array_length(experts) FROM load_window_block;"
+                 "SELECT count(*), sum(w.assignments = s.a), sum(abs(w.gate_sum / s.g - 1) < 1e-14), "
+                 "sum(w.probability_sum IS NULL), sum(abs(w.probability_sum / s.p - 1) < 1e-14) "
+                 "FROM expert_load_window AS w JOIN (SELECT step / 100 * 100 AS first_step, expert, "
+                 "sum(assignments) AS a, sum(gate_sum) AS g, sum(probability_sum) AS p FROM expert_load "
+                 "GROUP BY 1, 2) AS s USING (first_step, expert);",
+                 "0|99|1|2\n100|199|1|2\n4|4|4|2|2\n");
+    trial_end(&t, "finished");
+    trial_release(&t);
+}
+
 /* A sum that is not finite in one step is unknown in its window. */
 static void test_unknown_sums(void **state)
 {
@@ -127,6 +175,7 @@ static void test_unknown_sums(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_windows), cmocka_unit_test(test_unknown_sums)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_windows), cmocka_unit_test(test_sums_at_hand),
+                                       cmocka_unit_test(test_unknown_sums)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
