@@ -5,11 +5,12 @@
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
+#include <zlib.h>
 
 /* ---- writing ---- */
 
 /* The same tensors three times over: values, first moments, second moments. */
-enum { N_SETS = 3, N_STATE = 10 /* what describe_state adds */ };
+enum { N_SETS = 3, N_STATE = 11 /* what describe_state adds */ };
 static const char *const set_prefix[N_SETS] = {"", "adam.m.", "adam.v."};
 
 static void add_integer(cJSON *metadata, const char *name, int64_t value)
@@ -20,9 +21,24 @@ static void add_integer(cJSON *metadata, const char *name, int64_t value)
     cJSON_AddStringToObject(metadata, name, text);
 }
 
+/* CRC-32 of all behind the length, with zeros in its own place: whoever has only the file sees what is not as
+ * it was saved. (The logbook knows its SHA-256.) */
+static const char crc_key[] = "\"crc32\":\"", no_crc[] = "00000000";
+enum { CRC_DIGITS = sizeof no_crc - 1 };
+
+/* Where its digits are in a header, or NULL. The key's quotes keep it from being found within a string. */
+static char *find_crc(const char *header, size_t length)
+{
+    char *key = memmem(header, length, crc_key, sizeof crc_key - 1);
+    size_t behind = key ? (size_t)(key - header) + sizeof crc_key - 1 : length;
+
+    return behind + CRC_DIGITS <= length ? key + sizeof crc_key - 1 : NULL;
+}
+
 static void describe_state(cJSON *metadata, const struct checkpoint_state *s)
 {
     cJSON_AddStringToObject(metadata, "format", "moescope 1");
+    cJSON_AddStringToObject(metadata, "crc32", no_crc);
     add_integer(metadata, "step", s->step);
     add_integer(metadata, "epoch", s->epoch);
     add_integer(metadata, "next", s->next);
@@ -94,6 +110,22 @@ static char *make_header(const struct model *model, const struct config *config,
     return result;
 }
 
+static void seal(char *header, const struct model *model, const float *const sets[N_SETS])
+{
+    char *at = find_crc(header, strlen(header)), digits[CRC_DIGITS + 1];
+    uLong crc = crc32_z(0, (const Bytef *)header, strlen(header));
+
+    for (int set = 0; set < N_SETS; set++) {
+        for (int i = 0; i < model->n_parameters; i++) {
+            const struct parameter *p = &model->parameters[i];
+            crc = crc32_z(crc, (const Bytef *)(sets[set] + p->offset), p->count * sizeof(float));
+        }
+    }
+    snprintf(digits, sizeof digits, "%08lx", crc & 0xffffffffUL);
+    if (at)
+        memcpy(at, digits, CRC_DIGITS);
+}
+
 static int write_bytes(FILE *f, struct sha256 *hash, const void *bytes, size_t n)
 {
     sha256_update(hash, bytes, n);
@@ -129,6 +161,7 @@ int checkpoint_save(const char *path, const struct model *model, const float *m,
 
     if (!header)
         return error_no_memory(err, "a checkpoint's header");
+    seal(header, model, sets);
     sha256_start(&hash);
     if (output_open(&out, path, err) == 0) {
         if (write_all(out.stream, &hash, header, model, sets) == 0)
@@ -230,6 +263,21 @@ static int check_extent(const struct checkpoint *c, struct error *err)
     return at == (double)c->n_data ? 0 : not_ours(c, "its tensors do not fill the file", err);
 }
 
+/* Checkpoints of before there were seals pass. */
+static int check_seal(const struct checkpoint *c, struct error *err)
+{
+    const char *header = c->bytes + sizeof(uint64_t), *at = find_crc(header, (size_t)(c->data - header));
+    char digits[CRC_DIGITS + 1];
+
+    if (!at)
+        return 0;
+    uLong crc = crc32_z(0, (const Bytef *)header, (size_t)(at - header));
+    crc = crc32_z(crc, (const Bytef *)no_crc, CRC_DIGITS);
+    crc = crc32_z(crc, (const Bytef *)(at + CRC_DIGITS), (size_t)(c->data - at) - CRC_DIGITS + c->n_data);
+    snprintf(digits, sizeof digits, "%08lx", crc & 0xffffffffUL);
+    return memcmp(at, digits, CRC_DIGITS) == 0 ? 0 : not_ours(c, "its bytes are not as they were saved", err);
+}
+
 int checkpoint_open(struct checkpoint *c, const char *path, struct error *err)
 {
     uint64_t length;
@@ -251,7 +299,7 @@ int checkpoint_open(struct checkpoint *c, const char *path, struct error *err)
         not_ours(c, "its header is not JSON", err);
         goto failed;
     }
-    if (read_state(c, err) || read_config(c, err) || check_extent(c, err))
+    if (read_state(c, err) || read_config(c, err) || check_extent(c, err) || check_seal(c, err))
         goto failed;
     return 0;
 failed:

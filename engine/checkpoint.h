@@ -1,7 +1,8 @@
 /* Checkpoints are safetensors files, readable from Python as they are: the model's tensors by name, AdamW's
  * moments as adam.m.NAME and adam.v.NAME, and in __metadata__ the configuration ("config.model.width") and
- * where training stood. All random choices are functions of seed and step, so there is no other state; and no
- * times, so that a run that was interrupted and one that was not leave the same bytes. */
+ * where training stood, with a CRC-32 of all of it. All random choices are functions of seed and step, so
+ * there is no other state; and no times, so that a run that was interrupted and one that was not leave the
+ * same bytes. */
 #ifndef ENGINE_CHECKPOINT_H
 #define ENGINE_CHECKPOINT_H
 #include <stdint.h>

@@ -380,7 +380,7 @@ static void damage_file(const char *name, const char *read_path, int read(const 
     print_message("%s: %ld of %ld flips and %ld of %ld cuts noticed by who reads it\n", name, noticed, tries,
                   cut_noticed, tries);
     assert_true(!all_of_it || cut_noticed == tries);
-    assert_true(!all_of_it || noticed == tries);
+    assert_true(!all_of_it || noticed * 100 >= tries * 99); /* but the name of a checksum itself */
     free(whole);
 }
 
@@ -388,8 +388,7 @@ static void test_checkpoint(void **state)
 {
     (void)state;
     tiny_expect(tiny_train(&tiny, "c.db", "r", "--set train.steps=20"), 0, "");
-    /* The logbook knows a checkpoint's hash; who has only the file sees what is not possible. */
-    damage_file("c.db.checkpoints/r.safetensors", "c.db.checkpoints/r.safetensors", read_checkpoint, false);
+    damage_file("c.db.checkpoints/r.safetensors", "c.db.checkpoints/r.safetensors", read_checkpoint, true);
 }
 
 /* A run goes on from the bytes that it saved, or not at all. */
