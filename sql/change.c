@@ -54,27 +54,9 @@ int change_find_run(struct logbook *lb, const char *name, bool force, int64_t *r
     return result;
 }
 
-/* ---- what is told ---- */
-
 int change_free_bytes(struct logbook *lb, int64_t *bytes, struct error *err)
 {
     return db_scalar(lb, "store/free_bytes", bytes, err);
-}
-
-int change_add_event(struct logbook *lb, int64_t run_id, const char *kind, double value, const char *message,
-                     struct error *err)
-{
-    struct statement s;
-    int result = statement_open(&s, lb, "store/add_event", err);
-    if (result == 0) {
-        statement_int(&s, ":run", run_id);
-        statement_text(&s, ":kind", kind);
-        statement_real(&s, ":value", value);
-        statement_text(&s, ":message", message);
-        result = statement_run(&s, err);
-    }
-    statement_close(&s);
-    return result;
 }
 
 /* ---- the transaction ---- */

@@ -11,9 +11,6 @@
 int change_find_run(struct logbook *lb, const char *name, bool force, int64_t *run_id, struct error *err);
 /* Bytes that are free inside the file. */
 int change_free_bytes(struct logbook *lb, int64_t *bytes, struct error *err);
-/* Adds an event to a run, of no step. value may be NaN. */
-int change_add_event(struct logbook *lb, int64_t run_id, const char *kind, double value, const char *message,
-                     struct error *err);
 
 /* A transaction in which foreign keys are not looked after: every deleted sample would be looked for among
  * all sequences. */

@@ -197,13 +197,17 @@ static int tell(struct pruning *p, struct error *err)
     struct text words;
     text_init(&words);
     add_words(&words, p);
-    const struct parameter parameters[] = {{":run", p->run_id, NULL}, {":note", 0, words.data}};
+    const struct parameter parameters[] = {{":run", p->run_id, NULL},
+                                           {":kind", 0, "pruned"},
+                                           {":value", p->pruned->decisions, NULL},
+                                           {":message", 0, words.data},
+                                           {":note", 0, words.data}};
     int result = words.failed ? error_no_memory(err, "what was pruned") : 0;
     if (result == 0) {
-        result = change_add_event(p->lb, p->run_id, "pruned", (double)p->pruned->decisions, words.data, err);
+        result = db_script(p->lb, "store/add_event", parameters, 5, err);
     }
     if (result == 0) {
-        result = db_script(p->lb, "store/prune_note", parameters, 2, err);
+        result = db_script(p->lb, "store/prune_note", parameters, 5, err);
     }
     text_release(&words);
     return result;

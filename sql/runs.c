@@ -1,6 +1,4 @@
 /* Runs renamed and deleted. */
-#include <math.h>
-
 #include "base/text.h"
 #include "sql/care.h"
 #include "sql/change.h"
@@ -38,8 +36,10 @@ static int tell_rename(struct logbook *lb, const struct run_change *change, int6
     struct text message;
     text_init(&message);
     text_printf(&message, "was named '%s'", change->run);
-    int result = message.failed ? error_no_memory(err, "an event")
-                                : change_add_event(lb, run_id, "renamed", (double)NAN, message.data, err);
+    const struct parameter event[] = {
+        {":run", run_id, NULL}, {":kind", 0, "renamed"}, {":message", 0, message.data}};
+    int result =
+        message.failed ? error_no_memory(err, "an event") : db_script(lb, "store/add_event", event, 3, err);
     text_release(&message);
     return result;
 }

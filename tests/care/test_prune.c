@@ -10,8 +10,7 @@
 #include <cmocka.h>
 
 #include "tests/shell.h"
-#include "tests/support.h"
-#include "tests/tiny.h"
+#include "tests/tended.h"
 
 /* base.db has a trained run `r` (run 1) of 20 steps of 64 tokens, 2 layers of top-2: 256 decisions a step;
  * its probe was routed at steps 0, 1, 2, 4, 8, 16 and 20. `other` is like it. Every test works on a copy, $D.
@@ -42,9 +41,7 @@ static struct tiny tiny;
 static int open_group(void **state)
 {
     (void)state;
-    tiny_open(&tiny);
-    tiny_expect(tiny_train(&tiny, "base.db", "r", "--set train.steps=20"), 0, "");
-    tiny_expect(tiny_train(&tiny, "base.db", "other", "--seed 2 --set train.steps=20"), 0, "");
+    tended_open(&tiny, "r", "other");
     return 0;
 }
 
@@ -57,11 +54,7 @@ static int close_group(void **state)
 
 static void expect(const char *commands, int status, const char *out, const char *said)
 {
-    char *preparation = NULL;
-    assert_true(asprintf(&preparation, "cd '%s'; B='%s'; D=copy.db; rm -f copy.db*; cp base.db $D; %s",
-                         tiny.folder, tiny.bin, prelude) > 0);
-    shell_expect(preparation, commands, status, out, said);
-    free(preparation);
+    tended_expect(&tiny, prelude, commands, status, out, said);
 }
 
 /* 20 passes of 256 decisions; the probe's stay, and every other run's. */

@@ -10,8 +10,7 @@
 #include <cmocka.h>
 
 #include "tests/shell.h"
-#include "tests/support.h"
-#include "tests/tiny.h"
+#include "tests/tended.h"
 
 /* base.db has two trained runs, `a` (run 1) and `b` (run 2), on one corpus. Every test works on a copy: D.
  * rows N: all that run N is made of. gone N: how many rows still name it. */
@@ -38,9 +37,7 @@ static struct tiny tiny;
 static int open_group(void **state)
 {
     (void)state;
-    tiny_open(&tiny);
-    tiny_expect(tiny_train(&tiny, "base.db", "a", "--seed 1 --set train.steps=20"), 0, "");
-    tiny_expect(tiny_train(&tiny, "base.db", "b", "--seed 2 --set train.steps=20"), 0, "");
+    tended_open(&tiny, "a", "b");
     return 0;
 }
 
@@ -51,14 +48,9 @@ static int close_group(void **state)
     return 0;
 }
 
-/* On a fresh copy of it. */
 static void expect(const char *commands, int status, const char *out, const char *said)
 {
-    char *preparation = NULL;
-    assert_true(asprintf(&preparation, "cd '%s'; B='%s'; D=copy.db; rm -f copy.db*; cp base.db $D; %s",
-                         tiny.folder, tiny.bin, prelude) > 0);
-    shell_expect(preparation, commands, status, out, said);
-    free(preparation);
+    tended_expect(&tiny, prelude, commands, status, out, said);
 }
 
 static void test_delete(void **state)
