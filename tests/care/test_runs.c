@@ -142,12 +142,14 @@ static void test_running(void **state)
 {
     (void)state;
     expect(
-        "sqlite3 $D \"UPDATE run SET status = 'running', heartbeat_at = strftime('%Y-%m-%dT%H:%M:%fZ', "
+        "sqlite3 $D \"UPDATE run SET status = 'running', finished_at = NULL, heartbeat_at = "
+        "strftime('%Y-%m-%dT%H:%M:%fZ', "
         "'now') "
         "WHERE name = 'a'\"; $B/moescope-runs $D --delete a; echo $?; $B/moescope-runs $D --delete a --force "
         "2> /dev/null; echo $?; $B/moescope-runs $D --rename a=c 2> /dev/null; echo $?; names",
         0, "2\n2\n2\na,running\nb,finished\n", "is being written, last 0 s ago: stop its training first");
-    expect("sqlite3 $D \"UPDATE run SET status = 'running', heartbeat_at = '2020-01-01T00:00:00.000Z' WHERE "
+    expect("sqlite3 $D \"UPDATE run SET status = 'running', finished_at = NULL, heartbeat_at = "
+           "'2020-01-01T00:00:00.000Z' WHERE "
            "name = 'a'\";"
            "$B/moescope-runs $D --delete a; echo $?; names; $B/moescope-runs $D --delete a --force 2> "
            "/dev/null; names",
