@@ -131,6 +131,7 @@ static int prune_logbook(const char *path, const struct choices *c, const struct
     if (logbook_open_to_change(&lb, path, err) != 0) {
         return -1;
     }
+    logbook_stop_on_signals(lb);
     progress_start(&progress, "prune", 0, 0, c->quiet);
     int result = logbook_prune(lb, request, pruned, &progress, err);
     if (result == 0) {
@@ -140,6 +141,7 @@ static int prune_logbook(const char *path, const struct choices *c, const struct
     if (result == 0 && pruned->passes > 0 && !c->dry_run) {
         shrink(lb, c->no_vacuum);
     }
+    logbook_stop_on_signals(NULL);
     logbook_close(lb);
     return result;
 }
@@ -210,5 +212,5 @@ int main(int argc, char **argv)
         .options = options,
         .min_operands = 1,
         .max_operands = 1};
-    return program_main(&program, argc, argv, &c.output, prune, &c);
+    return logbook_status(program_main(&program, argc, argv, &c.output, prune, &c));
 }

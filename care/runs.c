@@ -210,6 +210,7 @@ static int change_runs(const char *path, const struct choices *c, struct error *
     if (logbook_open_to_change(&lb, path, err) != 0) {
         return -1;
     }
+    logbook_stop_on_signals(lb);
     struct run_change *changes = calloc(n, sizeof *changes);
     int result = changes == NULL                          ? error_no_memory(err, "the changes")
                  : list_changes(lb, c, changes, err) != 0 ? -1
@@ -218,6 +219,7 @@ static int change_runs(const char *path, const struct choices *c, struct error *
         free((char *)changes[i].run);
     }
     free(changes);
+    logbook_stop_on_signals(NULL);
     logbook_close(lb);
     return result;
 }
@@ -273,5 +275,5 @@ int main(int argc, char **argv)
     int status = program_main(&program, argc, argv, &c.output, answer, &c);
     string_list_release(&c.rename);
     string_list_release(&c.delete);
-    return status;
+    return logbook_status(status);
 }

@@ -19,12 +19,14 @@ static int snapshot(void *context, char **operands, int n_operands, FILE *out, s
     (void)n_operands, (void)out;
     int result = logbook_open(&lb, operands[0], err);
     if (result == 0) {
+        logbook_stop_on_signals(lb);
         result = logbook_bytes(lb, &bytes, err);
     }
     if (result == 0) {
         progress_start(&progress, "snapshot", bytes, 0, c->quiet);
         result = logbook_snapshot(lb, operands[1], c->force, &progress, err);
     }
+    logbook_stop_on_signals(NULL);
     logbook_close(lb);
     if (result == 0) {
         progress.done = bytes;
@@ -54,5 +56,5 @@ int main(int argc, char **argv)
         .options = options,
         .min_operands = 2,
         .max_operands = 2};
-    return program_main(&program, argc, argv, NULL, snapshot, &c);
+    return logbook_status(program_main(&program, argc, argv, NULL, snapshot, &c));
 }

@@ -9,6 +9,14 @@
 #include "base/progress.h"
 #include "sql/logbook.h"
 
+/* ---- signals ---- */
+
+/* From here on SIGINT, SIGTERM and SIGHUP make what SQLite does for this logbook fail, "interrupted", so that
+ * it is taken back and nothing is left behind; a second one kills. NULL, before it is closed: no more. */
+void logbook_stop_on_signals(struct logbook *lb);
+/* What a program leaves with: 128 + the signal if one came, else `status`. */
+int logbook_status(int status);
+
 /* ---- snapshot ---- */
 
 /* Copies the logbook to `path`: one file, compact, not in WAL mode, that appears whole or not at all. Works

@@ -161,6 +161,21 @@ static void test_no_room(void **state)
            7, "4\nold\na.db\n", "it takes; make room");
 }
 
+/* Interrupted somewhere in the midst, or too late: nothing, or all of it. */
+static void test_interrupted(void **state)
+{
+    (void)state;
+    expect("cp log.db wide.db; sqlite3 wide.db 'CREATE TABLE t (x); INSERT INTO t SELECT zeroblob(4000) FROM "
+           "(WITH RECURSIVE "
+           "n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n LIMIT 20000) SELECT i FROM n)';"
+           "$B/moescope-snapshot wide.db half.db -q 2> said & until ls half.db* > list 2> why; do :; done; "
+           "kill -TERM $!; "
+           "wait $!; s=$?; rm wide.db; [ $s = 143 ] && grep -q interrupted said && [ \"$(echo half.db*)\" = "
+           "'half.db*' ] || "
+           "{ [ $s = 0 ] && [ \"$(echo half.db*)\" = half.db ]; } || { echo $s; cat said; ls; }",
+           0, "", NULL);
+}
+
 /* ---- beside a run ---- */
 
 static void write_without_end(int progress)
@@ -217,6 +232,7 @@ int main(void)
         cmocka_unit_test(test_no_logbook),
         cmocka_unit_test(test_rights),
         cmocka_unit_test(test_no_room),
+        cmocka_unit_test(test_interrupted),
         cmocka_unit_test(test_while_a_run_writes),
     };
     return cmocka_run_group_tests_name("care/snapshot", tests, open_trial, close_trial);
