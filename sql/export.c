@@ -125,7 +125,8 @@ static int measure(struct query *q, struct column *columns, int n, int64_t *rows
     for (int i = 0; i < n; i++) {
         struct column *c = &columns[i];
         c->kind = c->kind == 0 ? 'f' : c->kind;
-        c->width = c->numbers && c->width < NUMBER_WIDTH ? NUMBER_WIDTH : c->width > 0 ? c->width : 1;
+        size_t least = c->numbers ? NUMBER_WIDTH : 1;
+        c->width = c->width < least ? least : c->width;
     }
     return result;
 }
