@@ -79,10 +79,10 @@ test: ## build and run every test
 	sh scripts/packages.sh test
 	$(MAKE) --no-print-directory $(jobs) all check-tests
 
-tests: $(tests) ## build the test programs, run none
+tests: $(tests) $(benches) ## build the test programs and benches, run none
 
 check-tests: tests programs
-	MOESCOPE_BIN=$(bindir) sh scripts/run-tests.sh $(tests)
+	MOESCOPE_BIN=$(bindir) MOESCOPE_BENCH=$(out)/bench sh scripts/run-tests.sh $(tests)
 
 kills: programs $(out)/tests/fault/test_kill ## kill training 200 times at random moments: nothing is lost
 	MOESCOPE_BIN=$(bindir) MOESCOPE_KILLS=200 $(out)/tests/fault/test_kill

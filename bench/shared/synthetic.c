@@ -433,17 +433,23 @@ static void add_probabilities(const struct synthetic *s, struct logbook_batch *b
                                   synthetic_layer(s, drawn, l)->probability + first);
 }
 
-/* Those of the first drawn step stand for all of the pass. */
+/* Means over the drawn steps that a pass was made of. */
 static void add_router_figures(const struct synthetic *s, struct logbook_batch *b, int64_t step,
                                const char *split, int layer)
 {
-    const struct synthetic_layer *drawn = synthetic_layer(s, step, layer);
+    double groups = s->shape.probe_groups, entropy = 0.0, mass[MAX_EXPERTS] = {0.0};
     char name[32];
 
-    logbook_batch_layer_metric(b, step, split, layer, "router_entropy", drawn->entropy);
+    for (int group = 0; group < s->shape.probe_groups; group++) {
+        const struct synthetic_layer *drawn = synthetic_layer(s, step + group, layer);
+        entropy += drawn->entropy / groups;
+        for (int e = 0; e < s->shape.experts; e++)
+            mass[e] += drawn->rank_mass[e] / groups;
+    }
+    logbook_batch_layer_metric(b, step, split, layer, "router_entropy", entropy);
     for (int n = 1; n <= s->shape.experts; n *= 2) {
         snprintf(name, sizeof name, "rank_mass_%d", n);
-        logbook_batch_layer_metric(b, step, split, layer, name, drawn->rank_mass[n - 1]);
+        logbook_batch_layer_metric(b, step, split, layer, name, mass[n - 1]);
     }
 }
 

@@ -1,0 +1,96 @@
+/* The benches still work, in small: they run to their end, answer in JSON, and what they log is sound. Their
+ * figures are for people, not for tests. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "tests/support.h"
+
+static char *folder, *bench; /* where files go; where the benches are */
+
+static void expect(struct test_run r, const char *said)
+{
+    if (r.status != 0 || strstr(r.out, said) == NULL) {
+        fail_msg("status %d, and not '%s' but: %s%s", r.status, said, r.out, r.err);
+    }
+    test_run_release(&r);
+}
+
+/* Both tables hold as many decisions: the bench fails if a question has other answers. */
+static void test_logbook(void **state)
+{
+    char *bin = test_bin();
+    (void)state;
+    expect(test_run("%s/logbook --quiet --decisions 40000 --folder '%s' --json '%s/logbook.json'", bench,
+                    folder, folder),
+           "GROUP BY layer, expert");
+    expect(
+        test_run(
+            "sqlite3 :memory: \"SELECT group_concat(value ->> 'unit', '|'), count(value ->> 'times_better') "
+            "FROM json_each(readfile('%s/logbook.json'))\"",
+            folder),
+        "M decisions/s|M decisions/processor s|M decisions/s|bytes/decision|M decisions/s|M "
+        "decisions/s|ms|ms|"
+        "M decisions/s|7\n");
+    expect(test_run(
+               "%s/logbook -q --writer-only --decisions 40000 --varying --k 4 --gate-bits 16 --keep --folder "
+               "'%s' && %s/moescope-check '%s/logbook.db'",
+               bench, folder, bin, folder),
+           "decoding");
+    free(bin);
+}
+
+static void test_large(void **state)
+{
+    char *bin = test_bin();
+    (void)state;
+    expect(test_run("%s/large --quiet --decisions 200000 --folder '%s' --make-only && %s/moescope-check "
+                    "'%s/large.db'",
+                    bench, folder, bin, folder),
+           "router_figures");
+    free(bin);
+}
+
+static void test_overhead(void **state)
+{
+    (void)state;
+    expect(
+        test_run("%s/overhead --quiet --pairs 2 --block 1 --folder '%s' --set model.width=16 --set "
+                 "model.heads=2 --set model.layers=1 --set model.context=16 --set train.tokens_per_step=64 "
+                 "--set router.experts=4 --set router.k=2 --set router.hidden=8 --format csv",
+                 bench, folder),
+        "decision-heavy: width 64, 8 layers, top-8 of 64\",2,");
+}
+
+static int open_group(void **state)
+{
+    const char *given = getenv("MOESCOPE_BENCH");
+    (void)state;
+    folder = test_folder();
+    bench = realpath(given ? given : "build/release/bench", NULL);
+    return bench ? 0 : -1;
+}
+
+static int close_group(void **state)
+{
+    (void)state;
+    test_folder_remove(folder);
+    free(bench);
+    return 0;
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_logbook),
+        cmocka_unit_test(test_large),
+        cmocka_unit_test(test_overhead),
+    };
+    return cmocka_run_group_tests(tests, open_group, close_group);
+}
