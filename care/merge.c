@@ -137,6 +137,7 @@ int main(int argc, char **argv)
             "'merged' names them\n"
             "  kept       what is here holds more than what is there, and stays\n"
             "\n"
+            "OUT must not be written by a running training: it would have to wait for the whole merge.\n"
             "An input that a run still writes into is taken as it is at one moment, up to its last whole "
             "step. "
             "A log that\nhas been summed cannot be taken out again: when it has grown, merge the original "

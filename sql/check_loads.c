@@ -128,7 +128,7 @@ static void compare_tokens(struct loads *l, const struct layer_loads *layer)
     }
     if (layer->k > 0) {
         l->tokens->checked++;
-        if (decisions != l->pass_tokens * layer->k) {
+        if (decisions % layer->k != 0 || decisions / layer->k != l->pass_tokens) {
             violated(l->tokens,
                      "run %" PRId64 ", step %" PRId64 " (%s), layer %" PRId64 ": %" PRId64
                      " decisions counted for %" PRId64 " tokens, each to have %d",
@@ -261,7 +261,8 @@ static int read_run(struct loads *l, int64_t run_id, struct error *err)
     }
     l->status[0] = '\0';
     if (result == 0 && (result = statement_step(&run, err)) == 1) {
-        snprintf(l->status, sizeof l->status, "%s", (const char *)sqlite3_column_text(run.handle, 0));
+        const char *status = (const char *)sqlite3_column_text(run.handle, 0);
+        snprintf(l->status, sizeof l->status, "%s", status != NULL ? status : "");
     }
     statement_close(&layers);
     statement_close(&run);

@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mount.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -406,6 +407,104 @@ static void test_killed(void **state)
     place_release(&p);
 }
 
+/* Ids with gaps of a million million are as good as others; those that no block can have are refused. */
+static void test_odd_ids(void **state)
+{
+    struct trial t;
+    struct place p;
+    (void)state;
+    place_open(&p);
+    merge_decoy(&p);
+    sound_logbook(&t, "sound", "u1", 0, "finished");
+    test_sql(
+        t.path,
+        "UPDATE routing_block SET block_id = block_id + 1000000000000 * 1024 WHERE block_id >> 10 > 5;"
+        "UPDATE probability_block SET block_id = block_id + 1000000000000 * 1024 WHERE block_id >> 10 > 5;"
+        "UPDATE sequence SET sequence_id = sequence_id + 1000000000000 WHERE sequence_id > 5;");
+    merges(&p, t.path, "sound,added,finished,12", "");
+    assert_same_contents(p.out, t.path, "u1");
+    sound_expect(p.out, "", "ids with gaps");
+    trial_release(&t);
+    static const char *const ids[] = {"-1", "9007199254740992", "9223372036854775807",
+                                      "-9223372036854775808"};
+    for (size_t i = 0; i < sizeof ids / sizeof ids[0]; i++) {
+        char *sql = NULL;
+        sound_logbook(&t, "hostile", NULL, 0, "finished");
+        assert_true(asprintf(&sql, "UPDATE sequence SET sequence_id = %s WHERE sequence_id = 1;", ids[i]) >
+                    0);
+        test_sql(t.path, sql);
+        refuses(&p, t.path, "has sequence ids that none can have");
+        char *violations = sound_violations(t.path);
+        assert_non_null(strstr(violations, " dangling"));
+        free(violations);
+        free(sql);
+        trial_release(&t);
+    }
+    place_release(&p);
+}
+
+/* A run that is writing into OUT would have to wait for the whole merge, and give up in the end. */
+static void test_out_is_being_written(void **state)
+{
+    struct trial out, in;
+    char *bin = test_bin();
+    (void)state;
+    sound_logbook(&in, "in", NULL, 0, "finished");
+    trial_open(&out);
+    sound_run(&out, "out", 3, 0);
+    struct test_run r = test_run("%s/moescope-merge '%s' '%s'", bin, out.path, in.path);
+    assert_int_equal(r.status, STATUS_USAGE);
+    assert_non_null(strstr(r.err, "its run 'out' is being written; merge both into a new file, or wait"));
+    test_run_release(&r);
+    trial_end(&out, NULL);
+    trial_stop(&out);
+    test_sql(out.path, "UPDATE run SET heartbeat_at = '2020-01-01T00:00:00.000Z';"); /* killed long ago */
+    r = test_run("%s/moescope-merge '%s' '%s'", bin, out.path, in.path);
+    assert_int_equal(r.status, 0);
+    test_run_release(&r);
+    free(bin);
+    trial_release(&out);
+    trial_release(&in);
+}
+
+/* No room: the logbook is as it was, and the next try, with room, does it all. */
+static void test_full_disk(void **state)
+{
+    struct trial t;
+    struct place p;
+    char *disk = test_folder();
+    (void)state;
+    if (mount("none", disk, "tmpfs", 0, "size=4m") != 0) {
+        printf("skipped: no tmpfs can be mounted here\n");
+        test_folder_remove(disk);
+        return;
+    }
+    place_open(&p);
+    sound_logbook(&t, "sound", "u1", 0, "finished");
+    free(p.out);
+    assert_true(asprintf(&p.out, "%s/out.db", disk) > 0);
+    merge_decoy(&p);
+    struct test_run filled = test_run("dd if=/dev/zero of='%s/filler' bs=4096 2>&1", disk);
+    test_run_release(&filled);
+    char *before = dump(p.out);
+    struct test_run r = merge(&p, t.path);
+    if (r.status != STATUS_MACHINE || strstr(r.err, "full") == NULL)
+        fail_msg("status %d: %s", r.status, r.err);
+    test_run_release(&r);
+    r = test_run("rm '%s/filler'", disk);
+    test_run_release(&r);
+    char *after = dump(p.out);
+    assert_string_equal(before, after);
+    merges(&p, t.path, "sound,added", "");
+    assert_same_contents(p.out, t.path, "u1");
+    free(before);
+    free(after);
+    umount(disk);
+    test_folder_remove(disk);
+    trial_release(&t);
+    place_release(&p);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -423,6 +522,9 @@ int main(void)
         cmocka_unit_test(test_many_inputs),
         cmocka_unit_test(test_odd_paths),
         cmocka_unit_test(test_killed),
+        cmocka_unit_test(test_odd_ids),
+        cmocka_unit_test(test_out_is_being_written),
+        cmocka_unit_test(test_full_disk),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -72,6 +72,25 @@ static void test_ranks_add(void **state)
     place_release(&p);
 }
 
+/* Each rank has settings of its own, perhaps; the run's are the first's, and it says which differ. */
+static void test_settings_differ(void **state)
+{
+    struct trial a, b;
+    struct place p;
+    (void)state;
+    sound_logbook(&a, "sound", "u1", 0, "finished");
+    sound_logbook(&b, "sound", "u1", 1, "finished");
+    test_sql(a.path, "UPDATE run SET config = json_set(config, '$.\"rank\"', 0)");
+    test_sql(b.path, "UPDATE run SET config = json_set(config, '$.\"rank\"', 1, '$.\"host\"', 'b')");
+    place_open(&p);
+    merges(&p, a.path, "sound,added", "");
+    merges(&p, b.path, "sound,summed", "settings that differ and are those of the first: host, rank");
+    test_answer(p.out, "SELECT key, value FROM run_config WHERE key IN ('host', 'rank')", "rank|0\n");
+    trial_release(&a);
+    trial_release(&b);
+    place_release(&p);
+}
+
 /* A sum is merged like any run: into an empty file, over one of its parts, and not over a part it lacks. */
 static void test_sums_are_merged(void **state)
 {
@@ -188,11 +207,9 @@ static void test_loads_add_exactly(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_ranks_add),
-        cmocka_unit_test(test_sums_are_merged),
-        cmocka_unit_test(test_grown_part_is_refused),
-        cmocka_unit_test(test_parts_must_agree),
-        cmocka_unit_test(test_loads_add_exactly),
+        cmocka_unit_test(test_ranks_add),        cmocka_unit_test(test_settings_differ),
+        cmocka_unit_test(test_sums_are_merged),  cmocka_unit_test(test_grown_part_is_refused),
+        cmocka_unit_test(test_parts_must_agree), cmocka_unit_test(test_loads_add_exactly),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
