@@ -77,12 +77,16 @@ static void forget_layers(struct passes *p)
 static int read_layer(struct passes *p, struct statement *s, struct error *err)
 {
     int64_t layer = sqlite3_column_int64(s->handle, 0);
-    int n_experts = sqlite3_column_int(s->handle, 1);
+    int64_t n_experts = sqlite3_column_int64(s->handle, 1);
     if (layer < 0 || layer >= LOGBOOK_MAX_LAYERS || n_experts <= 0 || n_experts > CODEC_MAX_EXPERTS) {
         return 0; /* the foreign keys' and experts' checks say what is wrong */
     }
+    if (p->layers[layer].accepted != NULL) {
+        return 0; /* the layer once more, in a table without its key */
+    }
     bool softmax = is_softmax((const char *)sqlite3_column_text(s->handle, 3));
-    return layer_count_init(&p->layers[layer], n_experts, sqlite3_column_int(s->handle, 2), softmax, err);
+    return layer_count_init(&p->layers[layer], (int)n_experts, sqlite3_column_int(s->handle, 2), softmax,
+                            err);
 }
 
 static int read_layers(struct passes *p, struct error *err)
