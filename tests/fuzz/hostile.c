@@ -423,6 +423,7 @@ static const char *const schemas[] = {
     "<< 61",
     "UPDATE sample SET n_tokens = n_tokens + (1 << 32); UPDATE routing_block SET k = 1 << 31",
     "UPDATE run SET name = NULL, status = NULL, router = NULL; UPDATE token SET text = NULL",
+    "INSERT INTO moe_layer SELECT * FROM moe_layer; INSERT INTO expert SELECT * FROM expert",
     "DELETE FROM _byte",
     "INSERT INTO _byte SELECT bytes FROM _byte",
     "UPDATE _byte SET bytes = zeroblob(256)",

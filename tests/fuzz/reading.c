@@ -117,6 +117,7 @@ static const struct {
     {main_of_compare, {"IN", "first", "second", "--group-by", "seed", "--table", "groups"}},
     {main_of_check, {"IN", "--format", "json"}},
     {main_of_runs, {"IN"}},
+    {main_of_runs, {"IN", "--delete", "first", "--rename", "second=first"}},
     {main_of_snapshot, {"IN", "OUT"}},
     {main_of_merge, {"OUT", "IN"}},
     {main_of_merge, {"GOOD", "IN"}},
