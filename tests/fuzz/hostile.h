@@ -31,9 +31,9 @@ void hostile_mend(const char *path);
 enum { HOSTILE_WAYS = 16 };
 void hostile_read(const char *path, uint8_t way, uint8_t which);
 
-/* Makes n queries of 16 bytes each of the input and requires that the virtual tables answer as the views do.
- */
-void hostile_differ(const char *path, struct fuzz_input in, int n);
+/* Makes at most n queries, of 16 bytes each, of the input and requires that the virtual tables answer as the
+ * views do; valid: the logbook need not be checked first. */
+void hostile_differ(const char *path, struct fuzz_input in, int n, bool valid);
 
 /* Runs a reader's SQL on a connection that could write, to the end or for some rows. */
 void hostile_ask(const char *path, const char *sql);
