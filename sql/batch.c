@@ -426,8 +426,9 @@ static void pack_offsets(struct logbook_batch *b, struct batch_block *out, const
 {
     uint8_t *bytes = reserve(b, 2 * ((size_t)n_tokens + 1), &out->offsets);
     for (int t = 0; bytes != NULL && t <= n_tokens; t++) {
-        int32_t from_zero = offsets != NULL ? offsets[t] - offsets[0] : 0;
-        pack_integers(bytes + 2 * (size_t)t, 2, &from_zero, 1);
+        uint32_t from_zero = offsets != NULL ? (uint32_t)(offsets[t] - offsets[0]) : 0;
+        bytes[2 * (size_t)t] = (uint8_t)from_zero;
+        bytes[2 * (size_t)t + 1] = (uint8_t)(from_zero >> 8);
     }
 }
 
@@ -501,6 +502,18 @@ void logbook_batch_routing(struct logbook_batch *b, int sequence, const struct l
     }
 }
 
+static bool all_finite(const float *values, size_t n)
+{
+    float largest;
+    bool finite = float_range(values, n, &largest); /* the usual case, many at once; false for -0 as well */
+    for (size_t i = 0; !finite && i < n; i++) {
+        if (!isfinite(values[i])) {
+            return false;
+        }
+    }
+    return true;
+}
+
 void logbook_batch_probability(struct logbook_batch *b, int sequence, int layer, int n_experts,
                                const float *probability)
 {
@@ -510,11 +523,9 @@ void logbook_batch_probability(struct logbook_batch *b, int sequence, int layer,
         return;
     }
     size_t n = (size_t)s->n_tokens * (size_t)n_experts;
-    for (size_t i = 0; i < n; i++) {
-        if (!isfinite(probability[i])) {
-            tell_not_finite(b, s->step, layer, "router probabilities that are not finite; not kept");
-            return;
-        }
+    if (!all_finite(probability, n)) {
+        tell_not_finite(b, s->step, layer, "router probabilities that are not finite; not kept");
+        return;
     }
     struct batch_probability *out = list_add(b, &b->probabilities, sizeof *out);
     if (out == NULL) {
