@@ -17,14 +17,25 @@ struct choices {
 /* What the library's calls back need. */
 struct job {
     const char *input;
-    struct table *table;
+    FILE *out;
+    enum table_format format;
+    struct table *table; /* NULL until there is something to tell */
     struct progress progress;
     bool quiet, started;
 };
 
+static void begin_table(struct job *job)
+{
+    static const char *const columns[] = {"input", "run", "done", "status", "sequences"};
+    if (job->table == NULL) {
+        job->table = table_open(job->out, job->format, NULL, columns, 5);
+    }
+}
+
 static void tell(void *context, const struct merge_run *run)
 {
     struct job *job = context;
+    begin_table(job);
     table_text(job->table, job->input);
     table_text(job->table, run->name_here);
     table_text(job->table, merge_deeds[run->deed]);
@@ -91,19 +102,19 @@ static int merge_inputs(const struct choices *c, struct job *job, char **operand
 
 static int merge(void *context, char **operands, int n_operands, FILE *out, struct error *err)
 {
-    static const char *const columns[] = {"input", "run", "done", "status", "sequences"};
     const struct choices *c = context;
-    struct job job = {.quiet = c->quiet};
-    enum table_format format;
-    if (table_format_parse(c->format, &format, err) != 0 ||
+    struct job job = {.out = out, .quiet = c->quiet};
+    if (table_format_parse(c->format, &job.format, err) != 0 ||
         try_inputs(operands + 1, n_operands - 1, err) != 0) {
         return -1;
     }
-    job.table = table_open(out, format, NULL, columns, 5);
-    if (job.table == NULL) {
-        return error_no_memory(err, "a table");
-    }
     int result = merge_inputs(c, &job, operands, n_operands, err);
+    if (result == 0) {
+        begin_table(&job);
+    }
+    if (job.table == NULL) {
+        return result == 0 ? error_no_memory(err, "a table") : result;
+    }
     return table_close(job.table, result == 0 ? err : NULL) != 0 ? -1 : result;
 }
 

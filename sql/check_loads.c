@@ -25,6 +25,7 @@ struct loads {
     struct check_finding *experts, *domains, *tokens, *probabilities, *windows;
     struct statement rows, passes, window;
     bool more_passes;
+    bool has_windows; /* those of schema version 1 are summed as they are read */
     struct layer_loads layers[LOGBOOK_MAX_LAYERS];
     struct entries entries, whole, parts; /* the row's; the group's */
     /* The run, pass and group at hand: a group is the rows of one layer in one pass. */
@@ -163,7 +164,7 @@ static int end_group(struct loads *l, struct error *err)
         if (l->has_whole && l->pass_tokens >= 0) {
             compare_tokens(l, layer);
         }
-        if (l->has_whole && strcmp(l->split, "train") == 0) {
+        if (l->has_whole && l->has_windows && strcmp(l->split, "train") == 0) {
             result = add_to_window(l, layer, err);
         }
     }
@@ -361,7 +362,7 @@ static int check_row(struct loads *l, struct error *err)
 static int read_loads(struct loads *l, struct error *err)
 {
     struct logbook *lb = l->check->lb;
-    int64_t windows;
+    int64_t windows = 0;
     if (statement_open(&l->rows, lb, "store/check_all_loads", err) != 0 ||
         statement_open(&l->passes, lb, "store/check_tokens", err) != 0 ||
         statement_open(&l->window, lb, "store/check_window", err) != 0) {
@@ -374,7 +375,7 @@ static int read_loads(struct loads *l, struct error *err)
         check_advance(l->check, "loads");
     }
     if (result != 0 || end_group(l, err) != 0 || end_window(l, err) != 0 ||
-        db_scalar(lb, "store/check_windows", &windows, err) != 0) {
+        (l->has_windows && db_scalar(lb, "store/check_windows", &windows, err) != 0)) {
         return -1;
     }
     if (windows != l->windows_met) {
@@ -405,6 +406,7 @@ int check_loads(struct check *c, struct error *err)
     }
     l->check = c;
     l->run_id = l->layer = l->window_last = -1;
+    l->has_windows = c->lb->version >= 2;
     l->experts = finding_add(c, "load_experts");
     l->domains = finding_add(c, "loads_domains");
     l->tokens = finding_add(c, "loads_tokens");

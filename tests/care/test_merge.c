@@ -462,6 +462,18 @@ static void test_out_is_being_written(void **state)
     r = test_run("%s/moescope-merge '%s' '%s'", bin, out.path, in.path);
     assert_int_equal(r.status, 0);
     test_run_release(&r);
+    trial_resume(&out, "in", 6, 8); /* a run that came by merging and is gone on with here */
+    sound_steps(&out, 6, 6, 0);
+    r = test_run("%s/moescope-merge '%s' '%s'", bin, out.path, in.path);
+    assert_int_equal(r.status, STATUS_USAGE);
+    assert_non_null(strstr(r.err, "its run 'in' is being written"));
+    test_run_release(&r);
+    trial_end(&out, "finished");
+    trial_stop(&out);
+    r = test_run("%s/moescope-merge '%s' '%s' -f csv", bin, out.path, in.path);
+    assert_int_equal(r.status, 0);
+    assert_non_null(strstr(r.out, "in,kept,finished,0"));
+    test_run_release(&r);
     free(bin);
     trial_release(&out);
     trial_release(&in);

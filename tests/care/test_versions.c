@@ -52,16 +52,21 @@ static void write_runs(struct fixture *f)
 /* Every verb that reads says the same of both versions: the same words, the same status. */
 static void test_verbs_read_version_1(void **state)
 {
-    static const char *const asked[] = {"runs log.db --format csv",
-                                        "check log.db",
-                                        "sql log.db runs",
-                                        "sql log.db 'SELECT count(*), sum(expert) FROM routing'",
-                                        "sql log.db 'SELECT count(*) FROM run_part'",
-                                        "specialization log.db --run a --format csv",
-                                        "collapse log.db --run a",
-                                        "demand log.db --run a --format csv",
-                                        "compare log.db a b",
-                                        "report log.db --run a -o report.html"};
+    static const char *const asked[] = {
+        "runs log.db --format csv",
+        "check log.db",
+        "sql log.db runs",
+        "sql log.db 'SELECT count(*), sum(expert) FROM routing'",
+        "sql log.db 'SELECT count(*) FROM run_part'",
+        "specialization log.db --run a --format csv",
+        "collapse log.db --run a",
+        "demand log.db --run a --format csv",
+        "compare log.db a b",
+        "report log.db --run a -o report.html",
+        "export log.db probability --run a --step 8",
+        "export log.db expert_load_window",
+        "check log.db --quick",
+        "snapshot log.db copy.db -q && sqlite3 copy.db 'SELECT count(*) FROM run'"};
     struct fixture f;
     char *bin = test_bin();
     (void)state;
@@ -110,6 +115,34 @@ static void test_writers_refuse_version_1(void **state)
     test_must(sha256_file(t.path, after, &err), &err);
     assert_string_equal(before, after);
     trial_release(&t);
+}
+
+/* The programs that write say what to do, and leave nothing beside it. */
+static void test_writing_verbs_refuse_version_1(void **state)
+{
+    static const char *const asked[] = {"runs log.db --delete a", "runs log.db --rename a=b",
+                                        "prune log.db --run a", "merge log.db other.db"};
+    struct fixture f;
+    char *bin = test_bin(), *old = NULL;
+    (void)state;
+    write_runs(&f);
+    assert_true(asprintf(&old, "%s/log.db", f.folder) > 0);
+    struct test_run r = test_run("cd '%s' && cp fixture.db log.db && mv fixture.db other.db", f.folder);
+    test_run_release(&r);
+    test_make_version_1(old);
+    for (size_t i = 0; i < sizeof asked / sizeof asked[0]; i++) {
+        r = test_run("cd '%s' && sha256sum log.db >before; %s/moescope %s; s=$?; sha256sum --quiet -c before "
+                     "&& ls log.db*; "
+                     "exit $s",
+                     f.folder, bin, asked[i]);
+        if (r.status != STATUS_INPUT || strstr(r.err, "run `moescope migrate`") == NULL)
+            fail_msg("%s: status %d: %s", asked[i], r.status, r.err);
+        assert_string_equal(r.out, "log.db\n");
+        test_run_release(&r);
+    }
+    free(old);
+    free(bin);
+    fixture_release(&f);
 }
 
 /* ---- the parts of a run ---- */
@@ -183,8 +216,11 @@ static void test_sum_of_parts_is_not_resumed(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_verbs_read_version_1),        cmocka_unit_test(test_writers_refuse_version_1),
-        cmocka_unit_test(test_run_begins_with_one_part),    cmocka_unit_test(test_uuid_is_unique),
+        cmocka_unit_test(test_verbs_read_version_1),
+        cmocka_unit_test(test_writers_refuse_version_1),
+        cmocka_unit_test(test_writing_verbs_refuse_version_1),
+        cmocka_unit_test(test_run_begins_with_one_part),
+        cmocka_unit_test(test_uuid_is_unique),
         cmocka_unit_test(test_sum_of_parts_is_not_resumed),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
