@@ -212,7 +212,7 @@ int check_probability_block(struct block_check *b, struct layer_count layers[], 
                  bytes.n);
         return 0;
     }
-    if (n_experts != l->n_experts) {
+    if (n_experts == 0 || n_experts != l->n_experts) {
         return 0; /* `dangling` tells */
     }
     b->probabilities->checked++;

@@ -327,6 +327,9 @@ const char *packed_block_validate(const struct packed_block *block, int n_tokens
     if (block->gates.bytes != NULL && block->gates.n != (size_t)*n * (size_t)block->codec->gate_bytes) {
         return "length of gates";
     }
+    if (block->gates.bytes != NULL && !(block->scale >= 0 && block->scale <= (double)FLT_MAX * SCALE_UNIT)) {
+        return "scale of gates";
+    }
     if (block->dropped.bytes != NULL && block->dropped.n != ((size_t)*n + 7) / 8) {
         return "length of dropped";
     }

@@ -257,6 +257,27 @@ static void test_broken_blocks(void **state)
     decisions_release(&d);
 }
 
+/* A gate is a number that is not below 0. */
+static void test_scales(void **state)
+{
+    static const double good[] = {0, 1e-320, 1, 1e40}, bad[] = {-1, INFINITY, -INFINITY, NAN, 1e44};
+    const uint8_t byte = 1;
+    struct decisions d = {0};
+    struct packed_block block = {
+        .codec = codec_by_name("e8g8"), .k = 1, .experts = {&byte, 1}, .gates = {&byte, 1}};
+    (void)state;
+    for (size_t i = 0; i < sizeof good / sizeof good[0]; i++) {
+        block.scale = good[i];
+        assert_null(packed_block_decode(&block, 1, 2, &d));
+        assert_true(isfinite(d.gate[0]));
+    }
+    for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
+        block.scale = bad[i];
+        assert_string_equal(packed_block_decode(&block, 1, 2, &d), "scale of gates");
+    }
+    decisions_release(&d);
+}
+
 /* What a few bytes claim costs no memory: each of these would be gigabytes, or 64 MiB. */
 static void test_costly_blocks(void **state)
 {
@@ -283,17 +304,12 @@ static void test_costly_blocks(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_integers),
-        cmocka_unit_test(test_fractions),
-        cmocka_unit_test(test_scale),
-        cmocka_unit_test(test_losses),
-        cmocka_unit_test(test_bits),
-        cmocka_unit_test(test_checksum),
-        cmocka_unit_test(test_names),
-        cmocka_unit_test(test_broken_blocks),
-        cmocka_unit_test(test_costly_blocks),
-        cmocka_unit_test(test_ranges),
-        cmocka_unit_test(test_packing_is_exact),
+        cmocka_unit_test(test_integers),      cmocka_unit_test(test_fractions),
+        cmocka_unit_test(test_scale),         cmocka_unit_test(test_losses),
+        cmocka_unit_test(test_bits),          cmocka_unit_test(test_checksum),
+        cmocka_unit_test(test_names),         cmocka_unit_test(test_broken_blocks),
+        cmocka_unit_test(test_costly_blocks), cmocka_unit_test(test_scales),
+        cmocka_unit_test(test_ranges),        cmocka_unit_test(test_packing_is_exact),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
