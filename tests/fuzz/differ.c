@@ -223,7 +223,10 @@ static void add_row(struct answer *a, sqlite3_stmt *s)
     for (int i = 0; i < a->columns && a->n < MOST_CELLS; i++) {
         double cell = cell_of(s, i);
         a->cells[a->n++] = cell;
-        row = fmod(row * 1009 + (isnan(cell) ? 0.5 : fmod(cell * 16384, 1e6)), 1e9 + 7);
+        row = fmod(row * 1009 + (isfinite(cell * 16384) ? fmod(cell * 16384, 1e6)
+                                 : isnan(cell)          ? 0.5
+                                                        : 0.75),
+                   1e9 + 7);
     }
     a->unordered += floor(row);
 }

@@ -7,7 +7,7 @@
 
 #include "tests/fuzz/hostile.h"
 
-enum { CHANGES = 24 /* bytes of changes */, QUERIES = 10 };
+enum { CHANGES = 64 /* bytes of changes */, QUERIES = 10 };
 static uint8_t *valid;
 static size_t n_valid;
 
