@@ -161,17 +161,15 @@ void text_add_visible(struct text *t, const char *s, const char *keep)
     for (; *s; s++) {
         unsigned char c = (unsigned char)*s, next = (unsigned char)s[1];
         const char *name = c == '\n' ? "\\n" : c == '\t' ? "\\t" : c == '\r' ? "\\r" : NULL;
-        if (strchr(keep, c)) {
+        bool control = c < 0x20 || c == 0x7f,
+             second = c == 0xc2 && next >= 0x80 && next <= 0x9f; /* U+0080 on */
+        if (strchr(keep, c) || (!name && !control && !second)) {
             text_add_bytes(t, s, 1);
         } else if (name) {
             text_add(t, name);
-        } else if (c < 0x20 || c == 0x7f) {
-            text_printf(t, "\\x%02x", c);
-        } else if (c == 0xc2 && next >= 0x80 && next <= 0x9f) { /* U+0080 to U+009F */
-            text_printf(t, "\\x%02x", next);
-            s++;
         } else {
-            text_add_bytes(t, s, 1);
+            text_printf(t, "\\x%02x", second ? next : c);
+            s += second;
         }
     }
 }

@@ -98,7 +98,9 @@ static void widen(struct column *c, const struct cell *cell)
     switch (cell->kind) {
     case CELL_INT:
         c->numbers = true;
-        c->kind = c->kind == 0 ? 'i' : c->kind;
+        if (c->kind == 0) {
+            c->kind = 'i';
+        }
         break;
     case CELL_TEXT:
     case CELL_BLOB:
@@ -106,7 +108,9 @@ static void widen(struct column *c, const struct cell *cell)
         break;
     default: /* a NULL among whole numbers needs a place, NaN */
         c->numbers = c->numbers || cell->kind == CELL_REAL;
-        c->kind = c->kind == 'S' ? 'S' : 'f';
+        if (c->kind != 'S') {
+            c->kind = 'f';
+        }
     }
 }
 
@@ -124,7 +128,9 @@ static int measure(struct query *q, struct column *columns, int n, int64_t *rows
     }
     for (int i = 0; i < n; i++) {
         struct column *c = &columns[i];
-        c->kind = c->kind == 0 ? 'f' : c->kind;
+        if (c->kind == 0) {
+            c->kind = 'f';
+        }
         size_t least = c->numbers ? NUMBER_WIDTH : 1;
         c->width = c->width < least ? least : c->width;
     }
