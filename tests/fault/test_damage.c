@@ -172,6 +172,7 @@ static bool look(const char *what, size_t at)
     int result = logbook_open(&lb, trial.path, &err);
     expect_input_error(result, &err, "log.db", what, at);
     if (result != 0) {
+        alarm(0);
         return true;
     }
     for (size_t i = 0; i < sizeof readers / sizeof readers[0]; i++) {
