@@ -93,12 +93,14 @@ int main_of_check(int argc, char **argv);
 int main_of_collapse(int argc, char **argv);
 int main_of_compare(int argc, char **argv);
 int main_of_demand(int argc, char **argv);
+int main_of_export(int argc, char **argv);
 int main_of_merge(int argc, char **argv);
 int main_of_migrate(int argc, char **argv);
 int main_of_prune(int argc, char **argv);
 int main_of_runs(int argc, char **argv);
 int main_of_snapshot(int argc, char **argv);
 int main_of_specialization(int argc, char **argv);
+int main_of_sql(int argc, char **argv);
 
 /* IN is the logbook, OUT a file that is not there, GOOD a copy of the valid logbook. */
 static const struct {
@@ -124,6 +126,11 @@ static const struct {
     {main_of_merge, {"IN", "GOOD"}},
     {main_of_prune, {"IN", "--run", "first", "--keep-every", "2"}},
     {main_of_prune, {"IN", "--run", "second", "--split", "probe", "--probabilities", "--losses"}},
+    {main_of_export, {"IN", "routing", "--run", "first", "--format", "npy"}},
+    {main_of_export, {"IN", "expert_load", "--format", "csv", "--split", "probe"}},
+    {main_of_export, {"IN", "run", "--format", "jsonl"}},
+    {main_of_sql, {"IN", "experts_by_domain", "--run", "first", "--format", "json"}},
+    {main_of_sql, {"IN", "SELECT * FROM run, sequence, token_loss USING (sequence_id) LIMIT 500"}},
     {main_of_migrate, {"IN", "--no-backup"}},
 };
 enum { N_COMMANDS = sizeof commands / sizeof commands[0] };
