@@ -164,12 +164,13 @@ $(out)/libmoescope.a: $(library_objects) $(out)/sources
 	$(quiet)rm -f $@ && ar rcs $@ $(filter %.o,$^)
 
 # Loaded into a program that offers SQLite, and is not itself sanitized.
+loadable_cflags = $(filter-out -fsanitize% -fno-sanitize%,$(cflags)) -fPIC -fvisibility=hidden -DMOESCOPE_LOADABLE
 $(out)/loadable/%.o: %.c $(out)/flags
 	@mkdir -p $(@D)
-	$(quiet)$(CC) $(filter-out -fsanitize% -fno-sanitize%,$(cflags)) -fPIC -fvisibility=hidden -DMOESCOPE_LOADABLE \
-	    -MMD -MP -c $< -o $@
-$(out)/loadable/sql/embedded.o: $(out)/sql/embedded.c
-	$(quiet)$(CC) $(cflags) -Wno-overlength-strings -fPIC -fvisibility=hidden -c $< -o $@
+	$(quiet)$(CC) $(loadable_cflags) -MMD -MP -c $< -o $@
+$(out)/loadable/sql/embedded.o: $(out)/sql/embedded.c $(out)/flags
+	@mkdir -p $(@D)
+	$(quiet)$(CC) $(loadable_cflags) -Wno-overlength-strings -c $< -o $@
 $(bindir)/moescope.so: $(extension:%.c=$(out)/loadable/%.o) $(out)/loadable/sql/embedded.o $(linked)
 	@mkdir -p $(@D)
 	$(call say,LINK,$@)
