@@ -7,6 +7,7 @@
 #include "base/options.h"
 #include "base/progress.h"
 #include "base/table.h"
+#include "sql/care.h"
 #include "sql/merge.h"
 
 struct choices {
@@ -90,9 +91,11 @@ static int merge_inputs(const struct choices *c, struct job *job, char **operand
     bool made = access(operands[0], F_OK) != 0;
     int merged = 0;
     int result = logbook_open_writable(&lb, operands[0], err);
+    logbook_stop_on_signals(lb);
     for (; result == 0 && merged < n_operands - 1; merged += result == 0) {
         result = merge_input(job, lb, operands[merged + 1], c->no_rename, err);
     }
+    logbook_stop_on_signals(NULL);
     logbook_close(lb);
     if (result != 0 && made && merged == 0) {
         unlink(operands[0]);
@@ -159,5 +162,5 @@ int main(int argc, char **argv)
         .options = options,
         .min_operands = 2,
         .max_operands = -1};
-    return program_main(&program, argc, argv, &c.output, merge, &c);
+    return logbook_status(program_main(&program, argc, argv, &c.output, merge, &c));
 }
