@@ -14,8 +14,10 @@
 /* From here on SIGINT, SIGTERM and SIGHUP make what SQLite does for this logbook fail, "interrupted", so that
  * it is taken back and nothing is left behind; a second one kills. NULL, before it is closed: no more. */
 void logbook_stop_on_signals(struct logbook *lb);
-/* What a program leaves with: 128 + the signal if one came, else `status`. */
+/* What a program leaves with that fails with `status`: 128 + the signal if one came. */
 int logbook_status(int status);
+/* Whether one has come: one between two statements interrupts neither. */
+bool logbook_stopped(void);
 
 /* ---- snapshot ---- */
 

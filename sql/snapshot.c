@@ -82,10 +82,10 @@ static int look(void *context)
 {
     struct copy *c = context;
     struct stat info;
-    if (stat(c->file, &info) == 0) {
+    if (c->progress != NULL && stat(c->file, &info) == 0) {
         progress_update(c->progress, (int64_t)info.st_size, NULL);
     }
-    return 0;
+    return logbook_stopped();
 }
 
 static int copy_failed(struct logbook *lb, const char *path, struct error *err)
@@ -106,7 +106,7 @@ static int copy_pages(struct logbook *lb, const struct output *o, struct progres
     int result = statement_open(&s, lb, "store/snapshot", err);
     if (result == 0) {
         statement_text(&s, ":path", o->temporary);
-        sqlite3_progress_handler(lb->db, progress != NULL ? INSTRUCTIONS_BETWEEN_LOOKS : 0, look, &c);
+        sqlite3_progress_handler(lb->db, INSTRUCTIONS_BETWEEN_LOOKS, look, &c);
         result = statement_run(&s, NULL) == 0 ? 0 : copy_failed(lb, path, err);
         sqlite3_progress_handler(lb->db, 0, NULL, NULL);
     }

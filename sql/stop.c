@@ -29,7 +29,13 @@ void logbook_stop_on_signals(struct logbook *lb)
     }
 }
 
+bool logbook_stopped(void)
+{
+    return stopped != 0;
+}
+
+/* What was done before the signal could undo it is done. */
 int logbook_status(int status)
 {
-    return stopped != 0 ? 128 + (int)stopped : status;
+    return stopped != 0 && status != STATUS_OK ? 128 + (int)stopped : status;
 }

@@ -169,7 +169,7 @@ static void test_interrupted(void **state)
            "(WITH RECURSIVE "
            "n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n LIMIT 20000) SELECT i FROM n)';"
            "$B/moescope-snapshot wide.db half.db -q 2> said & until ls half.db* > list 2> why; do :; done; "
-           "kill -TERM $!; "
+           "kill -TERM $! 2> why; "
            "wait $!; s=$?; rm wide.db; [ $s = 143 ] && grep -q interrupted said && [ \"$(echo half.db*)\" = "
            "'half.db*' ] || "
            "{ [ $s = 0 ] && [ \"$(echo half.db*)\" = half.db ]; } || { echo $s; cat said; ls; }",
