@@ -39,18 +39,6 @@ static int bind_all(struct query *q, struct logbook *lb, const struct choices *c
 
 /* ---- one query ---- */
 
-static int print_sql(struct query *q, FILE *out, struct error *err)
-{
-    char *sql = query_expanded(q);
-    if (sql == NULL) {
-        return error_no_memory(err, "the SQL");
-    }
-    size_t n = strlen(sql);
-    fprintf(out, "%s%s\n", sql, n > 0 && sql[n - 1] == ';' ? "" : ";");
-    free(sql);
-    return 0;
-}
-
 static int answer(struct logbook *lb, const char *text, const struct choices *c, FILE *out,
                   enum table_format format, struct error *err)
 {
@@ -60,7 +48,7 @@ static int answer(struct logbook *lb, const char *text, const struct choices *c,
         result = bind_all(q, lb, c, err);
     }
     if (result == 0) {
-        result = c->print_sql ? print_sql(q, out, err) : query_print(q, out, format, NULL, err);
+        result = c->print_sql ? query_print_sql(q, out, err) : query_print(q, out, format, NULL, err);
     }
     query_close(q);
     return result;

@@ -172,17 +172,6 @@ static int check_range(struct choices *c, struct error *err)
     return 0;
 }
 
-static int print_sql(struct query *q, FILE *out, struct error *err)
-{
-    char *sql = query_expanded(q);
-    if (sql == NULL) {
-        return error_no_memory(err, "the SQL");
-    }
-    fprintf(out, "%s\n", sql);
-    free(sql);
-    return 0;
-}
-
 static int write_all(struct logbook *lb, const char *what, const struct choices *c, FILE *out,
                      struct error *err)
 {
@@ -200,7 +189,7 @@ static int write_all(struct logbook *lb, const char *what, const struct choices 
         result = bind_all(q, lb, c, err);
     }
     if (result == 0) {
-        result = c->print_sql ? print_sql(q, out, err) : formats[format].write(q, out, &rows, err);
+        result = c->print_sql ? query_print_sql(q, out, err) : formats[format].write(q, out, &rows, err);
     }
     query_close(q);
     if (result == 0 && !c->print_sql && !c->quiet) {

@@ -83,17 +83,6 @@ static int print_rows(struct query *q, FILE *out, enum table_format format, stru
     return table_close(t, result == 0 ? err : NULL) != 0 ? -1 : result;
 }
 
-static int print_sql(struct query *q, FILE *out, struct error *err)
-{
-    char *sql = query_expanded(q);
-    if (sql == NULL) {
-        return error_no_memory(err, "the SQL");
-    }
-    fprintf(out, "%s\n", sql);
-    free(sql);
-    return 0;
-}
-
 static int list_runs(const char *path, const struct choices *c, FILE *out, struct error *err)
 {
     struct logbook *lb = NULL;
@@ -107,7 +96,7 @@ static int list_runs(const char *path, const struct choices *c, FILE *out, struc
         result = query_open(&q, lb, "queries/runs", err);
     }
     if (result == 0) {
-        result = c->print_sql ? print_sql(q, out, err) : print_rows(q, out, format, err);
+        result = c->print_sql ? query_print_sql(q, out, err) : print_rows(q, out, format, err);
     }
     query_close(q);
     logbook_close(lb);

@@ -355,6 +355,18 @@ char *query_expanded(struct query *q)
     return copy;
 }
 
+int query_print_sql(struct query *q, FILE *out, struct error *err)
+{
+    char *sql = query_expanded(q);
+    if (sql == NULL) {
+        return error_no_memory(err, "the SQL");
+    }
+    size_t n = strlen(sql);
+    fprintf(out, "%s%s\n", sql, n > 0 && sql[n - 1] == ';' ? "" : ";");
+    free(sql);
+    return 0;
+}
+
 /* ---- one-line scalars ---- */
 
 int query_one_int(struct logbook *lb, const char *name, int64_t run_id, int64_t *value, struct error *err)

@@ -60,6 +60,8 @@ int query_print_counted(struct query *q, FILE *out, enum table_format format, co
                         int64_t *rows, struct error *err);
 /* The SQL with the bound values put in as literals: what --print-sql shows, ready to paste into sqlite3. */
 char *query_expanded(struct query *q); /* caller frees with free() */
+/* The same on `out`, ended by a semicolon. */
+int query_print_sql(struct query *q, FILE *out, struct error *err);
 
 /* One-line scalars: the first column of the first row, with :run bound to run_id. */
 int query_one_int(struct logbook *lb, const char *name, int64_t run_id, int64_t *value, struct error *err);
