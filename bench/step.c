@@ -108,7 +108,7 @@ static int bench(void *context, char **operands, int n_operands, FILE *out, stru
     struct model m = {0};
     struct batch b = {0};
     struct pool *pool = NULL;
-    struct loss_weights weights = {0.01F, 0.001F};
+    struct loss_weights weights = {.balance = 0.01F, .z = 0.001F};
     double seconds = 0.0, limit = 0.0;
     float *moments = NULL;
     int tokens, result = -1;
@@ -125,9 +125,9 @@ static int bench(void *context, char **operands, int n_operands, FILE *out, stru
     }
     tokens = (int)config_int(&config, "train.tokens_per_step");
     if (config_model(&config, (int)args.vocabulary, &mc, err) || pool_open(&pool, (int)args.threads, err) ||
-        model_init(&m, &mc, tokens, pool, err) || fill(&b, tokens, mc.context, mc.vocabulary, err))
+        model_init(&m, &mc, tokens, pool, err) || fill(&b, tokens, mc.context, mc.vocabulary, err) ||
+        model_seed(&m, 1, err))
         goto done;
-    model_seed(&m, 1);
     moments = calloc(2 * m.n_weights, sizeof *moments);
     if (!moments) {
         error_no_memory(err, "the optimiser");

@@ -17,8 +17,8 @@ struct choices {
 
 /* ---- the request ---- */
 
-enum { SPLITS = 4 };
-static const char *const splits[SPLITS] = {"train", "valid", "probe", "routed"};
+enum { SPLITS = 5 };
+static const char *const splits[SPLITS] = {"train", "valid", "probe", "routed", "seen"};
 
 static const char *split_named(const char *name, size_t n)
 {

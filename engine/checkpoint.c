@@ -9,9 +9,14 @@
 
 /* ---- writing ---- */
 
-/* The same tensors three times over: values, first moments, second moments. */
-enum { N_SETS = 3, N_STATE = 11 /* what describe_state adds */ };
+/* The same tensors three times over: values, first moments, second moments; of routers' states the values. */
+enum { VALUES, N_SETS = 3, N_STATE = 11 /* what describe_state adds */ };
 static const char *const set_prefix[N_SETS] = {"", "adam.m.", "adam.v."};
+
+static bool in_set(const struct parameter *p, int set)
+{
+    return p->trained || set == VALUES;
+}
 
 static void add_integer(cJSON *metadata, const char *name, int64_t value)
 {
@@ -83,17 +88,21 @@ static char *make_header(const struct model *model, const struct config *config,
 {
     cJSON *header = cJSON_CreateObject(), *metadata = cJSON_AddObjectToObject(header, "__metadata__");
     size_t at = 0, length, padded;
+    int tensors = 0;
     char *json = NULL, *result = NULL;
 
     describe_state(metadata, state);
     describe_config(metadata, config);
     for (int set = 0; set < N_SETS; set++) {
-        for (int i = 0; i < model->n_parameters; i++)
+        for (int i = 0; i < model->n_parameters; i++) {
+            if (!in_set(&model->parameters[i], set))
+                continue;
             describe_tensor(header, set_prefix[set], &model->parameters[i], &at);
+            tensors++;
+        }
     }
     /* cJSON's helpers return NULL when memory is short; what is missing shows in the counts */
-    if (cJSON_GetArraySize(header) == 1 + N_SETS * model->n_parameters &&
-        cJSON_GetArraySize(metadata) == N_STATE + config_n_keys)
+    if (cJSON_GetArraySize(header) == 1 + tensors && cJSON_GetArraySize(metadata) == N_STATE + config_n_keys)
         json = cJSON_PrintUnformatted(header);
     cJSON_Delete(header);
     if (!json)
@@ -118,7 +127,8 @@ static void seal(char *header, const struct model *model, const float *const set
     for (int set = 0; set < N_SETS; set++) {
         for (int i = 0; i < model->n_parameters; i++) {
             const struct parameter *p = &model->parameters[i];
-            crc = crc32_z(crc, (const Bytef *)(sets[set] + p->offset), p->count * sizeof(float));
+            if (in_set(p, set))
+                crc = crc32_z(crc, (const Bytef *)(sets[set] + p->offset), p->count * sizeof(float));
         }
     }
     snprintf(digits, sizeof digits, "%08lx", crc & 0xffffffffUL);
@@ -142,7 +152,7 @@ static int write_all(FILE *f, struct sha256 *hash, const char *header, const str
     for (int set = 0; set < N_SETS; set++) {
         for (int i = 0; i < model->n_parameters; i++) {
             const struct parameter *p = &model->parameters[i];
-            if (write_bytes(f, hash, sets[set] + p->offset, p->count * sizeof(float)))
+            if (in_set(p, set) && write_bytes(f, hash, sets[set] + p->offset, p->count * sizeof(float)))
                 return -1;
         }
     }
@@ -153,7 +163,7 @@ int checkpoint_save(const char *path, const struct model *model, const float *m,
                     const struct config *config, const struct checkpoint_state *state,
                     char sha256[SHA256_HEX], struct error *err)
 {
-    const float *const sets[N_SETS] = {model->weights, m, v};
+    const float *const sets[N_SETS] = {[VALUES] = model->weights, m, v};
     char *header = make_header(model, config, state);
     struct sha256 hash;
     struct output out;
@@ -309,7 +319,7 @@ failed:
 
 int checkpoint_fits(const struct checkpoint *c, const struct model_config *config, struct error *err)
 {
-    double size = N_SETS * sizeof(float) * model_config_weights(config);
+    double size = sizeof(float) * (N_SETS * model_config_weights(config) + model_config_states(config));
 
     return size == (double)c->n_data
                ? 0
@@ -355,11 +365,12 @@ static int load_tensor(const struct checkpoint *c, const char *prefix, const str
 
 int checkpoint_load(const struct checkpoint *c, struct model *model, float *m, float *v, struct error *err)
 {
-    float *const sets[N_SETS] = {model->weights, m, v};
+    float *const sets[N_SETS] = {[VALUES] = model->weights, m, v};
 
     for (int set = 0; set < N_SETS; set++) {
         for (int i = 0; i < model->n_parameters && sets[set]; i++) {
-            if (load_tensor(c, set_prefix[set], &model->parameters[i], sets[set], err))
+            const struct parameter *p = &model->parameters[i];
+            if (in_set(p, set) && load_tensor(c, set_prefix[set], p, sets[set], err))
                 return -1;
         }
     }

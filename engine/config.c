@@ -12,7 +12,10 @@
 #include "base/options.h"
 
 static const char *const kinds[] = {"transformer", "unigram", "bigram", NULL};
-static const char *const decisions[] = {"all", "probe", "none", NULL};
+static const char *const decisions[] = {"all", "held_out", "probe", "none", NULL};
+static const char *const splits[] = {"coverage", "rank", "blind", NULL}; /* enum visibility_split */
+static const char *const draws[] = {"random", "balanced", NULL};
+static const char *const scopes[] = {"layer", "shared", NULL};
 static const char *const domain_loads[] = {"held_out", "all", NULL};
 
 #define NO_LIMIT 1e18
@@ -29,22 +32,49 @@ const struct config_key config_keys[] = {
     {"model.context", CONFIG_INT, "256", 1, 65535, NULL, "longest sequence, in tokens"},
     {"model.dense_hidden", CONFIG_INT, "0", 0, 1048576, NULL,
      "hidden width of dense blocks; 0: router.k * router.hidden, the same active size as the experts"},
-    {"router.name", CONFIG_CHOICE, "topk", 0, 0, router_names, "who decides: dense (no experts) or topk"},
+    {"router.name", CONFIG_CHOICE, "topk", 0, 0, router_names,
+     "who decides: dense (no experts), topk, topp (experts until their probabilities exceed router.p), mask "
+     "(MaskMoE), hash (one expert a vocabulary item)"},
     {"router.experts", CONFIG_INT_LIST, "16", 1, 65535, NULL,
      "routed experts of each block; a list differs by block, its last number serving all that follow"},
     {"router.k", CONFIG_INT_LIST, "2", 1, 65535, NULL, "experts a token; a list differs by block"},
+    {"router.p", CONFIG_REAL, "0.4", 0, 1, NULL,
+     "topp: a token takes its likeliest experts until their probabilities add up to more than this; 1: all"},
     {"router.hidden", CONFIG_INT_LIST, "512", 1, 1048576, NULL,
      "hidden width of an expert; a list differs by block"},
     {"router.renormalize", CONFIG_BOOL, "false", 0, 0, NULL,
      "make the weights of a token's chosen experts sum to 1; needs k > 1"},
     {"router.noise", CONFIG_REAL, "0", 0, 100, NULL,
      "standard deviation of normal noise on the logits, in training"},
+    {"router.shared", CONFIG_INT, "0", 0, 1024, NULL,
+     "shared experts of each block, that every token takes beside the routed ones"},
+    {"router.shared_hidden", CONFIG_INT, "0", 0, 1048576, NULL,
+     "hidden width of a shared expert; 0: that of a routed one"},
     {"router.capacity", CONFIG_REAL, "0", 0, NO_LIMIT, NULL,
      "an expert takes at most capacity * tokens * k / experts of a pass, in training and evaluation; "
      "the rest is dropped and counted; 0: no limit"},
+    {"mask.split", CONFIG_CHOICE, "coverage", 0, 0, splits,
+     "mask: frequent ids are the fewest that make up mask.coverage of the train tokens (coverage), or the "
+     "first mask.rank (rank), or as many tokens' worth as with coverage whatever their frequency (blind: a "
+     "control)"},
+    {"mask.coverage", CONFIG_REAL, "0.8", 0, 1, NULL,
+     "mask: share of the train tokens; 1: all ids are frequent"},
+    {"mask.rank", CONFIG_INT, "1024", 0, NO_LIMIT, NULL, "mask: frequent ids, by rank"},
+    {"mask.visible", CONFIG_INT, "8", 0, 65535, NULL, "mask: experts that a frequent id sees; 0: all"},
+    {"mask.rare_visible", CONFIG_INT, "1", 0, 65535, NULL, "mask: experts that a rare id sees; 0: all"},
+    {"mask.draw", CONFIG_CHOICE, "random", 0, 0, draws,
+     "mask, hash: experts of an id are drawn at random, or so that all get alike shares of the train tokens"},
+    {"mask.scope", CONFIG_CHOICE, "layer", 0, 0, scopes,
+     "mask, hash: each block draws for itself, or all share one draw"},
+    {"mask.rare_gate", CONFIG_REAL, "0", 0, 100, NULL,
+     "mask: what the weights of a rare id's experts add up to; 0: their probabilities (1 with one expert)"},
     {"loss.balance", CONFIG_REAL, "0.01", 0, NO_LIMIT, NULL,
-     "weight of the Switch balance loss (uniform = 1)"},
-    {"loss.z", CONFIG_REAL, "0.001", 0, NO_LIMIT, NULL, "weight of the router z-loss"},
+     "weight of the balance loss (topk: uniform = 1; topp: uniform = experts a token); default 0 where a "
+     "router has nothing to balance: hash"},
+    {"loss.z", CONFIG_REAL, "0.001", 0, NO_LIMIT, NULL,
+     "weight of the router z-loss; default 0 without a softmax"},
+    {"loss.entropy", CONFIG_REAL, "0", 0, NO_LIMIT, NULL,
+     "weight of the entropy of a token's probabilities; default 0.0001 for topp (Huang et al. 2024)"},
     {"train.steps", CONFIG_INT, "1000", 0, NO_LIMIT, NULL, "optimiser updates"},
     {"train.tokens_per_step", CONFIG_INT, "4096", 1, 1e8, NULL,
      "at most this many tokens an update; sequences are packed and never cut to fit"},
@@ -67,13 +97,15 @@ const struct config_key config_keys[] = {
      "updates between validations, besides the last; 0: only the last"},
     {"valid.tokens_per_document", CONFIG_INT, "256", 1, NO_LIMIT, NULL,
      "validation reads this many tokens from the start of each held-out document"},
+    {"valid.seen_documents", CONFIG_INT, "0", 0, NO_LIMIT, NULL,
+     "at the end, this many train documents of each domain are read again without learning, as split seen"},
     {"probe.every", CONFIG_INT, "200", 0, NO_LIMIT, NULL,
      "updates between probes, besides steps 0, 1, 2, 4, 8, ... and the last; 0: those only"},
     {"probe.tokens_per_document", CONFIG_INT, "64", 1, NO_LIMIT, NULL,
      "the probe reads this many tokens from the start of each of its documents"},
     {"log.decisions", CONFIG_CHOICE, "all", 0, 0, decisions,
-     "whose decisions and token losses are kept: all, those of the probe, none. Loads and losses by document "
-     "always"},
+     "whose decisions and token losses are kept: all, held_out (all but those of training), those of the "
+     "probe, none. Loads and losses by document always"},
     {"log.gate_bits", CONFIG_INT, "8", 8, 16, NULL, "bits a logged gate: 8 or 16"},
     {"log.domain_loads", CONFIG_CHOICE, "held_out", 0, 0, domain_loads,
      "loads by domain for held-out splits, or for all (a row a domain, layer and step)"},
@@ -381,6 +413,63 @@ void config_json(const struct config *c, int key, struct text *out)
     }
 }
 
+static int set_default(struct config *c, const char *name, double value, bool allowed, struct error *err)
+{
+    int key = config_find(name);
+
+    if (!c->given[key]) {
+        snprintf(c->values[key], sizeof c->values[key], "%.9g", value);
+        return 0;
+    }
+    if (!allowed && config_real(c, name) > 0.0)
+        return error_set(err, STATUS_USAGE,
+                         "%s is %s, but router.name = %s has no softmax to apply it to; leave "
+                         "it out",
+                         name, c->values[key], config_text(c, "router.name"));
+    return 0;
+}
+
+int config_settle(struct config *c, struct error *err)
+{
+    const struct router_ops *ops = router_find(config_text(c, "router.name"));
+
+    if (!ops->routes)
+        return 0;
+    if (set_default(c, "loss.balance", (double)ops->balance, true, err) ||
+        set_default(c, "loss.entropy", (double)ops->entropy, ops->softmax, err))
+        return -1;
+    return ops->softmax ? 0 : set_default(c, "loss.z", 0.0, false, err);
+}
+
+static int choice(const struct config *c, const char *name)
+{
+    const struct config_key *key = &config_keys[config_find(name)];
+    int i = 0;
+
+    while (strcmp(key->choices[i], config_text(c, name)) != 0)
+        i++;
+    return i;
+}
+
+static struct router_config block_routing(const struct config *c, int l)
+{
+    return (struct router_config){
+        .n_experts = (int)config_int_at(c, "router.experts", l),
+        .k = (int)config_int_at(c, "router.k", l),
+        .p = (float)config_real(c, "router.p"),
+        .renormalize = config_bool(c, "router.renormalize"),
+        .noise = (float)config_real(c, "router.noise"),
+        .capacity = (float)config_real(c, "router.capacity"),
+        .rare_gate = (float)config_real(c, "mask.rare_gate"),
+        .visibility = {.split = (enum visibility_split)choice(c, "mask.split"),
+                       .coverage = config_real(c, "mask.coverage"),
+                       .rank = (int)fmin((double)config_int(c, "mask.rank"), INT_MAX),
+                       .visible = (int)config_int(c, "mask.visible"),
+                       .rare_visible = (int)config_int(c, "mask.rare_visible"),
+                       .balanced = choice(c, "mask.draw") == 1,
+                       .shared = choice(c, "mask.scope") == 1}};
+}
+
 int config_model(const struct config *c, int vocabulary, struct model_config *m, struct error *err)
 {
     *m = (struct model_config){.n_layers = (int)config_int(c, "model.layers"),
@@ -392,12 +481,12 @@ int config_model(const struct config *c, int vocabulary, struct model_config *m,
         struct layer_config *b = &m->layers[l];
         int dense = (int)config_int(c, "model.dense_hidden");
         b->router = router_find(config_text(c, "router.name"));
-        b->routing = (struct router_config){.n_experts = (int)config_int_at(c, "router.experts", l),
-                                            .k = (int)config_int_at(c, "router.k", l),
-                                            .renormalize = config_bool(c, "router.renormalize"),
-                                            .noise = (float)config_real(c, "router.noise"),
-                                            .capacity = (float)config_real(c, "router.capacity")};
+        b->routing = block_routing(c, l);
         b->hidden = (int)config_int_at(c, "router.hidden", l);
+        b->n_shared = (int)config_int(c, "router.shared");
+        b->shared_hidden = (int)config_int(c, "router.shared_hidden");
+        if (b->shared_hidden == 0)
+            b->shared_hidden = b->hidden;
         if (!b->router->routes)
             b->hidden = dense ? dense : (int)fmin((double)b->routing.k * b->hidden, INT_MAX / 4);
     }

@@ -44,6 +44,10 @@ int config_find(const char *key);
  * fast they go: data.corpus and train.threads, which *c may set anew. */
 int config_adopt(struct config *c, const struct config *earlier, struct error *err);
 
+/* Gives keys that were left at a default which depends on the router their values, once all are read; refuses
+ * losses that the router has no use for. */
+int config_settle(struct config *c, struct error *err);
+
 /* Unknown keys are programming errors (assert). */
 int64_t config_int(const struct config *c, const char *key);
 double config_real(const struct config *c, const char *key);

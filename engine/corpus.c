@@ -7,7 +7,7 @@
 
 #include "engine/corpus_format.h"
 
-const char *const corpus_split_names[N_SPLITS] = {"train", "valid", "probe", "routed"};
+const char *const corpus_split_names[N_SPLITS] = {"train", "valid", "probe", "routed", "seen"};
 
 /* ---- UTF-8 ---- */
 
@@ -457,6 +457,17 @@ int corpus_load(struct corpus *c, const char *folder, struct error *err)
         return 0;
     corpus_release(c);
     return -1;
+}
+
+int64_t *corpus_train_counts(const struct corpus *c, struct error *err)
+{
+    int64_t *count = malloc((size_t)c->n_vocabulary * sizeof *count);
+
+    for (int i = 0; count && i < c->n_vocabulary; i++)
+        count[i] = c->vocabulary[i].train_count;
+    if (!count)
+        error_no_memory(err, "token counts");
+    return count;
 }
 
 void corpus_release(struct corpus *c)

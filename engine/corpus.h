@@ -18,8 +18,9 @@
 #include "base/text.h"
 
 enum { TOKEN_UNKNOWN = 0, TOKEN_BOS = 1, TOKEN_EOS = 2 };
-enum corpus_split { SPLIT_TRAIN, SPLIT_VALID, SPLIT_PROBE, SPLIT_ROUTED, N_SPLITS };
-extern const char *const corpus_split_names[N_SPLITS]; /* train, valid, probe, routed */
+/* A document belongs to one of the first four; seen are train documents that are read again to evaluate. */
+enum corpus_split { SPLIT_TRAIN, SPLIT_VALID, SPLIT_PROBE, SPLIT_ROUTED, SPLIT_SEEN, N_SPLITS };
+extern const char *const corpus_split_names[N_SPLITS]; /* train, valid, probe, routed, seen */
 
 struct label {
     char *key, *value;
@@ -61,6 +62,8 @@ struct corpus {
 
 /* Reads and verifies (hashes, ranges) a prepared corpus. On failure nothing is left to release. */
 int corpus_load(struct corpus *c, const char *folder, struct error *err);
+/* (V) train tokens of each id; the caller frees. NULL: no memory. */
+int64_t *corpus_train_counts(const struct corpus *c, struct error *err);
 void corpus_release(struct corpus *c); /* safe on zeroed and released */
 
 /* Appends the text that ids stand for; the specials stand for none. Whole documents give back their bytes. */

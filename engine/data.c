@@ -1,22 +1,33 @@
 #include "engine/data.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 #include "base/random.h"
 
-static int count_or_fill(struct samples *s, const struct corpus *c, enum corpus_split split, int context,
-                         int64_t tokens_per_document)
+/* Which documents, and how much of each. */
+struct excerpt {
+    enum corpus_split split;
+    int context;
+    int64_t tokens_per_document; /* 0: all */
+    int documents_per_domain;    /* 0: all */
+};
+
+static int count_or_fill(struct samples *s, const struct corpus *c, const struct excerpt *e, int *taken)
 {
     int n = 0;
 
+    memset(taken, 0, (size_t)c->n_domains * sizeof *taken);
     for (int d = 0; d < c->n_documents; d++) {
-        int64_t left = c->documents[d].n_ids - 1;
-        if (c->documents[d].split != split)
+        const struct document *document = &c->documents[d];
+        int64_t left = document->n_ids - 1;
+        if (document->split != e->split ||
+            (e->documents_per_domain > 0 && taken[document->domain]++ >= e->documents_per_domain))
             continue;
-        if (tokens_per_document > 0 && left > tokens_per_document)
-            left = tokens_per_document;
-        for (int64_t offset = 0; offset < left; offset += context, n++) {
-            int tokens = (int)(left - offset < context ? left - offset : context);
+        if (e->tokens_per_document > 0 && left > e->tokens_per_document)
+            left = e->tokens_per_document;
+        for (int64_t offset = 0; offset < left; offset += e->context, n++) {
+            int tokens = (int)(left - offset < e->context ? left - offset : e->context);
             if (s->items) {
                 s->items[n] = (struct sample){d, (int)offset, tokens};
                 s->n_tokens += tokens;
@@ -26,19 +37,39 @@ static int count_or_fill(struct samples *s, const struct corpus *c, enum corpus_
     return n;
 }
 
+static int fill(struct samples *s, const struct corpus *c, const struct excerpt *e, struct error *err)
+{
+    int *taken = malloc((size_t)c->n_domains * sizeof *taken), result = -1;
+
+    *s = (struct samples){0};
+    s->n = taken ? count_or_fill(s, c, e, taken) : 0;
+    s->items = malloc(((size_t)s->n + 1) * sizeof *s->items);
+    if (!taken || !s->items) {
+        error_no_memory(err, "the list of samples");
+    } else if (s->n == 0) {
+        error_set(err, STATUS_INPUT, "corpus '%s' has no %s documents", c->name,
+                  corpus_split_names[e->split]);
+    } else {
+        count_or_fill(s, c, e, taken);
+        result = 0;
+    }
+    free(taken);
+    if (result)
+        samples_release(s);
+    return result;
+}
+
 int samples_init(struct samples *s, const struct corpus *c, enum corpus_split split, int context,
                  int64_t tokens_per_document, struct error *err)
 {
-    *s = (struct samples){0};
-    s->n = count_or_fill(s, c, split, context, tokens_per_document);
-    if (s->n == 0)
-        return error_set(err, STATUS_INPUT, "corpus '%s' has no %s documents", c->name,
-                         corpus_split_names[split]);
-    s->items = malloc((size_t)s->n * sizeof *s->items);
-    if (!s->items)
-        return error_no_memory(err, "the list of samples");
-    count_or_fill(s, c, split, context, tokens_per_document);
-    return 0;
+    return fill(s, c, &(struct excerpt){split, context, tokens_per_document, 0}, err);
+}
+
+int samples_init_seen(struct samples *s, const struct corpus *c, int context, int64_t tokens_per_document,
+                      int documents_per_domain, struct error *err)
+{
+    return fill(s, c, &(struct excerpt){SPLIT_TRAIN, context, tokens_per_document, documents_per_domain},
+                err);
 }
 
 void samples_release(struct samples *s)

@@ -25,6 +25,9 @@ struct samples {
  */
 int samples_init(struct samples *s, const struct corpus *c, enum corpus_split split, int context,
                  int64_t tokens_per_document, struct error *err);
+/* The first train documents of each domain, to be read again without learning: what a model remembers. */
+int samples_init_seen(struct samples *s, const struct corpus *c, int context, int64_t tokens_per_document,
+                      int documents_per_domain, struct error *err);
 void samples_release(struct samples *s);
 
 struct stream {

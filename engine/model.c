@@ -22,6 +22,21 @@ static int check_positive(int value, const char *key, struct error *err)
     return value >= 1 ? 0 : error_set(err, STATUS_USAGE, "%s is %d; it must be at least 1", key, value);
 }
 
+static int check_block(const struct layer_config *b, struct error *err)
+{
+    if (b->router->not_causal)
+        return error_set(err, STATUS_USAGE,
+                         "router.name = %s looks at the tokens that follow: a language model would see what "
+                         "it is to predict; choose another router",
+                         b->router->name);
+    if (b->n_shared > 0 && !b->router->routes)
+        return error_set(err, STATUS_USAGE,
+                         "router.shared is %d, but a dense block has no routed experts to share with; set "
+                         "model.dense_hidden instead",
+                         b->n_shared);
+    return b->n_shared > 0 ? check_positive(b->shared_hidden, "router.shared_hidden", err) : 0;
+}
+
 int model_config_check(const struct model_config *c, struct error *err)
 {
     if (c->n_layers < 1 || c->n_layers > MAX_LAYERS)
@@ -43,10 +58,24 @@ int model_config_check(const struct model_config *c, struct error *err)
         const struct layer_config *b = &c->layers[l];
         if (check_positive(b->hidden, "the hidden width of a block", err) ||
             (b->router->routes && check_positive(b->routing.n_experts, "router.experts", err)) ||
-            b->router->check(&b->routing, err))
+            b->router->check(&b->routing, err) || check_block(b, err))
             return error_prefix(err, "block %d", l);
     }
     return 0;
+}
+
+static double shared_width(const struct layer_config *b)
+{
+    return (double)b->n_shared * b->shared_hidden;
+}
+
+static struct router_shape shape_of(const struct model_config *c, int l)
+{
+    struct router_shape shape = {0};
+
+    if (c->layers[l].router->routes)
+        router_shape(c->layers[l].router, &c->layers[l].routing, c->vocabulary, &shape);
+    return shape;
 }
 
 double model_active_weights(const struct model_config *c, double mean_k)
@@ -55,8 +84,10 @@ double model_active_weights(const struct model_config *c, double mean_k)
 
     for (int l = 0; l < c->n_layers; l++) {
         const struct layer_config *b = &c->layers[l];
-        double k = b->router->routes ? (mean_k > 0.0 ? mean_k : b->routing.k) : 1.0;
-        sum += 4.0 * D * D + k * 3.0 * D * b->hidden + (b->router->routes ? D * b->routing.n_experts : 0.0);
+        double k = mean_k > 0.0 ? mean_k : router_fixed_k(b->router, &b->routing);
+        double experts = !b->router->routes ? b->hidden : k > 0.0 ? k * b->hidden : (double)NAN;
+        sum += 4.0 * D * D + 3.0 * D * (experts + shared_width(b)) +
+               (shape_of(c, l).weight ? D * b->routing.n_experts : 0.0);
     }
     return sum;
 }
@@ -71,7 +102,7 @@ double model_parameters(const struct model *m)
     double n = 0.0;
 
     for (int i = 0; i < m->n_parameters; i++)
-        n += (double)m->parameters[i].count;
+        n += m->parameters[i].trained ? (double)m->parameters[i].count : 0.0;
     return n;
 }
 
@@ -82,7 +113,20 @@ double model_config_weights(const struct model_config *c)
     for (int l = 0; l < c->n_layers; l++) {
         const struct layer_config *b = &c->layers[l];
         double N = b->router->routes ? b->routing.n_experts : 1;
-        sum += 2.0 * D + 4.0 * D * D + N * 3.0 * D * b->hidden + (b->router->routes ? N * D : 0.0);
+        sum += 2.0 * D + 4.0 * D * D + 3.0 * D * (N * b->hidden + shared_width(b)) +
+               (shape_of(c, l).weight ? N * D : 0.0);
+    }
+    return sum;
+}
+
+double model_config_states(const struct model_config *c)
+{
+    double sum = 0.0;
+
+    for (int l = 0; l < c->n_layers; l++) {
+        struct router_shape shape = shape_of(c, l);
+        double columns = shape.state_columns > 0 ? shape.state_columns : 1;
+        sum += shape.state ? shape.state_rows * columns : 0.0;
     }
     return sum;
 }
@@ -94,7 +138,8 @@ static struct parameter *add_parameter(struct model *m, const char *name, const 
 {
     struct parameter *p = &m->parameters[m->n_parameters++];
 
-    *p = (struct parameter){.value = value, .gradient = gradient, .deviation = deviation, .decay = decay};
+    *p = (struct parameter){
+        .value = value, .gradient = gradient, .deviation = deviation, .decay = decay, .trained = gradient};
     snprintf(p->name, sizeof p->name, "%s", name);
     return p;
 }
@@ -106,8 +151,8 @@ static void set_shape(struct model *m, struct parameter *p, int n, int a, int b,
     p->shape[1] = b;
     p->shape[2] = c;
     p->count = (size_t)a * (size_t)(n > 1 ? b : 1) * (size_t)(n > 2 ? c : 1);
-    p->offset = m->n_weights;
-    m->n_weights += (p->count + 15) & ~(size_t)15; /* every tensor starts on a cache line */
+    p->offset = m->n_values;
+    m->n_values += (p->count + 15) & ~(size_t)15; /* every tensor starts on a cache line */
 }
 
 static void add_vector(struct model *m, const char *name, const float **value, float **gradient)
@@ -133,13 +178,30 @@ static void add_layer(struct model *m, int l)
     add_matrix(m, NAME("qkv"), &b->qkv, &b->d_qkv, base, 3 * D, D);
     add_matrix(m, NAME("projection"), &b->projection, &b->d_projection, residual, D, D);
     add_vector(m, NAME("norm2"), &b->norm2, &b->d_norm2);
-    if (b->config->router->routes)
+    if (shape_of(&m->config, l).weight)
         add_matrix(m, NAME("router"), &b->router.weight, &b->router.d_weight, base, N, D);
     set_shape(m, add_parameter(m, NAME("experts.in"), &b->experts.in, &b->experts.d_in, base, true), 3, N,
               2 * F, D);
     set_shape(m, add_parameter(m, NAME("experts.out"), &b->experts.out, &b->experts.d_out, residual, true), 3,
               N, D, F);
+    if (b->shared.n_experts > 0) {
+        add_matrix(m, NAME("shared.in"), &b->shared.in, &b->shared.d_in, base, 2 * b->shared.F, D);
+        add_matrix(m, NAME("shared.out"), &b->shared.out, &b->shared.d_out, residual, D, b->shared.F);
+    }
 #undef NAME
+}
+
+static void add_state(struct model *m, int l)
+{
+    struct router_shape shape = shape_of(&m->config, l);
+    char name[48];
+
+    if (!shape.state)
+        return;
+    snprintf(name, sizeof name, "layers.%d.router.%s", l, shape.state);
+    struct parameter *p = add_parameter(m, name, &m->layers[l].router.state, NULL, 0.0F, false);
+    p->layer = l;
+    set_shape(m, p, shape.state_columns > 0 ? 2 : 1, shape.state_rows, shape.state_columns, 1);
 }
 
 static void describe_parameters(struct model *m)
@@ -151,6 +213,9 @@ static void describe_parameters(struct model *m)
     for (int l = 0; l < m->config.n_layers; l++)
         add_layer(m, l);
     add_vector(m, "norm", &m->norm, &m->d_norm);
+    m->n_weights = m->n_values;
+    for (int l = 0; l < m->config.n_layers; l++)
+        add_state(m, l);
 }
 
 static uint64_t hash_name(const char *name)
@@ -162,14 +227,30 @@ static uint64_t hash_name(const char *name)
     return h;
 }
 
-void model_seed(struct model *m, uint64_t seed)
+int model_seed(struct model *m, uint64_t seed, struct error *err)
 {
     for (int i = 0; i < m->n_parameters; i++) {
         const struct parameter *p = &m->parameters[i];
+        const struct layer_config *b = &m->config.layers[p->layer];
         struct random r;
         random_seed(&r, seed, hash_name(p->name));
-        for (size_t j = 0; j < p->count; j++)
+        for (size_t j = 0; j < p->count && p->trained; j++)
             m->weights[p->offset + j] = p->deviation > 0.0F ? p->deviation * (float)random_normal(&r) : 1.0F;
+        if (!p->trained && b->router->init_state(&b->routing, p->layer, seed, m->config.vocabulary,
+                                                 m->config.token_count, m->weights + p->offset, err))
+            return -1;
+    }
+    return 0;
+}
+
+void model_update_router(struct model *m, int l, const struct router_usage *usage)
+{
+    const struct layer_config *b = &m->config.layers[l];
+
+    for (int i = 0; i < m->n_parameters && b->router->update; i++) {
+        const struct parameter *p = &m->parameters[i];
+        if (!p->trained && p->layer == l)
+            b->router->update(&b->routing, usage, m->weights + p->offset);
     }
 }
 
@@ -218,6 +299,9 @@ static int init_layer(struct model *m, int l, struct error *err)
                          l, m->max_tokens, k);
     if (routes && routing_init(&b->routing, m->max_tokens, b->experts.n_experts, k, err))
         return -1;
+    if (b->shared.n_experts > 0 &&
+        dispatch_init(&b->shared_dispatch, m->max_tokens, 1, (int)D, b->shared.F, err))
+        return -1;
     return dispatch_init(&b->dispatch, m->max_tokens * k, b->experts.n_experts, (int)D, b->config->hidden,
                          err);
 }
@@ -234,6 +318,7 @@ static int init_activations(struct model *m, struct error *err)
         size_t k = b->router->routes ? (size_t)b->router->max_k(&b->routing) : 1;
         rows = k * T > rows ? k * T : rows;
         hidden = k * T * (size_t)b->hidden > hidden ? k * T * (size_t)b->hidden : hidden;
+        hidden = T * (size_t)shared_width(b) > hidden ? T * (size_t)shared_width(b) : hidden;
         if (init_layer(m, l, err))
             return -1;
     }
@@ -259,19 +344,20 @@ static int init_weights(struct model *m, struct error *err)
 {
     int L = m->config.n_layers;
 
-    m->parameters = calloc(2 + 7 * (size_t)L, sizeof *m->parameters);
+    m->parameters = calloc(2 + 10 * (size_t)L, sizeof *m->parameters);
     if (!m->parameters)
         return error_no_memory(err, "the parameter table");
     describe_parameters(m);
-    m->weights = aligned_alloc(64, m->n_weights * sizeof(float));
+    m->weights = aligned_alloc(64, m->n_values * sizeof(float));
     m->gradients = aligned_alloc(64, m->n_weights * sizeof(float));
     if (!m->weights || !m->gradients)
         return error_no_memory(err, "the model's weights");
-    memset(m->weights, 0, m->n_weights * sizeof(float));
+    memset(m->weights, 0, m->n_values * sizeof(float));
     memset(m->gradients, 0, m->n_weights * sizeof(float));
     for (int i = 0; i < m->n_parameters; i++) {
         *m->parameters[i].value = m->weights + m->parameters[i].offset;
-        *m->parameters[i].gradient = m->gradients + m->parameters[i].offset;
+        if (m->parameters[i].trained)
+            *m->parameters[i].gradient = m->gradients + m->parameters[i].offset;
     }
     return 0;
 }
@@ -298,6 +384,8 @@ int model_init(struct model *m, const struct model_config *config, int max_token
         b->experts.n_experts = b->config->router->routes ? b->config->routing.n_experts : 1;
         b->experts.D = config->width;
         b->experts.F = b->config->hidden;
+        b->shared = (struct experts){
+            .n_experts = b->config->n_shared > 0, .D = config->width, .F = (int)shared_width(b->config)};
         b->router.ops = b->config->router;
         b->router.config = b->config->routing;
     }
@@ -314,6 +402,7 @@ void model_release(struct model *m)
     for (int l = 0; m->layers && l < m->config.n_layers; l++) {
         routing_release(&m->layers[l].routing);
         dispatch_release(&m->layers[l].dispatch);
+        dispatch_release(&m->layers[l].shared_dispatch);
     }
     for (int i = 0; m->activations && i < m->activations->n; i++)
         free(m->activations->pieces[i]);
@@ -376,21 +465,31 @@ static void attention_layer(struct model *m, struct layer *b, const struct batch
     gemm_batch(m->pool, &project, 1);
 }
 
-/* output = middle + experts(norm2(middle)) */
-static void expert_layer(struct model *m, struct layer *b, int T, float *output, struct random *noise,
-                         double *start)
+static struct router_input router_input_of(const struct model *m, const struct layer *b,
+                                           const struct batch *batch, struct random *noise)
 {
-    int D = m->config.width;
+    return (struct router_input){
+        .x = b->normed2, .token = batch->input, .T = batch->n_tokens, .D = m->config.width, .noise = noise};
+}
+
+/* output = middle + experts(norm2(middle)), shared ones included */
+static void expert_layer(struct model *m, struct layer *b, const struct batch *batch, float *output,
+                         struct random *noise, double *start)
+{
+    int T = batch->n_tokens, D = m->config.width;
 
     rmsnorm_forward(m->pool, b->middle, b->norm2, b->normed2, b->inverse_rms2, T, D);
     memcpy(output, b->middle, sizeof *output * (size_t)T * (size_t)D);
     if (!b->config->router->routes) {
         dense_forward(m->pool, &b->experts, b->normed2, output, T, &b->dispatch);
     } else {
-        router_route(&b->router, m->pool, b->normed2, T, D, noise, &b->routing);
+        struct router_input in = router_input_of(m, b, batch, noise);
+        router_route(&b->router, m->pool, &in, &b->routing);
         charge(m, PART_ROUTER, start);
         experts_forward(m->pool, &b->experts, &b->routing, b->normed2, output, &b->dispatch);
     }
+    if (b->shared.n_experts > 0)
+        dense_forward(m->pool, &b->shared, b->normed2, output, T, &b->shared_dispatch);
     charge(m, PART_EXPERTS, start);
 }
 
@@ -450,20 +549,23 @@ static double output_loss(struct model *m, const struct batch *b, bool train, fl
 /* ---- backward ---- */
 
 /* d_stream arrives as the gradient of the block's output and leaves as that of `middle`. */
-static void expert_layer_backward(struct model *m, struct layer *b, int T, double *start)
+static void expert_layer_backward(struct model *m, struct layer *b, const struct batch *batch, double *start)
 {
-    int D = m->config.width;
-    size_t size = sizeof(float) * (size_t)T * (size_t)D;
+    int T = batch->n_tokens, D = m->config.width;
 
-    memset(m->d_normed, 0, size);
+    memset(m->d_normed, 0, sizeof(float) * (size_t)T * (size_t)D);
+    if (b->shared.n_experts > 0)
+        dense_backward(m->pool, &b->shared, b->normed2, m->d_stream, m->d_normed, T, &b->shared_dispatch,
+                       &m->scratch);
     if (!b->config->router->routes) {
         dense_backward(m->pool, &b->experts, b->normed2, m->d_stream, m->d_normed, T, &b->dispatch,
                        &m->scratch);
     } else {
+        struct router_input in = router_input_of(m, b, batch, NULL);
         experts_backward(m->pool, &b->experts, &b->routing, m->d_stream, m->d_normed, &b->dispatch,
                          &m->scratch);
         charge(m, PART_EXPERTS, start);
-        router_backward(&b->router, m->pool, b->normed2, m->d_normed, D, &b->routing);
+        router_backward(&b->router, m->pool, &in, m->d_normed, &b->routing);
         charge(m, PART_ROUTER, start);
     }
     rmsnorm_backward(m->pool, b->middle, b->norm2, b->inverse_rms2, m->d_normed, m->d_stream, b->d_norm2,
@@ -508,12 +610,24 @@ static void backward(struct model *m, const struct batch *b, double *start)
                      m->norm_scratch, T, D);
     charge(m, PART_OUTPUT, start);
     for (int l = m->config.n_layers - 1; l >= 0; l--) {
-        expert_layer_backward(m, &m->layers[l], T, start);
+        expert_layer_backward(m, &m->layers[l], b, start);
         attention_layer_backward(m, &m->layers[l], b);
         charge(m, PART_ATTENTION, start);
     }
     embed_backward(m, b);
     charge(m, PART_EMBEDDING, start);
+}
+
+static void add_router_losses(struct layer *b, float scale, const struct loss_weights *weights,
+                              struct losses *losses)
+{
+    const struct router_ops *ops = b->config->router;
+
+    losses->balance += balance_loss(ops, &b->routing, weights->balance * scale);
+    losses->z += z_loss(&b->routing, weights->z * scale);
+    losses->entropy += entropy_loss(&b->routing, weights->entropy * scale);
+    if (ops->own_loss)
+        losses->own += ops->own_loss(&b->router, &b->routing, scale);
 }
 
 struct losses model_forward(struct model *m, const struct batch *b, bool train, float gradient_scale,
@@ -530,12 +644,11 @@ struct losses model_forward(struct model *m, const struct batch *b, bool train, 
         struct layer *layer = &m->layers[l];
         attention_layer(m, layer, b);
         charge(m, PART_ATTENTION, &start);
-        expert_layer(m, layer, b->n_tokens, l + 1 < m->config.n_layers ? m->layers[l + 1].input : m->output,
-                     noise, &start);
+        expert_layer(m, layer, b, l + 1 < m->config.n_layers ? m->layers[l + 1].input : m->output, noise,
+                     &start);
         if (!layer->config->router->routes)
             continue;
-        losses.balance += balance_loss(&layer->routing, train ? weights->balance * gradient_scale : 0.0F);
-        losses.z += z_loss(&layer->routing, train ? weights->z * gradient_scale : 0.0F);
+        add_router_losses(layer, train ? gradient_scale : 0.0F, weights, &losses);
         charge(m, PART_ROUTER, &start);
         routed++;
     }
@@ -546,6 +659,7 @@ struct losses model_forward(struct model *m, const struct batch *b, bool train, 
     if (routed > 0) {
         losses.balance /= routed;
         losses.z /= routed;
+        losses.entropy /= routed;
     }
     return losses;
 }

@@ -21,12 +21,16 @@ enum { MAX_LAYERS = 128 };
 struct layer_config {
     const struct router_ops *router; /* dense: one network of width `hidden` */
     struct router_config routing;
-    int hidden; /* F: of each expert, or of the dense network */
+    int hidden;                  /* F: of each expert, or of the dense network */
+    int n_shared, shared_hidden; /* experts beside the routed ones that every token takes (DeepSeekMoE, Dai et
+                                    al. 2024), and the width of each */
 };
 
 struct model_config {
     int n_layers, width, n_heads, context, vocabulary;
     struct layer_config layers[MAX_LAYERS];
+    const int64_t
+        *token_count; /* (V) train tokens of each id, for routers that go by them; NULL: not known */
 };
 
 /* Heads must divide the width, k must not exceed the experts, and so on. */
@@ -39,8 +43,10 @@ struct parameter {
     size_t offset, count; /* in floats */
     float deviation;      /* initial values: normal with this deviation; 0: all ones */
     bool decay;           /* weight decay applies */
+    bool trained;         /* has a gradient; otherwise it is a router's state, behind all that have one */
+    int layer;            /* of a state */
     const float **value;  /* the pointers that model_init sets */
-    float **gradient;
+    float **gradient;     /* NULL: a state has none */
 };
 
 struct layer {
@@ -49,6 +55,8 @@ struct layer {
     float *d_norm1, *d_qkv, *d_projection, *d_norm2;
     struct router router;
     struct experts experts;
+    struct experts
+        shared; /* n_experts 0: none; else all shared experts as one network of their summed width */
     /* activations, kept from forward to backward */
     float *input;        /* (T, D) the residual stream as it enters */
     float *normed1;      /* (T, D) */
@@ -59,7 +67,7 @@ struct layer {
     float *normed2;                     /* (T, D) */
     float *inverse_rms1, *inverse_rms2; /* (T) */
     struct routing routing;
-    struct dispatch dispatch;
+    struct dispatch dispatch, shared_dispatch;
 };
 
 /* A batch: sequences one after the other, nothing padded. */
@@ -71,12 +79,13 @@ struct batch {
 };
 
 struct losses {
-    double lm;         /* mean over the batch's tokens, nats */
-    double balance, z; /* mean over MoE blocks */
+    double lm;                  /* mean over the batch's tokens, nats */
+    double balance, z, entropy; /* mean over MoE blocks */
+    double own;                 /* sum of the losses that routers bring with their weights */
 };
 
 struct loss_weights {
-    float balance, z; /* coefficients of the sums over MoE blocks */
+    float balance, z, entropy; /* coefficients of the sums over MoE blocks */
 };
 
 enum part {
@@ -97,8 +106,9 @@ struct model {
     struct pool *pool;
     struct parameter *parameters;
     int n_parameters;
-    size_t n_weights;
-    float *weights, *gradients; /* (n_weights) */
+    size_t n_weights, n_values; /* that are trained; with the routers' states behind them */
+    float *weights;             /* (n_values) */
+    float *gradients;           /* (n_weights) */
     const float *embedding;     /* (V, D) also the output projection */
     float *d_embedding;
     const float *norm; /* (D) */
@@ -125,11 +135,14 @@ int model_init(struct model *m, const struct model_config *config, int max_token
                struct error *err);
 void model_release(struct model *m);
 /* Normal, deviation 0.02 (residual outputs divided by sqrt(2 L)), from the seed alone: the same parameter
- * names get the same values whatever else the model has. */
-void model_seed(struct model *m, uint64_t seed);
+ * names get the same values whatever else the model has. Routers' states are drawn. */
+int model_seed(struct model *m, uint64_t seed, struct error *err);
+/* After an optimiser update: changes the state of block l's router. */
+void model_update_router(struct model *m, int l, const struct router_usage *usage);
 
 /* Loss of the batch, token_loss and every block's routing. With train, gradients of
- * (lm + weights.balance * sum balance + weights.z * sum z) * gradient_scale are added to m->gradients.
+ * (lm + weights.balance * sum balance + weights.z * sum z + weights.entropy * sum entropy + own) *
+ * gradient_scale are added to m->gradients.
  * noise: for routers that add some while training; NULL otherwise. */
 struct losses model_forward(struct model *m, const struct batch *b, bool train, float gradient_scale,
                             const struct loss_weights *weights, struct random *noise);
@@ -137,7 +150,9 @@ struct losses model_forward(struct model *m, const struct batch *b, bool train, 
 /* All weights, padding left out: of a model, and of one that a configuration describes. */
 double model_parameters(const struct model *m);
 double model_config_weights(const struct model_config *c);
-/* Weights that one token passes through in matrix products, and in all. */
+double model_config_states(const struct model_config *c); /* values of routers' states */
+/* Weights that one token passes through in matrix products. mean_k 0: router.k of each block, and NaN where
+ * that does not say how many experts a token gets. */
 double model_active_weights(const struct model_config *c, double mean_k);
 /* FLOPs of training on one token: 6 * active weights + 12 * layers * context * width / 2. */
 double model_flops_per_token(const struct model_config *c, double mean_k, double mean_context);

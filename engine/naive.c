@@ -153,53 +153,139 @@ static void add(double *y, const double *x, double scale, size_t n)
         y[i] += scale * x[i];
 }
 
+/* Probabilities p (N) that a block's router gives a token of vocabulary item id; log_sum: of its logits. */
+static void naive_scores(const struct model *m, const double *values, const struct layer *b, int id,
+                         const double *x, double *p, double *log_sum)
+{
+    int N = b->experts.n_experts, visible = 0;
+    const float *state = b->router.state;
+    double *logits = get((size_t)N, sizeof *logits), sum = 0.0;
+
+    if (b->router.weight)
+        naive_linear(x, value_of(m, values, b->router.weight), logits, 1, m->config.width, N);
+    if (strcmp(b->config->router->name, "hash") == 0) {
+        for (int i = 0; i < N; i++)
+            logits[i] = i == (int)state[id] ? 0.0 : -INFINITY;
+    }
+    if (strcmp(b->config->router->name, "mask") == 0) {
+        for (int i = 0; i < N; i++)
+            visible += state[(size_t)id * (size_t)N + (size_t)i] > 0.0F;
+        for (int i = 0; i < N; i++) {
+            bool seen = state[(size_t)id * (size_t)N + (size_t)i] > 0.0F;
+            logits[i] = !seen ? -INFINITY : visible == 1 ? 0.0 : logits[i];
+        }
+    }
+    naive_softmax(logits, p, N);
+    for (int i = 0; i < N; i++)
+        sum += exp(logits[i]);
+    *log_sum = log(sum);
+    free(logits);
+}
+
+/* What a token's weights are made to sum to; 0: they are its probabilities. */
+static double naive_total(const struct layer *b, int id)
+{
+    const struct router_config *c = &b->config->routing;
+
+    for (int i = 0; c->rare_gate > 0.0F && i < b->experts.n_experts; i++) {
+        if (b->router.state[(size_t)id * (size_t)b->experts.n_experts + (size_t)i] > 1.0F)
+            return (double)c->rare_gate;
+    }
+    return c->renormalize ? 1.0 : 0.0;
+}
+
+struct router_sums { /* of one block, over its tokens */
+    double *mean_p;  /* (N) */
+    double z, entropy;
+};
+
 /* One token through its experts; adds the router's losses for this token to the sums. */
-static void naive_token(const struct model *m, const double *values, const struct layer *b, int t,
-                        const double *x, double *y, double *mean_p, double *z)
+static void naive_token(const struct model *m, const double *values, const struct layer *b, int t, int id,
+                        const double *x, double *y, struct router_sums *sums)
 {
     const struct routing *r = &b->routing;
     int D = m->config.width, F = b->experts.F, N = b->experts.n_experts;
     int first = r->offset[t], k = r->offset[t + 1] - first;
-    double *logits = get((size_t)N, sizeof *logits), *p = get((size_t)N, sizeof *p),
-           *out = get((size_t)D, sizeof *out);
-    double *weight = get((size_t)k, sizeof *weight), sum = 0.0;
+    double *p = get((size_t)N, sizeof *p), *out = get((size_t)D, sizeof *out);
+    double *weight = get((size_t)k, sizeof *weight), log_sum, total = naive_total(b, id);
     int32_t *expert = get((size_t)k, sizeof *expert);
     const double *in_weights = value_of(m, values, b->experts.in),
                  *out_weights = value_of(m, values, b->experts.out);
 
-    naive_linear(x, value_of(m, values, b->router.weight), logits, 1, D, N);
-    naive_softmax(logits, p, N);
-    naive_topk(p, N, k, b->config->routing.renormalize, r->expert + first, expert, weight);
+    naive_scores(m, values, b, id, x, p, &log_sum);
+    naive_topk(p, N, k, total > 0.0, r->expert + first, expert, weight);
     for (int s = 0; s < k; s++) {
         size_t e = (size_t)expert[s];
         if (r->dropped[first + s])
             continue;
         naive_expert(x, in_weights + e * 2 * (size_t)F * (size_t)D, out_weights + e * (size_t)D * (size_t)F,
                      out, D, F);
-        add(y, out, weight[s], (size_t)D);
+        add(y, out, weight[s] * (total > 0.0 ? total : 1.0), (size_t)D);
     }
     for (int i = 0; i < N; i++) {
-        mean_p[i] += p[i] / r->n_tokens;
-        sum += exp(logits[i]);
+        sums->mean_p[i] += p[i] / r->n_tokens;
+        sums->entropy -= p[i] > 0.0 ? p[i] * log(p[i]) / r->n_tokens : 0.0;
     }
-    *z += log(sum) * log(sum) / r->n_tokens;
-    free(logits);
+    sums->z += log_sum * log_sum / r->n_tokens;
     free(p);
     free(out);
     free(weight);
     free(expert);
 }
 
+/* The block's auxiliary losses, weighted. */
+static double naive_router_losses(const struct layer *b, const struct loss_weights *weights,
+                                  const struct router_sums *sums)
+{
+    const struct router_ops *ops = b->config->router;
+    int N = b->experts.n_experts;
+    double all = ops->balance_by_token ? b->routing.n_tokens : routing_decisions(&b->routing), balance = 0.0;
+
+    for (int i = 0; i < N; i++)
+        balance += N * sums->mean_p[i] * (double)b->routing.requested[i] / all;
+    return weights->balance * balance +
+           (ops->softmax ? weights->z * sums->z + weights->entropy * sums->entropy : 0.0);
+}
+
+/* y (T, D) += the block's experts of x (T, D); returns its auxiliary losses, weighted. */
+static double naive_experts(const struct model *m, const double *values, const struct layer *b,
+                            const struct batch *batch, const struct loss_weights *weights, const double *x,
+                            double *y)
+{
+    int D = m->config.width;
+    bool routes = b->config->router->routes;
+    struct router_sums sums = {.mean_p = get((size_t)b->experts.n_experts, sizeof(double))};
+    double *out = get((size_t)D, sizeof *out), losses;
+
+    for (int t = 0; t < batch->n_tokens; t++) {
+        const double *in = x + (size_t)t * D;
+        double *row = y + (size_t)t * D;
+        if (routes)
+            naive_token(m, values, b, t, batch->input[t], in, row, &sums);
+        else
+            naive_expert(in, value_of(m, values, b->experts.in), value_of(m, values, b->experts.out), row, D,
+                         b->experts.F);
+        if (b->shared.n_experts == 0)
+            continue;
+        naive_expert(in, value_of(m, values, b->shared.in), value_of(m, values, b->shared.out), out, D,
+                     b->shared.F);
+        add(row, out, 1.0, (size_t)D);
+    }
+    losses = routes ? naive_router_losses(b, weights, &sums) : 0.0;
+    free(sums.mean_p);
+    free(out);
+    return losses;
+}
+
 /* x (T, D) in place through one block; returns its auxiliary losses, weighted. */
 static double naive_layer(const struct model *m, const double *values, const struct layer *b,
                           const struct batch *batch, const struct loss_weights *weights, double *x)
 {
-    int T = batch->n_tokens, D = m->config.width, N = b->experts.n_experts;
+    int T = batch->n_tokens, D = m->config.width;
     size_t size = (size_t)T * (size_t)D;
     double *normed = get(size, sizeof *normed), *qkv = get(3 * size, sizeof *qkv),
            *attended = get(size, sizeof *x);
-    double *y = get(size, sizeof *y), *mean_p = get((size_t)N, sizeof *mean_p), z = 0.0, balance = 0.0;
-    bool routes = b->config->router->routes;
+    double *y = get(size, sizeof *y), losses;
 
     naive_rmsnorm(x, value_of(m, values, b->norm1), normed, T, D);
     naive_linear(normed, value_of(m, values, b->qkv), qkv, T, D, 3 * D);
@@ -209,23 +295,13 @@ static double naive_layer(const struct model *m, const double *values, const str
     add(x, y, 1.0, size);
     naive_rmsnorm(x, value_of(m, values, b->norm2), normed, T, D);
     memset(y, 0, size * sizeof *y);
-    for (int t = 0; t < T; t++) {
-        double *row = y + (size_t)t * D;
-        if (routes)
-            naive_token(m, values, b, t, normed + (size_t)t * D, row, mean_p, &z);
-        else
-            naive_expert(normed + (size_t)t * D, value_of(m, values, b->experts.in),
-                         value_of(m, values, b->experts.out), row, D, b->experts.F);
-    }
+    losses = naive_experts(m, values, b, batch, weights, normed, y);
     add(x, y, 1.0, size);
-    for (int i = 0; routes && i < N; i++)
-        balance += N * mean_p[i] * (double)b->routing.requested[i] / routing_decisions(&b->routing);
     free(normed);
     free(qkv);
     free(attended);
     free(y);
-    free(mean_p);
-    return weights->balance * balance + weights->z * z;
+    return losses;
 }
 
 double naive_model_loss(const struct model *m, const double *values, const struct batch *b,

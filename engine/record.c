@@ -129,7 +129,7 @@ static int settings_fill(struct settings *s, const struct config *config, const 
     text_release(&t);
     if (!failed)
         failed = settings_add_number(s, "model.parameters", parameters);
-    if (!failed && m)
+    if (!failed && m && isfinite(model_active_weights(m, 0.0)))
         failed = settings_add_number(s, "model.active_parameters", model_active_weights(m, 0.0)) ||
                  settings_add_number(s, "model.flops_per_token", model_flops_per_token(m, 0.0, m->context));
     return failed ? -1 : 0;
@@ -174,11 +174,14 @@ static int fill_layers(struct logbook_layer *layers, const struct model_config *
     for (int l = 0; m && l < m->n_layers; l++) {
         const struct layer_config *b = &m->layers[l];
         if (b->router->routes)
-            layers[n++] = (struct logbook_layer){.layer = l,
-                                                 .router = b->router->name,
-                                                 .n_experts = b->routing.n_experts,
-                                                 .k = b->routing.k,
-                                                 .expert_parameters = (int64_t)3 * m->width * b->hidden};
+            layers[n++] =
+                (struct logbook_layer){.layer = l,
+                                       .router = b->router->name,
+                                       .n_experts = b->routing.n_experts,
+                                       .k = router_fixed_k(b->router, &b->routing),
+                                       .expert_parameters = (int64_t)3 * m->width * b->hidden,
+                                       .n_shared = b->n_shared,
+                                       .shared_parameters = (int64_t)3 * m->width * b->shared_hidden};
     }
     return n;
 }
@@ -263,7 +266,8 @@ static bool keeps_decisions(const struct recorder *r, enum corpus_split split)
     const char *decisions = config_text(r->config, "log.decisions");
 
     return split == SPLIT_ROUTED || strcmp(decisions, "all") == 0 ||
-           (strcmp(decisions, "probe") == 0 && split == SPLIT_PROBE);
+           (strcmp(decisions, "probe") == 0 && split == SPLIT_PROBE) ||
+           (strcmp(decisions, "held_out") == 0 && split != SPLIT_TRAIN);
 }
 
 static void add_layer_decisions(struct recorder *r, int handle, const struct routing *routing, int layer,

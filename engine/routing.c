@@ -6,7 +6,7 @@
 
 #include "engine/blas.h"
 #include "engine/kernels.h"
-#include "engine/router_topk.h"
+#include "engine/routers.h"
 
 /* ---- the table of routers ---- */
 
@@ -23,17 +23,20 @@ static int dense_check(const struct router_config *c, struct error *err)
     return 0;
 }
 
-static const struct router_ops router_dense = {
+const struct router_ops router_dense = {
     .name = "dense",
     .help = "no router: one feed-forward network for every token",
     .max_k = dense_max_k,
     .check = dense_check,
 };
 
-static const struct router_ops *const routers[] = {&router_dense, &router_topk};
+#define ROW(name)  &router_##name,
+#define NAME(name) #name,
+static const struct router_ops *const routers[] = {ROUTERS(ROW)};
 enum { N_ROUTERS = sizeof routers / sizeof *routers };
-const char *const router_names[] = {"dense", "topk", NULL};
-_Static_assert(sizeof router_names / sizeof *router_names == N_ROUTERS + 1, "a name for each router");
+const char *const router_names[] = {ROUTERS(NAME) NULL};
+#undef ROW
+#undef NAME
 
 const struct router_ops *router_find(const char *name)
 {
@@ -87,6 +90,129 @@ void routing_release(struct routing *r)
     *r = (struct routing){0};
 }
 
+/* ---- what routers share ---- */
+
+void router_shape(const struct router_ops *ops, const struct router_config *c, int vocabulary,
+                  struct router_shape *shape)
+{
+    *shape = (struct router_shape){.weight = true};
+    if (ops->shape)
+        ops->shape(c, vocabulary, shape);
+}
+
+int one_to_n_experts(const struct router_config *c, struct error *err)
+{
+    if (c->k < 1 || c->k > c->n_experts)
+        return error_set(err, STATUS_USAGE, "router.k is %d but there are %d experts; it must be 1 to %d",
+                         c->k, c->n_experts, c->n_experts);
+    return 0;
+}
+
+int fixed_k(const struct router_config *c)
+{
+    return c->k;
+}
+
+int any_k(const struct router_config *c)
+{
+    return c->n_experts;
+}
+
+bool always_varies(const struct router_config *c)
+{
+    (void)c;
+    return true;
+}
+
+int router_fixed_k(const struct router_ops *ops, const struct router_config *c)
+{
+    return ops->varies && ops->varies(c) ? 0 : c->k;
+}
+
+/* k is small: insertion beats sorting. */
+void choose_largest(const float *p, const float *visible, int N, int k, int32_t *expert, float *gate)
+{
+    for (int s = 0; s < k; s++) {
+        gate[s] = -1.0F;
+        expert[s] = s;
+    }
+    for (int i = 0; i < N; i++) {
+        int s = k;
+        while (s > 0 && p[i] > gate[s - 1])
+            s--;
+        if (s == k || (visible && !(visible[i] > 0.0F)))
+            continue;
+        for (int j = k - 1; j > s; j--) {
+            gate[j] = gate[j - 1];
+            expert[j] = expert[j - 1];
+        }
+        gate[s] = p[i];
+        expert[s] = i;
+    }
+    for (int s = 0; s < k; s++) {
+        if (gate[s] < 0.0F)
+            gate[s] = NAN;
+    }
+}
+
+void close_gaps(struct routing *r, int stride)
+{
+    r->offset[0] = 0;
+    for (int t = 0; t < r->n_tokens; t++) {
+        size_t from = (size_t)t * (size_t)stride, to = (size_t)r->offset[t], n = (size_t)r->offset[t + 1];
+        memmove(r->expert + to, r->expert + from, n * sizeof *r->expert);
+        memmove(r->gate + to, r->gate + from, n * sizeof *r->gate);
+        memmove(r->weight + to, r->weight + from, n * sizeof *r->weight);
+        r->offset[t + 1] += r->offset[t];
+    }
+}
+
+void weigh(const float *gate, float *weight, int n, float total)
+{
+    float sum = 0.0F;
+
+    for (int s = 0; s < n; s++)
+        sum += gate[s];
+    for (int s = 0; s < n; s++)
+        weight[s] = total > 0.0F ? total * (gate[s] / sum) : gate[s];
+}
+
+/* Without a total w = p. With total c, w_i = c p_i / S, S the chosen sum: d_p_i = (c d_w_i - sum_j d_w_j
+ * w_j) / S. A dropped decision has d_weight 0 (its output was multiplied by nothing) but still counts in S.
+ */
+void weigh_backward(struct routing *r, int t, float total)
+{
+    float *d_p = r->d_probability + (size_t)t * (size_t)r->n_experts;
+    float scale = total > 0.0F ? total : 1.0F, sum = 1.0F, mean = 0.0F;
+
+    if (total > 0.0F) {
+        sum = 0.0F;
+        for (int d = r->offset[t]; d < r->offset[t + 1]; d++) {
+            sum += r->gate[d];
+            mean += r->d_weight[d] * r->weight[d];
+        }
+    }
+    for (int d = r->offset[t]; d < r->offset[t + 1]; d++)
+        d_p[r->expert[d]] += (scale * r->d_weight[d] - mean) / sum;
+}
+
+static void weights_backward_range(void *context, int first, int last, int worker)
+{
+    const struct selection *c = context;
+
+    (void)worker;
+    for (int t = first; t < last; t++)
+        weigh_backward(c->routing, t, c->router->config.renormalize ? 1.0F : 0.0F);
+}
+
+void weights_backward(const struct router *r, struct pool *pool, const struct router_input *in,
+                      struct routing *out)
+{
+    struct selection c = {r, in, out};
+
+    pool_ranges(pool, weights_backward_range, &c, out->n_tokens, ROUTER_ROWS);
+}
+
 /* ---- from x to decisions ---- */
 
 static void add_noise(struct routing *r, float deviation, struct random *noise)
@@ -131,49 +257,89 @@ static void apply_capacity(struct routing *r, float capacity)
     }
 }
 
-void router_route(const struct router *r, struct pool *pool, const float *x, int T, int D,
-                  struct random *noise, struct routing *out)
+static void linear_forward(const struct router *r, struct pool *pool, const struct router_input *in,
+                           struct routing *out)
 {
-    int N = out->n_experts;
-    struct gemm logits = gemm_forward(x, r->weight, out->logit, T, D, N, 0.0F);
+    struct gemm logits = gemm_forward(in->x, r->weight, out->logit, in->T, in->D, out->n_experts, 0.0F);
 
-    out->n_tokens = T;
     gemm_batch(pool, &logits, 1);
-    if (noise && r->config.noise > 0.0F)
-        add_noise(out, r->config.noise, noise);
-    softmax_rows(pool, out->logit, out->probability, out->log_sum, T, N);
-    r->ops->select(r, pool, out);
+    if (in->noise && r->config.noise > 0.0F)
+        add_noise(out, r->config.noise, in->noise);
+}
+
+void router_route(const struct router *r, struct pool *pool, const struct router_input *in,
+                  struct routing *out)
+{
+    size_t cells = (size_t)in->T * (size_t)out->n_experts;
+
+    out->n_tokens = in->T;
+    out->softmax = r->ops->softmax;
+    if (r->weight)
+        linear_forward(r, pool, in, out);
+    if (r->ops->score)
+        r->ops->score(r, pool, in, out);
+    else
+        softmax_rows(pool, out->logit, out->probability, out->log_sum, in->T, out->n_experts);
+    r->ops->select(r, pool, in, out);
     out->n_dropped = 0;
     memset(out->dropped, 0, (size_t)routing_decisions(out));
     if (r->config.capacity > 0.0F)
         apply_capacity(out, r->config.capacity);
     else
         count_requested(out);
-    memset(out->d_probability, 0, sizeof *out->d_probability * (size_t)T * (size_t)N);
-    memset(out->d_logit, 0, sizeof *out->d_logit * (size_t)T * (size_t)N);
+    memset(out->d_probability, 0, sizeof *out->d_probability * cells);
+    memset(out->d_logit, 0, sizeof *out->d_logit * cells);
 }
 
-void router_backward(const struct router *r, struct pool *pool, const float *x, float *d_x, int D,
+void router_backward(const struct router *r, struct pool *pool, const struct router_input *in, float *d_x,
                      struct routing *out)
 {
-    int T = out->n_tokens, N = out->n_experts;
+    int T = in->T, D = in->D, N = out->n_experts;
 
-    r->ops->backward(r, pool, out);
-    softmax_rows_backward(pool, out->probability, out->d_probability, out->d_logit, T, N);
+    if (!r->weight)
+        return;
+    r->ops->backward(r, pool, in, out);
+    if (r->ops->score_backward)
+        r->ops->score_backward(r, pool, out);
+    else
+        softmax_rows_backward(pool, out->probability, out->d_probability, out->d_logit, T, N);
     struct gemm products[] = {gemm_input_gradient(out->d_logit, r->weight, d_x, T, D, N, 1.0F),
-                              gemm_weight_gradient(out->d_logit, x, r->d_weight, T, D, N)};
+                              gemm_weight_gradient(out->d_logit, in->x, r->d_weight, T, D, N)};
     gemm_batch(pool, products, 2);
 }
 
 /* ---- losses on the routing ---- */
 
-double balance_loss(struct routing *r, float coefficient)
+double routing_scale(const struct routing *r, int t)
+{
+    const float *p = r->probability + (size_t)t * (size_t)r->n_experts;
+    double sum = 0.0;
+
+    for (int e = 0; e < r->n_experts && !r->softmax; e++)
+        sum += (double)p[e];
+    return r->softmax ? 1.0 : sum > 0.0 ? 1.0 / sum : 0.0;
+}
+
+double routing_entropy(const struct routing *r, int t)
+{
+    const float *p = r->probability + (size_t)t * (size_t)r->n_experts;
+    double scale = routing_scale(r, t), entropy = 0.0;
+
+    /* -sum p ln p = log-sum-exp - sum p z, without a logarithm per expert */
+    if (r->softmax)
+        return (double)(r->log_sum[t] - dot(p, r->logit + (size_t)t * (size_t)r->n_experts, r->n_experts));
+    for (int e = 0; e < r->n_experts; e++)
+        entropy -= p[e] > 0.0F ? scale * (double)p[e] * log(scale * (double)p[e]) : 0.0;
+    return entropy;
+}
+
+double balance_loss(const struct router_ops *ops, struct routing *r, float coefficient)
 {
     int T = r->n_tokens, N = r->n_experts;
-    double decisions = routing_decisions(r), loss = 0.0;
+    double all = ops->balance_by_token ? (double)T : (double)routing_decisions(r), loss = 0.0;
 
     for (int i = 0; i < N; i++) {
-        double share = (double)r->requested[i] / decisions, mean = 0.0;
+        double share = all > 0.0 ? (double)r->requested[i] / all : 0.0, mean = 0.0;
         float gradient = (float)((double)coefficient * N * share / T);
         for (int t = 0; t < T; t++) {
             mean += r->probability[(size_t)t * N + i];
@@ -189,11 +355,29 @@ double z_loss(struct routing *r, float coefficient)
     int T = r->n_tokens, N = r->n_experts;
     double loss = 0.0;
 
-    for (int t = 0; t < T; t++) {
+    for (int t = 0; t < T && r->softmax; t++) {
         double z = r->log_sum[t];
         loss += z * z / T;
         add_scaled(r->d_logit + (size_t)t * N, r->probability + (size_t)t * N,
                    (float)(coefficient * 2.0 * z / T), N);
+    }
+    return loss;
+}
+
+/* d H / d logit_i = -p_i (ln p_i + H). */
+double entropy_loss(struct routing *r, float coefficient)
+{
+    int T = r->n_tokens, N = r->n_experts;
+    float scale = coefficient / (float)T;
+    double loss = 0.0;
+
+    for (int t = 0; t < T && r->softmax; t++) {
+        const float *p = r->probability + (size_t)t * N, *logit = r->logit + (size_t)t * N;
+        double entropy = routing_entropy(r, t);
+        float *d_logit = r->d_logit + (size_t)t * N, offset = (float)entropy - r->log_sum[t];
+        loss += entropy / T;
+        for (int i = 0; i < N && coefficient > 0.0F; i++)
+            d_logit[i] -= scale * p[i] * (logit[i] + offset);
     }
     return loss;
 }

@@ -2,10 +2,11 @@
  *
  * Decisions are lists in slot order, as CSR: token t's are offset[t] .. offset[t + 1] - 1, its first choice
  * first. They feed the dispatch (engine/moe.h), the sink (engine/sink.h) and the balance losses. Letters:
- * T tokens, D width, N experts. A new router is one file and one row in the table in routing.c. */
+ * T tokens, D width, N experts, V vocabulary. A new router is one file and one row in engine/routers.h. */
 #ifndef ENGINE_ROUTING_H
 #define ENGINE_ROUTING_H
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 #include "base/error.h"
@@ -14,13 +15,14 @@
 
 struct routing {
     int n_tokens, n_experts;
+    bool softmax;     /* probability is the softmax of logit, and log_sum its log-sum-exp */
     int32_t *offset;  /* (T + 1) */
     int32_t *expert;  /* (n_decisions) */
-    float *gate;      /* (n_decisions) the router's raw probability: what is logged */
+    float *gate;      /* (n_decisions) the router's raw probability or score: what is logged */
     float *weight;    /* (n_decisions) what the expert's output is multiplied with; 0 when dropped */
     uint8_t *dropped; /* (n_decisions) refused by capacity */
     int n_dropped;
-    float *logit, *probability; /* (T, N) */
+    float *logit, *probability; /* (T, N); scores, where a router has no softmax */
     float *log_sum;             /* (T) log-sum-exp of the logits */
     int64_t *requested;         /* (N) decisions before capacity */
     /* gradients, filled by the backward pass */
@@ -35,26 +37,85 @@ static inline int routing_decisions(const struct routing *r)
     return r->offset[r->n_tokens];
 }
 
+/* Which experts a vocabulary item may go to (engine/visible.h); of routers mask and hash. */
+struct visibility_config {
+    enum visibility_split { VISIBLE_BY_COVERAGE, VISIBLE_BY_RANK, VISIBLE_BLIND } split;
+    double coverage;  /* frequent: the fewest ids that make up this share of the train tokens; 1: all ids */
+    int rank;         /* frequent: this many ids */
+    int visible;      /* experts that a frequent id sees; 0: all */
+    int rare_visible; /* experts that a rare id sees; 0: all */
+    bool balanced;    /* drawn so that experts get equal shares of the train tokens; else uniformly */
+    bool shared;      /* all blocks draw the same; else each its own */
+};
+
 /* How one block routes. Blocks of a model may differ. */
 struct router_config {
     int n_experts;
     int k;            /* experts a token */
+    float p;          /* topp: experts are taken until their probabilities add up to more than this */
     bool renormalize; /* weights of the chosen experts sum to 1 */
     float noise;      /* standard deviation added to the logits while training */
     float capacity;   /* an expert takes at most ceil(capacity * T k / N) tokens; 0: no limit */
+    float rare_gate;  /* mask: what the weights of a rare id's experts add up to; 0: their probabilities */
+    struct visibility_config visibility;
+};
+
+/* Weights besides which a router learns nothing, and state that training changes without a gradient. */
+struct router_shape {
+    bool weight;                   /* has a matrix (N, D); logits are x times it */
+    const char *state;             /* name of the state's tensor; NULL: none */
+    int state_rows, state_columns; /* columns 0: a vector */
+};
+
+struct router_input {
+    const float *x;       /* (T, D) */
+    const int32_t *token; /* (T) ids of the vocabulary; for mask and hash */
+    int T, D;
+    struct random *noise; /* NULL: no noise whatever the configuration says (evaluation) */
+};
+
+/* What a whole step's passes asked for, when its update is done. */
+struct router_usage {
+    int64_t n_tokens;
+    const int64_t *requested; /* (N) decisions, dropped ones included */
+    double mean_k;            /* decisions a token, over all MoE blocks */
 };
 
 struct router;
 struct router_ops {
     const char *name, *help;
-    bool routes;                                 /* false: the block is dense and has no router */
+    bool routes;     /* false: the block is dense and has no router */
+    bool softmax;    /* scores are a softmax over the experts: it has an entropy and a z-loss */
+    bool not_causal; /* a token's experts depend on tokens after it */
+    /* In the balance loss f is a share of tokens, not of decisions (it adds up to the experts a token). */
+    bool balance_by_token;
+    /* Weights of the losses unless the configuration says otherwise. */
+    double balance, entropy;
     int (*max_k)(const struct router_config *c); /* most decisions a token can get */
+    /* Do tokens differ in how many they get? NULL: all get router.k. */
+    bool (*varies)(const struct router_config *c);
     /* Says what is wrong with a configuration. */
     int (*check)(const struct router_config *c, struct error *err);
-    /* From logits to decisions: fills offset, expert, gate, weight. probability and log_sum are there. */
-    void (*select)(const struct router *r, struct pool *pool, struct routing *out);
+    /* NULL: a matrix and no state. */
+    void (*shape)(const struct router_config *c, int vocabulary, struct router_shape *shape);
+    /* The state of an untrained router. count: (V) train tokens of each id; NULL: not known, all alike. */
+    int (*init_state)(const struct router_config *c, int layer, uint64_t seed, int vocabulary,
+                      const int64_t *count, float *state, struct error *err);
+    /* From logits to probability and log_sum. NULL: softmax. */
+    void (*score)(const struct router *r, struct pool *pool, const struct router_input *in,
+                  struct routing *out);
+    /* From scores to decisions: fills offset, expert, gate, weight. */
+    void (*select)(const struct router *r, struct pool *pool, const struct router_input *in,
+                   struct routing *out);
     /* From d_weight to d_probability (added to what is there). */
-    void (*backward)(const struct router *r, struct pool *pool, struct routing *out);
+    void (*backward)(const struct router *r, struct pool *pool, const struct router_input *in,
+                     struct routing *out);
+    /* From d_probability to d_logit (added to what is there). NULL: softmax. */
+    void (*score_backward)(const struct router *r, struct pool *pool, struct routing *out);
+    /* A loss of the router's own, weighted: returns it and adds scale * gradient. NULL: none. */
+    double (*own_loss)(const struct router *r, struct routing *out, float scale);
+    /* Changes the state after an optimiser update. NULL: it stays. */
+    void (*update)(const struct router_config *c, const struct router_usage *usage, float *state);
 };
 
 struct router {
@@ -62,26 +123,38 @@ struct router {
     struct router_config config;
     const float *weight; /* (N, D) */
     float *d_weight;     /* (N, D) */
+    const float *state;
 };
 
+/* Decisions that every token gets; 0: tokens differ. */
+int router_fixed_k(const struct router_ops *ops, const struct router_config *c);
 /* NULL when there is no router of that name; names end with a NULL. */
 const struct router_ops *router_find(const char *name);
 extern const char *const router_names[];
 
-/* Routes x (T, D). noise NULL: no noise whatever the configuration says (evaluation). */
-void router_route(const struct router *r, struct pool *pool, const float *x, int T, int D,
-                  struct random *noise, struct routing *out);
+void router_shape(const struct router_ops *ops, const struct router_config *c, int vocabulary,
+                  struct router_shape *shape);
+void router_route(const struct router *r, struct pool *pool, const struct router_input *in,
+                  struct routing *out);
 /* From d_weight and what the losses put into d_probability and d_logit: d_x += ..., r->d_weight += ... */
-void router_backward(const struct router *r, struct pool *pool, const float *x, float *d_x, int D,
+void router_backward(const struct router *r, struct pool *pool, const struct router_input *in, float *d_x,
                      struct routing *out);
 
-/* Both return the loss and, when coefficient > 0, add coefficient * gradient to the routing.
+/* What makes token t's scores sum to 1; 1 where they are probabilities, 0 where all are 0. */
+double routing_scale(const struct routing *r, int t);
+/* The entropy of token t's probabilities, nats; of scores, after they are made to sum to 1. */
+double routing_entropy(const struct routing *r, int t);
+
+/* Each returns the loss and, when coefficient > 0, adds coefficient * gradient to the routing.
  *
- * Balance (Fedus et al. 2022, "Switch Transformers", eq. 4; divided by k as in Megatron, so that a uniform
- * load gives 1 for any k): N sum_i f_i P_i, f_i the share of all requested decisions that went to expert i
- * (dropped ones included, no gradient), P_i the mean probability. */
-double balance_loss(struct routing *r, float coefficient);
-/* Zoph et al. 2022, "ST-MoE", eq. 5: mean over tokens of the squared log-sum-exp. */
+ * Balance (Fedus et al. 2022, "Switch Transformers", eq. 4): N sum_i f_i P_i, P_i the mean probability, f_i
+ * (no gradient) from the decisions asked for, dropped ones included: those of expert i among all of them
+ * (divided by k as in Megatron, so that a uniform load gives 1 for any k), or, where the router says so, the
+ * share of tokens whose set contains i (Huang et al. 2024; uniform: the mean number of experts a token). */
+double balance_loss(const struct router_ops *ops, struct routing *r, float coefficient);
+/* Zoph et al. 2022, "ST-MoE", eq. 5: mean over tokens of the squared log-sum-exp. 0 without a softmax. */
 double z_loss(struct routing *r, float coefficient);
+/* Huang et al. 2024, "dynamic loss": mean over tokens of the entropy of p. 0 without a softmax. */
+double entropy_loss(struct routing *r, float coefficient);
 
 #endif

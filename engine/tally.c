@@ -3,7 +3,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "engine/kernels.h"
 #include "metrics/demand.h"
 
 static int layer_init(struct layer_tally *l, int layer, int n_experts, int n_domains)
@@ -97,25 +96,34 @@ static void add_decisions(struct layer_tally *l, size_t row, const struct routin
     }
     for (int t = first; t < last; t++) {
         const float *p = r->probability + (size_t)t * (size_t)l->n_experts;
+        double scale = routing_scale(r, t);
         for (int e = 0; e < l->n_experts; e++)
-            l->probability_sum[base + (size_t)e] += (double)p[e];
+            l->probability_sum[base + (size_t)e] += scale * (double)p[e];
     }
 }
 
-/* -sum p ln p = log-sum-exp - sum p z, without a logarithm per expert. */
 static void add_router_figures(struct layer_tally *l, const struct routing *r, bool concentration)
 {
     int N = l->n_experts;
 
     for (int t = 0; t < r->n_tokens; t++) {
-        const float *p = r->probability + (size_t)t * N;
-        l->entropy_sum += (double)(r->log_sum[t] - dot(p, r->logit + (size_t)t * N, N));
+        l->entropy_sum += routing_entropy(r, t);
         if (!concentration)
             continue;
-        rank_mass(p, N, l->scratch);
+        double scale = routing_scale(r, t);
+        rank_mass(r->probability + (size_t)t * N, N, l->scratch);
         for (int e = 0; e < N; e++)
-            l->rank_mass[e] += l->scratch[e];
+            l->rank_mass[e] += scale * l->scratch[e];
     }
+}
+
+double tally_decisions(const struct layer_tally *l)
+{
+    double n = 0.0;
+
+    for (int e = 0; e < l->n_experts; e++)
+        n += (double)(l->assignments[e] + l->dropped[e]);
+    return n;
 }
 
 void tally_add_document(struct tally *t, int document, int64_t n_tokens, int64_t n_bytes, double loss)

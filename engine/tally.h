@@ -13,10 +13,10 @@ struct layer_tally {
     int layer, n_experts;
     /* (n_domains + 1, N): row 0 is all domains, row d + 1 domain d */
     int64_t *assignments, *dropped;
-    double *gate_sum, *probability_sum;
-    double entropy_sum; /* over tokens, nats */
-    double *rank_mass;  /* (N) sums over tokens; only when concentration is asked for */
-    double *scratch;    /* (N) */
+    double *gate_sum, *probability_sum; /* scores that are no softmax are made to sum to 1 first */
+    double entropy_sum;                 /* over tokens, nats */
+    double *rank_mass;                  /* (N) sums over tokens; only when concentration is asked for */
+    double *scratch;                    /* (N) */
 };
 
 struct tally {
@@ -38,6 +38,8 @@ void tally_release(struct tally *t);
 void tally_clear(struct tally *t, bool by_domain, bool concentration);
 /* Adds a forward pass whose routing and token losses are still in the model. */
 void tally_add(struct tally *t, const struct corpus *c, const struct packed *p, const struct model *m);
+/* Decisions of all tokens, dropped ones included. */
+double tally_decisions(const struct layer_tally *l);
 /* Adds a document's loss alone. */
 void tally_add_document(struct tally *t, int document, int64_t n_tokens, int64_t n_bytes, double loss);
 

@@ -138,7 +138,7 @@ static int read_config(struct config *config, struct error *err)
         if (config_set(config, args.set.items[i], err))
             return -1;
     }
-    return 0;
+    return config_settle(config, err);
 }
 
 /* ---- the parts of a job ---- */
@@ -405,13 +405,18 @@ static void announce(const struct job *s)
     const struct trainer *t = &s->trainer;
     char parameters[32], tokens[32], flops[32], size[32];
     const struct model_config *m = &t->model.config;
+    double active = model_active_weights(m, 0.0);
 
     if (args.quiet)
         return;
-    fprintf(stderr, "%s: %s parameters, %s active a token; %s tokens in %lld samples; %s FLOP a token\n",
-            args.name, text_count(parameters, model_parameters(&t->model)),
-            text_count(flops, model_active_weights(m, 0.0)), text_count(tokens, (double)t->train.n_tokens),
-            (long long)t->train.n, text_count(size, model_flops_per_token(m, 0.0, m->context)));
+    fprintf(stderr, "%s: %s parameters; %s tokens in %lld samples; ", args.name,
+            text_count(parameters, model_parameters(&t->model)),
+            text_count(tokens, (double)t->train.n_tokens), (long long)t->train.n);
+    if (isfinite(active))
+        fprintf(stderr, "%s weights and %s FLOP a token\n", text_count(flops, active),
+                text_count(size, model_flops_per_token(m, 0.0, m->context)));
+    else
+        fprintf(stderr, "tokens differ in how many weights they pass\n");
     fprintf(stderr, "%s: the run will add about %s to %s\n", args.name,
             text_bytes(size, recorder_size_estimate(&s->config, m, t->train.n_tokens, t->probe.n_tokens)),
             args.log);

@@ -35,7 +35,7 @@ static int check_sizes(const struct config *config, struct error *err)
 static int init_data(struct trainer *t, const struct corpus *corpus, struct error *err)
 {
     const struct config *c = t->config;
-    int context = t->model.config.context;
+    int context = t->model.config.context, seen = (int)config_int(c, "valid.seen_documents"), most = 1;
 
     if (samples_init(&t->train, corpus, SPLIT_TRAIN, context, 0, err) ||
         samples_init(&t->valid, corpus, SPLIT_VALID, context, config_int(c, "valid.tokens_per_document"),
@@ -43,6 +43,14 @@ static int init_data(struct trainer *t, const struct corpus *corpus, struct erro
         samples_init(&t->probe, corpus, SPLIT_PROBE, context, config_int(c, "probe.tokens_per_document"),
                      err))
         return -1;
+    if (seen > 0 &&
+        samples_init_seen(&t->seen, corpus, context, config_int(c, "valid.tokens_per_document"), seen, err))
+        return -1;
+    for (int l = 0; l < t->model.config.n_layers; l++)
+        most = t->model.layers[l].experts.n_experts > most ? t->model.layers[l].experts.n_experts : most;
+    t->requested = malloc((size_t)most * sizeof *t->requested);
+    if (!t->requested)
+        return error_no_memory(err, "expert loads");
     if (stream_init(&t->stream, &t->train, (uint64_t)t->seed, err) ||
         packed_init(&t->packed, tokens_per_pass(c), err))
         return -1;
@@ -54,6 +62,7 @@ int trainer_init(struct trainer *t, const struct config *config, const struct co
                  struct pool *pool, struct error *err)
 {
     struct model_config model;
+    int64_t *token_count = NULL;
 
     *t = (struct trainer){.config = config,
                           .corpus = corpus,
@@ -61,10 +70,23 @@ int trainer_init(struct trainer *t, const struct config *config, const struct co
                           .steps = config_int(config, "train.steps"),
                           .loss = NAN,
                           .valid_loss = NAN};
-    if (check_sizes(config, err) || config_model(config, corpus->n_vocabulary, &model, err) ||
-        model_init(&t->model, &model, tokens_per_pass(config), pool, err))
+    if (check_sizes(config, err) || config_model(config, corpus->n_vocabulary, &model, err))
         return -1;
-    model_seed(&t->model, (uint64_t)seed);
+    token_count = corpus_train_counts(corpus, err);
+    if (!token_count)
+        return -1;
+    model.token_count = token_count;
+    if (model_init(&t->model, &model, tokens_per_pass(config), pool, err)) {
+        free(token_count);
+        return -1;
+    }
+    int seeded = model_seed(&t->model, (uint64_t)seed, err);
+    t->model.config.token_count = NULL; /* needed no more */
+    free(token_count);
+    if (seeded) {
+        trainer_release(t);
+        return -1;
+    }
     t->first_moment = calloc(t->model.n_weights, sizeof(float));
     t->second_moment = calloc(t->model.n_weights, sizeof(float));
     if (!t->first_moment || !t->second_moment) {
@@ -86,6 +108,8 @@ void trainer_release(struct trainer *t)
     samples_release(&t->train);
     samples_release(&t->valid);
     samples_release(&t->probe);
+    samples_release(&t->seen);
+    free(t->requested);
     free(t->first_moment);
     free(t->second_moment);
     model_release(&t->model);
@@ -193,6 +217,8 @@ static int evaluate_if_due(struct trainer *t, struct error *err)
             return -1;
         t->valid_loss = tally_mean_loss(&t->tally);
     }
+    if (t->seen.n > 0 && t->step == t->steps && evaluate_split(t, &t->seen, SPLIT_SEEN, err))
+        return -1;
     if (is_due(t, config_int(t->config, "probe.every")) || is_doubling(t->step))
         return evaluate_split(t, &t->probe, SPLIT_PROBE, err);
     return 0;
@@ -228,21 +254,45 @@ static void update_weights(struct trainer *t, double rate, double norm)
 
     for (int i = 0; i < m->n_parameters; i++) {
         const struct parameter *p = &m->parameters[i];
+        if (!p->trained)
+            continue;
         s.decay = p->decay ? (float)config_real(t->config, "train.decay") : 0.0F;
         adamw_update(m->pool, &s, m->weights + p->offset, m->gradients + p->offset,
                      t->first_moment + p->offset, t->second_moment + p->offset, p->count);
     }
 }
 
-struct step_losses {
-    double lm, balance, z; /* means over the step's passes */
-};
+/* What routers keep beside their weights moves by the decisions of the whole step. */
+static void update_routers(struct trainer *t)
+{
+    struct tally *tally = &t->tally;
+    struct router_usage usage = {.n_tokens = tally->n_tokens, .requested = t->requested};
 
-static int accumulate(struct trainer *t, struct step_losses *sum, struct error *err)
+    for (int i = 0; i < tally->n_layers; i++)
+        usage.mean_k += tally_decisions(&tally->layers[i]) / (double)tally->n_tokens / tally->n_layers;
+    for (int i = 0; i < tally->n_layers; i++) {
+        const struct layer_tally *l = &tally->layers[i];
+        for (int e = 0; e < l->n_experts; e++)
+            t->requested[e] = l->assignments[e] + l->dropped[e];
+        model_update_router(&t->model, l->layer, &usage);
+    }
+}
+
+static void add_losses(struct losses *sum, const struct losses *l, double share)
+{
+    sum->lm += l->lm * share;
+    sum->balance += l->balance * share;
+    sum->z += l->z * share;
+    sum->entropy += l->entropy * share;
+    sum->own += l->own * share;
+}
+
+static int accumulate(struct trainer *t, struct losses *sum, struct error *err)
 {
     int passes = (int)config_int(t->config, "train.accumulation");
     struct loss_weights weights = {.balance = (float)config_real(t->config, "loss.balance"),
-                                   .z = (float)config_real(t->config, "loss.z")};
+                                   .z = (float)config_real(t->config, "loss.z"),
+                                   .entropy = (float)config_real(t->config, "loss.entropy")};
     struct random noise;
 
     random_seed(&noise, (uint64_t)t->seed, noise_stream + (uint64_t)t->step);
@@ -253,9 +303,7 @@ static int accumulate(struct trainer *t, struct step_losses *sum, struct error *
         t->model.seconds[PART_DATA] += clock_seconds() - start;
         struct losses l =
             model_forward(&t->model, &t->packed.batch, true, 1.0F / (float)passes, &weights, &noise);
-        sum->lm += l.lm / passes;
-        sum->balance += l.balance / passes;
-        sum->z += l.z / passes;
+        add_losses(sum, &l, 1.0 / passes);
         start = clock_seconds();
         tally_add(&t->tally, t->corpus, &t->packed, &t->model);
         if (t->sink->pass(t->sink->context, t->step, SPLIT_TRAIN, &t->packed, &t->model, err))
@@ -265,34 +313,46 @@ static int accumulate(struct trainer *t, struct step_losses *sum, struct error *
     return 0;
 }
 
-static int tell_step(struct trainer *t, const struct step_losses *l, double norm, double rate,
-                     struct error *err)
+static bool has_own_loss(const struct trainer *t)
 {
+    for (int l = 0; l < t->model.config.n_layers; l++) {
+        if (t->model.layers[l].config->router->own_loss)
+            return true;
+    }
+    return false;
+}
+
+static int tell_step(struct trainer *t, const struct losses *l, double norm, double rate, struct error *err)
+{
+    bool routed = t->tally.n_layers > 0, own = has_own_loss(t);
     double sums = t->tally.n_layers;
-    double total = l->lm + sums * (config_real(t->config, "loss.balance") * l->balance +
-                                   config_real(t->config, "loss.z") * l->z);
+    double total = l->lm +
+                   sums * (config_real(t->config, "loss.balance") * l->balance +
+                           config_real(t->config, "loss.z") * l->z +
+                           config_real(t->config, "loss.entropy") * l->entropy) +
+                   l->own;
     const struct {
         const char *name;
         double value;
-        bool routed;
+        bool told;
     } metrics[] = {
-        {"loss", total, false},
-        {"lm_loss", l->lm, false},
-        {"balance_loss", l->balance, true},
-        {"z_loss", l->z, true},
-        {"grad_norm", norm, false},
-        {"learning_rate", rate, false},
-        {"tokens", (double)t->tokens, false},
-        {"seconds", seconds_so_far(t), false},
-        {"tokens_per_second", t->tokens_per_second, false},
+        {"loss", total, true},
+        {"lm_loss", l->lm, true},
+        {"balance_loss", l->balance, routed},
+        {"z_loss", l->z, routed},
+        {"entropy_loss", l->entropy, routed},
+        {"router_loss", l->own, own},
+        {"grad_norm", norm, true},
+        {"learning_rate", rate, true},
+        {"tokens", (double)t->tokens, true},
+        {"seconds", seconds_so_far(t), true},
+        {"tokens_per_second", t->tokens_per_second, true},
     };
 
     if (t->sink->summary(t->sink->context, t->step, SPLIT_TRAIN, &t->tally, err))
         return -1;
     for (size_t i = 0; i < sizeof metrics / sizeof *metrics; i++) {
-        if (metrics[i].routed && t->tally.n_layers == 0)
-            continue;
-        if (tell_metric(t, SPLIT_TRAIN, metrics[i].name, metrics[i].value, err))
+        if (metrics[i].told && tell_metric(t, SPLIT_TRAIN, metrics[i].name, metrics[i].value, err))
             return -1;
     }
     t->loss = l->lm;
@@ -305,7 +365,7 @@ static int tell_step(struct trainer *t, const struct step_losses *l, double norm
 static int train_step(struct trainer *t, bool checkpoint_due, struct error *err)
 {
     const struct checkpoint_state state = state_here(t);
-    struct step_losses l = {0};
+    struct losses l = {0};
     double start = clock_seconds(), rate = learning_rate(t), norm, before, saving;
     bool finite;
 
@@ -313,15 +373,18 @@ static int train_step(struct trainer *t, bool checkpoint_due, struct error *err)
         return -1;
     before = clock_seconds();
     norm = sqrt(sum_of_squares(t->model.pool, t->model.gradients, t->model.n_weights));
-    finite = isfinite(l.lm) && isfinite(l.balance) && isfinite(l.z) && isfinite(norm);
+    finite = isfinite(l.lm) && isfinite(l.balance) && isfinite(l.z) && isfinite(l.entropy) &&
+             isfinite(l.own) && isfinite(norm);
     t->model.seconds[PART_OPTIMISER] += clock_seconds() - before;
     before = clock_seconds();
     if (finite && checkpoint_due && save(t, &state, err))
         return -1;
     saving = clock_seconds() - before;
     before = clock_seconds();
-    if (finite)
+    if (finite) {
         update_weights(t, rate, norm);
+        update_routers(t);
+    }
     t->model.seconds[PART_OPTIMISER] += clock_seconds() - before;
     before = clock_seconds();
     t->tokens += t->tally.n_tokens;

@@ -35,11 +35,12 @@ struct trainer {
     void *report_context;
 
     struct model model;
-    float *first_moment, *second_moment; /* (n_weights) */
-    struct samples train, valid, probe;
+    float *first_moment, *second_moment;      /* (n_weights) */
+    struct samples train, valid, probe, seen; /* seen: only when asked for */
     struct stream stream;
     struct packed packed;
     struct tally tally;
+    int64_t *requested; /* (most experts of a block) */
     int64_t steps, step, tokens, seed;
     double seconds,
         clock; /* spent before this process (the caller sets it); when this process's part began */

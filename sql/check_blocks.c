@@ -12,7 +12,13 @@ static const double probability_half = 0.5 / PROBABILITY_FULL;
 
 bool is_softmax(const char *router)
 {
-    return router != NULL && strcmp(router, "topk") == 0;
+    static const char *const names[] = {"topk", "topp", "mask", "noisy_topk", "expert_choice"};
+    for (size_t i = 0; router != NULL && i < sizeof names / sizeof *names; i++) {
+        if (strcmp(router, names[i]) == 0) {
+            return true;
+        }
+    }
+    return false;
 }
 
 /* ---- the counts of a layer ---- */

@@ -388,13 +388,14 @@ static void router_case(struct operations *s, struct router_config config, int T
     size_t n = (size_t)T * (size_t)D, matrix = (size_t)N * (size_t)D, cells = (size_t)T * (size_t)N;
     float *x = shelf_normal(&shelf, n, 1.0, &s->random), *d_x = shelf_zeros(&shelf, n);
     float *w = shelf_normal(&shelf, matrix, scale / sqrt(D), &s->random);
-    struct router router = {router_find("topk"), config, w, shelf_zeros(&shelf, matrix)};
+    struct router router = {router_find("topk"), config, w, shelf_zeros(&shelf, matrix), NULL};
     const float *const parts[] = {x, w};
     const size_t sizes[] = {n, matrix};
     double *values = joined(&shelf, parts, sizes, 2), *p = shelf_doubles(&shelf, cells);
 
     assert_int_equal(routing_init(&r, T, N, config.k, NULL), 0);
-    router_route(&router, s->pool, x, T, D, NULL, &r);
+    struct router_input in = {.x = x, .T = T, .D = D};
+    router_route(&router, s->pool, &in, &r);
     naive_linear(values, values + n, p, T, D, N);
     for (int t = 0; t < T; t++)
         naive_softmax(p + (size_t)t * (size_t)N, p + (size_t)t * (size_t)N, N);
@@ -402,9 +403,9 @@ static void router_case(struct operations *s, struct router_config config, int T
     bool losses = weights.balance > 0.0F || weights.z > 0.0F;
     for (int i = 0; i < routing_decisions(&r); i++)
         r.d_weight[i] = losses || r.dropped[i] ? 0.0F : (float)random_normal(&s->random);
-    balance_loss(&r, weights.balance);
+    balance_loss(router.ops, &r, weights.balance);
     z_loss(&r, weights.z);
-    router_backward(&router, s->pool, x, d_x, D, &r);
+    router_backward(&router, s->pool, &in, d_x, &r);
     struct routed c = {&r, D, config.renormalize, (double)weights.balance, (double)weights.z};
     struct objective o = {.value = routed_value, .context = &c, .x = values};
     *backward = worse(*backward, gradient_error(&o, 0, n, d_x));
@@ -419,7 +420,7 @@ static void test_router(void **state)
                                       renormalised = {.n_experts = 5, .k = 3, .renormalize = true},
                                       dropping = {
                                           .n_experts = 5, .k = 2, .renormalize = true, .capacity = 0.5F};
-    static const struct loss_weights none = {0.0F, 0.0F}, balance = {0.7F, 0.0F}, z = {0.0F, 0.3F};
+    static const struct loss_weights none = {0}, balance = {.balance = 0.7F}, z = {.z = 0.3F};
     struct operations *s = operations_begin(state);
     double forward = 0.0, backward = 0.0, renormalized = 0.0, balanced = 0.0, squared = 0.0;
 

@@ -87,7 +87,7 @@ static void fixture_open(struct fixture *f, struct model_config config, uint64_t
     assert_int_equal(pool_open(&f->pool, 2, &err), 0);
     if (model_init(&f->model, &config, T, f->pool, &err))
         fail_msg("%s", err.text);
-    model_seed(&f->model, seed);
+    assert_int_equal(model_seed(&f->model, seed, NULL), 0);
     /* Larger weights than the initial ones, so that no path's gradient is hidden by smallness. */
     random_seed(&r, seed, 1);
     for (size_t i = 0; i < f->model.n_weights; i++)

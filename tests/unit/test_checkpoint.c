@@ -77,7 +77,7 @@ static void fixture_open(struct fixture *f)
     assert_int_equal(pool_open(&f->pool, 1, NULL), 0);
     memory_config(&f->config, tiny);
     open_model(f, &f->config, &f->model);
-    model_seed(&f->model, 3);
+    assert_int_equal(model_seed(&f->model, 3, NULL), 0);
     random_seed(&r, 4, 0);
     f->m = random_floats(f->model.n_weights, &r);
     f->v = random_floats(f->model.n_weights, &r);

@@ -54,7 +54,8 @@ static const struct routing *route(struct fixture *f, int T, const float *odds)
 
     for (int i = 0; i < T * N; i++)
         f->logits[i] = logf(odds[i]);
-    router_route(&f->router, f->pool, f->logits, T, N, NULL, &f->routing);
+    router_route(&f->router, f->pool, &(struct router_input){.x = f->logits, .T = T, .D = N, .noise = NULL},
+                 &f->routing);
     return &f->routing;
 }
 
@@ -206,7 +207,9 @@ static void test_invariants(void **state)
             for (int i = 0; i < 5; i++) {
                 for (int j = 0; j < sizes[i] * 7; j++)
                     f.logits[j] = (float)random_normal(&random);
-                router_route(&f.router, f.pool, f.logits, sizes[i], 7, NULL, &f.routing);
+                router_route(&f.router, f.pool,
+                             &(struct router_input){.x = f.logits, .T = sizes[i], .D = 7, .noise = NULL},
+                             &f.routing);
                 check_invariants(&f, sizes[i]);
             }
             fixture_close(&f);
@@ -315,9 +318,9 @@ static void test_balance_of_uniform(void **state)
         struct fixture f;
         fixture_open(&f, topk(4, k));
         route(&f, 12, equal);
-        assert_close(balance_loss(&f.routing, 0.0F), 1.0, 1e-6);
+        assert_close(balance_loss(f.router.ops, &f.routing, 0.0F), 1.0, 1e-6);
         route(&f, 12, turning);
-        assert_close(balance_loss(&f.routing, 0.0F), 1.0, 1e-6);
+        assert_close(balance_loss(f.router.ops, &f.routing, 0.0F), 1.0, 1e-6);
         fixture_close(&f);
     }
 }
@@ -333,7 +336,7 @@ static void test_balance_of_collapsed(void **state)
         struct fixture f;
         fixture_open(&f, topk(4, k));
         route(&f, 2, odds);
-        assert_close(balance_loss(&f.routing, 0.0F), 4.0 / k, 1e-6);
+        assert_close(balance_loss(f.router.ops, &f.routing, 0.0F), 4.0 / k, 1e-6);
         fixture_close(&f);
     }
 }
@@ -351,15 +354,15 @@ static void test_balance_by_hand(void **state)
     fixture_open(&f, config);
     const struct routing *r = route(&f, 3, odds);
     assert_int_equal(r->n_dropped, 1);
-    assert_close(balance_loss(&f.routing, 0.5F), 31.0 / 30, 1e-6);
+    assert_close(balance_loss(f.router.ops, &f.routing, 0.5F), 31.0 / 30, 1e-6);
     for (int t = 0; t < 3; t++) {
         assert_close((double)r->d_probability[2 * t], 2.0 / 9, 1e-6);
         assert_close((double)r->d_probability[2 * t + 1], 1.0 / 9, 1e-6);
     }
-    balance_loss(&f.routing, 0.5F); /* adds */
+    balance_loss(f.router.ops, &f.routing, 0.5F); /* adds */
     assert_close((double)r->d_probability[0], 4.0 / 9, 1e-6);
     route(&f, 3, odds); /* a new routing starts from 0 */
-    balance_loss(&f.routing, 0.0F);
+    balance_loss(f.router.ops, &f.routing, 0.0F);
     assert_true(r->d_probability[0] == 0.0F);
     fixture_close(&f);
 }
@@ -391,7 +394,9 @@ static void choices(struct fixture *f, struct random *noise, int expert[MOST_TOK
 {
     for (int i = 0; i < MOST_TOKENS * 4; i++)
         f->logits[i] = 0.01F * (float)(i * 7 % 5);
-    router_route(&f->router, f->pool, f->logits, MOST_TOKENS, 4, noise, &f->routing);
+    router_route(&f->router, f->pool,
+                 &(struct router_input){.x = f->logits, .T = MOST_TOKENS, .D = 4, .noise = noise},
+                 &f->routing);
     for (int t = 0; t < MOST_TOKENS; t++)
         expert[t] = f->routing.expert[t];
 }

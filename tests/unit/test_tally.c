@@ -231,7 +231,7 @@ static void trained_open(struct trained *m)
         samples_init(&m->samples, &m->corpus, SPLIT_VALID, c.context, 0, &err) ||
         tally_init(&m->tally, m->model.layers, 3, m->corpus.n_domains, m->corpus.n_documents, &err))
         fail_msg("%s", err.text);
-    model_seed(&m->model, 1);
+    assert_int_equal(model_seed(&m->model, 1, NULL), 0);
 }
 
 static void trained_close(struct trained *m)

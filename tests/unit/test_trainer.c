@@ -211,7 +211,6 @@ static void assert_same_story(const struct training *unbroken, const struct trai
 {
     static const char *const names[] = {"loss",      "lm_loss",       "balance_loss", "z_loss",
                                         "grad_norm", "learning_rate", "tokens"};
-
     for (int64_t step = from; step < 12; step++) {
         for (int i = 0; i < 7; i++) {
             double a = memory_metric(&unbroken->sink, step, SPLIT_TRAIN, names[i]);
@@ -549,7 +548,7 @@ static void check_step(const struct memory_sink *s, int64_t step, const char *co
 static void test_what_a_step_tells(void **state)
 {
     static const char *const names[] = {
-        "loss",   "lm_loss", "balance_loss",      "z_loss", "grad_norm", "learning_rate",
+        "loss",   "lm_loss", "balance_loss",      "z_loss", "entropy_loss", "grad_norm", "learning_rate",
         "tokens", "seconds", "tokens_per_second", NULL};
     static const char *const dense_names[] = {"loss",   "lm_loss", "grad_norm",         "learning_rate",
                                               "tokens", "seconds", "tokens_per_second", NULL};
