@@ -145,7 +145,7 @@ static int bench(void *context, char **operands, int n_operands, FILE *out, stru
         double one = blas_measure_limit(pool, 2048, 3, err);
         limit += step >= 0 ? one / (double)args.steps : 0.0;
     }
-    result = print(&m, model_flops_per_token(&mc, 0.0, mc.context) * tokens, seconds, limit, out, err);
+    result = print(&m, model_flops_per_token(&mc, NULL, mc.context) * tokens, seconds, limit, out, err);
 done:
     free(moments);
     free(b.input);

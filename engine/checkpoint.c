@@ -10,7 +10,7 @@
 /* ---- writing ---- */
 
 /* The same tensors three times over: values, first moments, second moments; of routers' states the values. */
-enum { VALUES, N_SETS = 3, N_STATE = 11 /* what describe_state adds */ };
+enum { VALUES, N_SETS = 3, N_STATE = 12 /* what describe_state adds */ };
 static const char *const set_prefix[N_SETS] = {"", "adam.m.", "adam.v."};
 
 static bool in_set(const struct parameter *p, int set)
@@ -42,6 +42,8 @@ static char *find_crc(const char *header, size_t length)
 
 static void describe_state(cJSON *metadata, const struct checkpoint_state *s)
 {
+    char flops[40];
+
     cJSON_AddStringToObject(metadata, "format", "moescope 1");
     cJSON_AddStringToObject(metadata, "crc32", no_crc);
     add_integer(metadata, "step", s->step);
@@ -50,6 +52,8 @@ static void describe_state(cJSON *metadata, const struct checkpoint_state *s)
     add_integer(metadata, "seed", s->seed);
     add_integer(metadata, "tokens", s->tokens);
     add_integer(metadata, "vocabulary", s->vocabulary);
+    snprintf(flops, sizeof flops, "%a", s->flops); /* whole: a resumed run's sum goes on exactly */
+    cJSON_AddStringToObject(metadata, "flops", flops);
     cJSON_AddStringToObject(metadata, "corpus_sha256", s->corpus_sha256);
     cJSON_AddStringToObject(metadata, "vocabulary_sha256", s->vocabulary_sha256);
     cJSON_AddStringToObject(metadata, "core_type", s->core_type);
@@ -226,6 +230,7 @@ static int read_state(struct checkpoint *c, struct error *err)
     s->seed = metadata_integer(c, "seed");
     s->tokens = metadata_integer(c, "tokens");
     s->vocabulary = metadata_integer(c, "vocabulary");
+    s->flops = strtod(metadata_text(c, "flops") ? metadata_text(c, "flops") : "0", NULL);
     copy_text(c, "corpus_sha256", s->corpus_sha256, sizeof s->corpus_sha256);
     copy_text(c, "vocabulary_sha256", s->vocabulary_sha256, sizeof s->vocabulary_sha256);
     copy_text(c, "core_type", s->core_type, sizeof s->core_type);

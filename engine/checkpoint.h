@@ -17,6 +17,7 @@ struct checkpoint_state {
     int64_t epoch, next;  /* position in the training stream */
     int64_t seed, tokens; /* tokens trained on so far */
     int64_t vocabulary;   /* items */
+    double flops;         /* spent so far; 0 in files of before they were counted */
     char corpus_sha256[SHA256_HEX], vocabulary_sha256[SHA256_HEX];
     char core_type[32]; /* of BLAS: another one would not continue bit for bit */
 };

@@ -78,23 +78,24 @@ static struct router_shape shape_of(const struct model_config *c, int l)
     return shape;
 }
 
-double model_active_weights(const struct model_config *c, double mean_k)
+double model_active_weights(const struct model_config *c, const double *k)
 {
     double D = c->width, sum = D * c->vocabulary;
 
     for (int l = 0; l < c->n_layers; l++) {
         const struct layer_config *b = &c->layers[l];
-        double k = mean_k > 0.0 ? mean_k : router_fixed_k(b->router, &b->routing);
-        double experts = !b->router->routes ? b->hidden : k > 0.0 ? k * b->hidden : (double)NAN;
+        int fixed = router_fixed_k(b->router, &b->routing);
+        double decisions = k ? k[l] : fixed > 0 ? fixed : (double)NAN;
+        double experts = b->router->routes ? decisions * b->hidden : b->hidden;
         sum += 4.0 * D * D + 3.0 * D * (experts + shared_width(b)) +
                (shape_of(c, l).weight ? D * b->routing.n_experts : 0.0);
     }
     return sum;
 }
 
-double model_flops_per_token(const struct model_config *c, double mean_k, double mean_context)
+double model_flops_per_token(const struct model_config *c, const double *k, double mean_context)
 {
-    return 6.0 * model_active_weights(c, mean_k) + 12.0 * c->n_layers * mean_context * c->width / 2.0;
+    return 6.0 * model_active_weights(c, k) + 12.0 * c->n_layers * mean_context * c->width / 2.0;
 }
 
 double model_parameters(const struct model *m)

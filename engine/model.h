@@ -151,10 +151,10 @@ struct losses model_forward(struct model *m, const struct batch *b, bool train, 
 double model_parameters(const struct model *m);
 double model_config_weights(const struct model_config *c);
 double model_config_states(const struct model_config *c); /* values of routers' states */
-/* Weights that one token passes through in matrix products. mean_k 0: router.k of each block, and NaN where
- * that does not say how many experts a token gets. */
-double model_active_weights(const struct model_config *c, double mean_k);
+/* Weights that one token passes through in matrix products. k: (L) decisions a token in each block; NULL:
+ * router.k of each block, and NaN where that does not say how many experts a token gets. */
+double model_active_weights(const struct model_config *c, const double *k);
 /* FLOPs of training on one token: 6 * active weights + 12 * layers * context * width / 2. */
-double model_flops_per_token(const struct model_config *c, double mean_k, double mean_context);
+double model_flops_per_token(const struct model_config *c, const double *k, double mean_context);
 
 #endif

@@ -129,9 +129,9 @@ static int settings_fill(struct settings *s, const struct config *config, const 
     text_release(&t);
     if (!failed)
         failed = settings_add_number(s, "model.parameters", parameters);
-    if (!failed && m && isfinite(model_active_weights(m, 0.0)))
-        failed = settings_add_number(s, "model.active_parameters", model_active_weights(m, 0.0)) ||
-                 settings_add_number(s, "model.flops_per_token", model_flops_per_token(m, 0.0, m->context));
+    if (!failed && m && isfinite(model_active_weights(m, NULL)))
+        failed = settings_add_number(s, "model.active_parameters", model_active_weights(m, NULL)) ||
+                 settings_add_number(s, "model.flops_per_token", model_flops_per_token(m, NULL, m->context));
     return failed ? -1 : 0;
 }
 

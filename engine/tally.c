@@ -117,12 +117,12 @@ static void add_router_figures(struct layer_tally *l, const struct routing *r, b
     }
 }
 
-double tally_decisions(const struct layer_tally *l)
+double tally_decisions(const struct layer_tally *l, bool with_dropped)
 {
     double n = 0.0;
 
     for (int e = 0; e < l->n_experts; e++)
-        n += (double)(l->assignments[e] + l->dropped[e]);
+        n += (double)(l->assignments[e] + (with_dropped ? l->dropped[e] : 0));
     return n;
 }
 

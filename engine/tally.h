@@ -38,8 +38,8 @@ void tally_release(struct tally *t);
 void tally_clear(struct tally *t, bool by_domain, bool concentration);
 /* Adds a forward pass whose routing and token losses are still in the model. */
 void tally_add(struct tally *t, const struct corpus *c, const struct packed *p, const struct model *m);
-/* Decisions of all tokens, dropped ones included. */
-double tally_decisions(const struct layer_tally *l);
+/* Decisions of all tokens, with those that a capacity refused or without. */
+double tally_decisions(const struct layer_tally *l, bool with_dropped);
 /* Adds a document's loss alone. */
 void tally_add_document(struct tally *t, int document, int64_t n_tokens, int64_t n_bytes, double loss);
 

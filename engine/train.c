@@ -405,7 +405,7 @@ static void announce(const struct job *s)
     const struct trainer *t = &s->trainer;
     char parameters[32], tokens[32], flops[32], size[32];
     const struct model_config *m = &t->model.config;
-    double active = model_active_weights(m, 0.0);
+    double active = model_active_weights(m, NULL);
 
     if (args.quiet)
         return;
@@ -414,7 +414,7 @@ static void announce(const struct job *s)
             text_count(tokens, (double)t->train.n_tokens), (long long)t->train.n);
     if (isfinite(active))
         fprintf(stderr, "%s weights and %s FLOP a token\n", text_count(flops, active),
-                text_count(size, model_flops_per_token(m, 0.0, m->context)));
+                text_count(size, model_flops_per_token(m, NULL, m->context)));
     else
         fprintf(stderr, "tokens differ in how many weights they pass\n");
     fprintf(stderr, "%s: the run will add about %s to %s\n", args.name,

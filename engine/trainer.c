@@ -131,6 +131,7 @@ static struct checkpoint_state state_here(const struct trainer *t)
                                      .next = t->stream.next,
                                      .seed = t->seed,
                                      .tokens = t->tokens,
+                                     .flops = t->flops,
                                      .vocabulary = t->corpus->n_vocabulary};
 
     snprintf(state.corpus_sha256, sizeof state.corpus_sha256, "%s", t->corpus->sha256);
@@ -180,6 +181,7 @@ int trainer_restore(struct trainer *t, const struct checkpoint *c, struct error 
         return -1;
     t->step = s->step;
     t->tokens = s->tokens;
+    t->flops = s->flops;
     stream_seek(&t->stream, s->epoch, (int)s->next);
     return 0;
 }
@@ -269,13 +271,25 @@ static void update_routers(struct trainer *t)
     struct router_usage usage = {.n_tokens = tally->n_tokens, .requested = t->requested};
 
     for (int i = 0; i < tally->n_layers; i++)
-        usage.mean_k += tally_decisions(&tally->layers[i]) / (double)tally->n_tokens / tally->n_layers;
+        usage.mean_k += tally_decisions(&tally->layers[i], true) / (double)tally->n_tokens / tally->n_layers;
     for (int i = 0; i < tally->n_layers; i++) {
         const struct layer_tally *l = &tally->layers[i];
         for (int e = 0; e < l->n_experts; e++)
             t->requested[e] = l->assignments[e] + l->dropped[e];
         model_update_router(&t->model, l->layer, &usage);
     }
+}
+
+/* What the step cost, by the experts that its tokens went to. */
+static double step_flops(const struct trainer *t)
+{
+    const struct tally *tally = &t->tally;
+    const struct model_config *m = &t->model.config;
+    double k[MAX_LAYERS] = {0};
+
+    for (int i = 0; i < tally->n_layers; i++)
+        k[tally->layers[i].layer] = tally_decisions(&tally->layers[i], false) / (double)tally->n_tokens;
+    return model_flops_per_token(m, k, m->context) * (double)tally->n_tokens;
 }
 
 static void add_losses(struct losses *sum, const struct losses *l, double share)
@@ -345,6 +359,7 @@ static int tell_step(struct trainer *t, const struct losses *l, double norm, dou
         {"grad_norm", norm, true},
         {"learning_rate", rate, true},
         {"tokens", (double)t->tokens, true},
+        {"flops", t->flops, true},
         {"seconds", seconds_so_far(t), true},
         {"tokens_per_second", t->tokens_per_second, true},
     };
@@ -388,6 +403,7 @@ static int train_step(struct trainer *t, bool checkpoint_due, struct error *err)
     t->model.seconds[PART_OPTIMISER] += clock_seconds() - before;
     before = clock_seconds();
     t->tokens += t->tally.n_tokens;
+    t->flops += step_flops(t);
     t->tokens_per_second = (double)t->tally.n_tokens / (before - start - saving);
     if (tell_step(t, &l, norm, rate, err) || t->sink->commit(t->sink->context, err))
         return -1;

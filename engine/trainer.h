@@ -42,6 +42,7 @@ struct trainer {
     struct tally tally;
     int64_t *requested; /* (most experts of a block) */
     int64_t steps, step, tokens, seed;
+    double flops; /* of all steps so far, by the decisions that were made */
     double seconds,
         clock; /* spent before this process (the caller sets it); when this process's part began */
     double loss, tokens_per_second; /* of the last update */
