@@ -98,7 +98,7 @@ static int set_files(posix_spawn_file_actions_t *actions, const struct process_s
     int reason = use_file(actions, s->in, STDIN_FILENO, O_RDONLY);
     if (!reason)
         reason = use_file(actions, s->out, STDOUT_FILENO, O_WRONLY);
-    if (!reason)
+    if (!reason && !s->loud)
         reason = posix_spawn_file_actions_adddup2(actions, complaints, STDERR_FILENO);
     if (!reason && s->folder)
         reason = posix_spawn_file_actions_addchdir_np(actions, s->folder);

@@ -1,6 +1,7 @@
 /* Other programs as tools: started without a shell, waited for, their complaints kept. */
 #ifndef BASE_PROCESS_H
 #define BASE_PROCESS_H
+#include <stdbool.h>
 #include <stddef.h>
 #include <sys/types.h>
 
@@ -11,6 +12,7 @@ struct process_setting {
     int in, out;         /* open files; -1: nothing to read, output dropped */
     const char *folder;  /* where it runs; NULL: here */
     const char *package; /* the Debian package that has the program */
+    bool loud;           /* its error output is this program's, and not kept */
 };
 
 struct process {

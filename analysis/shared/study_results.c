@@ -1,0 +1,180 @@
+/* What a study's runs say. */
+#include <fnmatch.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "analysis/shared/study.h"
+
+static int read_run(struct study_results *r, const struct study *s, struct query *q, struct error *err)
+{
+    const struct configuration *c = study_configuration(s, query_word(q, "configuration"));
+    struct study_run *grown;
+
+    if (!c)
+        return 0;
+    grown = realloc(r->runs, ((size_t)r->n + 1) * sizeof *grown);
+    if (!grown)
+        return error_no_memory(err, "the study's runs");
+    r->runs = grown;
+    struct study_run *run = &grown[r->n++];
+    *run = (struct study_run){.run_id = query_int(q, "run_id"),
+                              .seed = query_int(q, "seed"),
+                              .configuration = (int)(c - s->configurations),
+                              .probe_loss = query_real(q, "probe_loss"),
+                              .probe_experts = query_real(q, "probe_experts"),
+                              .valid_loss = query_real(q, "valid_loss"),
+                              .valid_experts = query_real(q, "valid_experts"),
+                              .tokens = query_real(q, "tokens"),
+                              .flops = query_real(q, "flops"),
+                              .seconds = query_real(q, "seconds")};
+    snprintf(run->name, sizeof run->name, "%s", query_word(q, "run"));
+    snprintf(run->status, sizeof run->status, "%s", query_word(q, "status"));
+    return 0;
+}
+
+static int by_configuration(const void *a, const void *b)
+{
+    const struct study_run *x = a, *y = b;
+
+    if (x->configuration != y->configuration)
+        return x->configuration < y->configuration ? -1 : 1;
+    return x->seed < y->seed ? -1 : x->seed > y->seed;
+}
+
+int study_results_read(struct study_results *r, const struct study *s, struct logbook *lb, struct error *err)
+{
+    struct query *q = NULL;
+    int more;
+
+    *r = (struct study_results){0};
+    if (query_open(&q, lb, "analysis/study_runs", err))
+        return -1;
+    while ((more = query_step(q, err)) == 1) {
+        if (read_run(r, s, q, err)) {
+            more = -1;
+            break;
+        }
+    }
+    query_close(q);
+    if (more < 0)
+        study_results_release(r);
+    else if (r->n > 0)
+        qsort(r->runs, (size_t)r->n, sizeof *r->runs, by_configuration);
+    return more;
+}
+
+void study_results_release(struct study_results *r)
+{
+    free(r->runs);
+    *r = (struct study_results){0};
+}
+
+const struct study_run *study_results_find(const struct study_results *r, int configuration, int64_t seed)
+{
+    for (int i = 0; i < r->n; i++) {
+        if (r->runs[i].configuration == configuration && r->runs[i].seed == seed)
+            return &r->runs[i];
+    }
+    return NULL;
+}
+
+/* ---- is it the run that the study means? ---- */
+
+static bool same_value(const char *asked, const char *stored)
+{
+    char *end_asked, *end_stored;
+    double a = strtod(asked, &end_asked), b = strtod(stored, &end_stored);
+    bool numbers = end_asked != asked && *end_asked == '\0' && end_stored != stored && *end_stored == '\0';
+
+    return numbers ? a == b : strcmp(asked, stored) == 0;
+}
+
+int study_check_run(const struct study *s, const struct configuration *c, struct logbook *lb, int64_t run_id,
+                    const char *run, struct error *err)
+{
+    struct query *q = NULL;
+    int more, result = 0;
+
+    if (query_open(&q, lb, "train/config", err))
+        return -1;
+    query_bind_int(q, ":run", run_id);
+    while (result == 0 && (more = query_step(q, err)) != 0) {
+        const char *key = more > 0 ? query_word(q, "key") : "",
+                   *stored = more > 0 ? query_text(q, "value") : NULL;
+        const char *asked = study_setting(s, c, key);
+        if (more < 0)
+            result = -1;
+        else if (asked && stored && !same_value(asked, stored))
+            result = error_set(err, STATUS_INPUT,
+                               "run '%s' was trained with %s = %s, but '%s' asks for %s; take it away with "
+                               "'moescope runs DB --delete %s' to train it anew",
+                               run, key, stored, s->path, asked, run);
+    }
+    query_close(q);
+    return result;
+}
+
+/* ---- figures of a configuration ---- */
+
+static bool counts(const struct study_run *run)
+{
+    return run && strcmp(run->status, "finished") == 0 && isfinite(run->valid_loss);
+}
+
+static void add_means(struct study_summary *m, const struct study_run *run, double share)
+{
+    m->probe_loss += run->probe_loss * share;
+    m->probe_experts += run->probe_experts * share;
+    m->valid_experts += run->valid_experts * share;
+    m->flops += run->flops * share;
+    m->flops_per_token += run->flops / run->tokens * share;
+}
+
+void study_summarise(const struct study *s, const struct study_results *r, int configuration,
+                     struct study_summary *summary)
+{
+    int reference = (int)(study_configuration(s, s->reference) - s->configurations), n = 0, pairs = 0;
+    double losses[64], differences[64];
+
+    *summary = (struct study_summary){0};
+    for (int i = 0; i < s->n_seeds && n < 64; i++) {
+        const struct study_run *run = study_results_find(r, configuration, s->seeds[i]);
+        const struct study_run *other = study_results_find(r, reference, s->seeds[i]);
+        if (!counts(run))
+            continue;
+        losses[n++] = run->valid_loss;
+        if (counts(other) && configuration != reference)
+            differences[pairs++] = run->valid_loss - other->valid_loss;
+    }
+    summary->seeds = n;
+    for (int i = 0; i < s->n_seeds; i++) {
+        const struct study_run *run = study_results_find(r, configuration, s->seeds[i]);
+        if (counts(run))
+            add_means(summary, run, 1.0 / n);
+    }
+    student_interval(losses, n, 0.95, &summary->valid_loss);
+    student_interval(differences, pairs, 0.95, &summary->difference);
+    summary->verdict = interval_verdict(&summary->difference, s->margin);
+}
+
+int study_choose(const struct study *s, const struct study_results *r, const struct study_choice *choice)
+{
+    int reference = (int)(study_configuration(s, s->reference) - s->configurations), best = -1;
+    struct study_summary of_reference, of_best = {0};
+
+    study_summarise(s, r, reference, &of_reference);
+    for (int i = 0; i < s->n_configurations && of_reference.seeds > 0; i++) {
+        struct study_summary summary;
+        study_summarise(s, r, i, &summary);
+        if (fnmatch(choice->among, s->configurations[i].name, 0) != 0 || summary.seeds == 0 ||
+            !(summary.probe_experts <= choice->share * of_reference.probe_experts))
+            continue;
+        if (best < 0 || summary.probe_loss < of_best.probe_loss) {
+            best = i;
+            of_best = summary;
+        }
+    }
+    return best;
+}

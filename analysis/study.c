@@ -1,0 +1,610 @@
+/* moescope study: trains what a study's file asks for and is not there yet, by moescope train, one run after
+ * the other, and prints what the runs say beside what the paper says. */
+#include <math.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "analysis/shared/jobs.h"
+#include "analysis/shared/losses.h"
+#include "analysis/shared/program.h"
+#include "analysis/shared/study.h"
+#include "base/file.h"
+#include "base/process.h"
+#include "base/progress.h"
+#include "sql/ask.h"
+
+struct choices {
+    const char *out, *part, *format, *output, *table;
+    bool quick, dry_run, no_training;
+};
+
+struct session {
+    const struct choices *options;
+    struct study study;
+    struct text text, corpus, log; /* paths */
+    struct logbook *logbook;
+    struct study_results results;
+    bool *chosen;   /* (n_configurations) of the parts asked for */
+    double started; /* of the training of this call */
+    int trained;    /* runs, in this call */
+};
+
+static volatile sig_atomic_t interrupted; /* the signal's number */
+
+static void on_signal(int number)
+{
+    interrupted = number;
+}
+
+static void catch_signals(void)
+{
+    struct sigaction action = {.sa_handler = on_signal};
+
+    sigaction(SIGINT, &action, NULL);
+    sigaction(SIGTERM, &action, NULL);
+}
+
+static void session_release(struct session *s)
+{
+    study_results_release(&s->results);
+    logbook_close(s->logbook);
+    study_release(&s->study);
+    text_release(&s->text);
+    text_release(&s->corpus);
+    text_release(&s->log);
+    free(s->chosen);
+}
+
+/* ---- where things are ---- */
+
+static int find_paths(struct session *s, struct error *err)
+{
+    const struct study *study = &s->study;
+    const char *out = s->options->out, *quick = s->options->quick ? "-quick" : "";
+
+    if (study->text)
+        text_printf(&s->text, "%s%s%s", *study->text == '/' ? "" : study->folder,
+                    *study->text == '/' ? "" : "/", study->text);
+    else
+        text_printf(&s->text, "%s/text", out);
+    text_printf(&s->corpus, "%s/%s-%lld-%lld", out, study->text ? study->name : "corpus",
+                (long long)study->vocabulary, (long long)study->max_document_bytes);
+    text_printf(&s->log, "%s/%s%s.db", out, study->name, quick);
+    if (s->text.failed || s->corpus.failed || s->log.failed)
+        return error_no_memory(err, "a path");
+    return file_make_folder(out, err);
+}
+
+/* The recipe of the default text: beside the folder that this program is in, or here. */
+static int recipe(char *path, size_t size, struct error *err)
+{
+    if (process_beside("../corpora/default.sh", path, size) == 0 && file_exists(path))
+        return 0;
+    snprintf(path, size, "corpora/default.sh");
+    return file_exists(path)
+               ? 0
+               : error_set(err, STATUS_MACHINE,
+                           "corpora/default.sh, which makes the default text, is neither beside "
+                           "this program's folder nor here");
+}
+
+/* ---- other programs ---- */
+
+static int run_program(const char *const *argv, struct error *err)
+{
+    struct process_setting setting = {.in = -1, .out = -1, .package = "moescope", .loud = true};
+    struct process p;
+
+    if (process_start(&p, argv, &setting, err))
+        return -1;
+    return process_wait(&p, NULL, err);
+}
+
+static int run_sibling(const char *name, const char **argv, struct error *err)
+{
+    char *program = sibling_program(name);
+    int result;
+
+    if (!program)
+        return error_no_memory(err, "a program's path");
+    argv[0] = program;
+    result = run_program(argv, err);
+    free(program);
+    return result;
+}
+
+static int make_corpus(struct session *s, struct error *err)
+{
+    char vocabulary[32], bytes[32], tokens[32], script[4096];
+    const char *argv[] = {
+        NULL,       s->text.data,           "--output", s->corpus.data,        "--vocabulary",
+        vocabulary, "--max-document-bytes", bytes,      "--tokens-per-domain", tokens,
+        NULL};
+
+    if (!file_exists(s->text.data)) {
+        if (recipe(script, sizeof script, err) ||
+            run_program((const char *const[]){"sh", script, s->text.data, NULL}, err))
+            return error_prefix(err, "making the default text");
+    }
+    snprintf(vocabulary, sizeof vocabulary, "%lld", (long long)s->study.vocabulary);
+    snprintf(bytes, sizeof bytes, "%lld", (long long)s->study.max_document_bytes);
+    snprintf(tokens, sizeof tokens, "%lld", (long long)s->study.tokens_per_domain);
+    return run_sibling("moescope-corpus", argv, err) ? error_prefix(err, "preparing the corpus") : 0;
+}
+
+/* ---- training ---- */
+
+static void run_name(const struct configuration *c, int64_t seed, char name[128])
+{
+    snprintf(name, 128, "%s.seed%lld", c->name, (long long)seed);
+}
+
+/* Assignments in argv live in `sets`. */
+static int train(struct session *s, const struct configuration *c, int64_t seed, struct error *err)
+{
+    int most = s->study.settings.n + c->settings.n, n = 0, sets = 0, result = -1;
+    const char **argv = calloc(2 * (size_t)most + 16, sizeof *argv);
+    struct text *set = calloc((size_t)most + 1, sizeof *set);
+    char name[128], number[32];
+
+    run_name(c, seed, name);
+    snprintf(number, sizeof number, "%lld", (long long)seed);
+    if (!argv || !set) {
+        error_no_memory(err, "a command line");
+        goto done;
+    }
+    const char *const fixed[] = {"", "--log", s->log.data, "--name", name, "--seed", number, "--resume"};
+    for (; n < (int)(sizeof fixed / sizeof *fixed); n++)
+        argv[n] = fixed[n];
+    text_init(&set[sets]);
+    text_printf(&set[sets++], "data.corpus=%s", s->corpus.data);
+    for (int i = 0; i < most; i++) {
+        const struct study_settings *from = i < s->study.settings.n ? &s->study.settings : &c->settings;
+        const struct study_setting *one = &from->items[i < s->study.settings.n ? i : i - s->study.settings.n];
+        text_init(&set[sets]);
+        text_printf(&set[sets++], "%s=%s", one->key, one->value);
+    }
+    for (int i = 0; i < sets; i++) {
+        argv[n++] = "--set";
+        argv[n++] = set[i].data;
+    }
+    result = run_sibling("moescope-train", argv, err);
+done:
+    for (int i = 0; i < sets; i++)
+        text_release(&set[i]);
+    free(set);
+    free(argv);
+    return result;
+}
+
+static bool finished(const struct session *s, int configuration, int64_t seed)
+{
+    const struct study_run *run = study_results_find(&s->results, configuration, seed);
+
+    return run && strcmp(run->status, "finished") == 0;
+}
+
+static int count_missing(const struct session *s)
+{
+    int n = 0;
+
+    for (int k = 0; k < s->study.n_seeds; k++) {
+        for (int c = 0; c < s->study.n_configurations; c++)
+            n += s->chosen[c] && !finished(s, c, s->study.seeds[k]);
+    }
+    return n;
+}
+
+static void tell_progress(const struct session *s, int missing, const char *name)
+{
+    char left[32];
+
+    if (s->trained == 0)
+        fprintf(stderr, "%s: %d runs to train; now %s\n", s->study.name, missing, name);
+    else
+        fprintf(stderr, "%s: %d runs left, about %s; now %s\n", s->study.name, missing,
+                text_duration(left, (clock_seconds() - s->started) / s->trained * missing), name);
+}
+
+/* Seed by seed, so that a study that is stopped has compared all it could. */
+static int train_missing(struct session *s, struct error *err)
+{
+    int missing = count_missing(s);
+    char name[128];
+
+    if (missing == 0)
+        return 0;
+    if (make_corpus(s, err))
+        return -1;
+    s->started = clock_seconds();
+    for (int k = 0; k < s->study.n_seeds; k++) {
+        for (int c = 0; c < s->study.n_configurations; c++) {
+            int64_t seed = s->study.seeds[k];
+            if (!s->chosen[c] || finished(s, c, seed))
+                continue;
+            run_name(&s->study.configurations[c], seed, name);
+            tell_progress(s, missing, name);
+            if (train(s, &s->study.configurations[c], seed, err))
+                return error_prefix(err, "run '%s'", name);
+            s->trained++;
+            missing--;
+        }
+    }
+    return 0;
+}
+
+/* ---- what is there ---- */
+
+static int read_results(struct session *s, struct error *err)
+{
+    study_results_release(&s->results);
+    if (!file_exists(s->log.data))
+        return 0;
+    if (!s->logbook && logbook_open(&s->logbook, s->log.data, err))
+        return -1;
+    if (study_results_read(&s->results, &s->study, s->logbook, err))
+        return -1;
+    for (int i = 0; i < s->results.n; i++) {
+        const struct study_run *run = &s->results.runs[i];
+        const struct configuration *c = &s->study.configurations[run->configuration];
+        if (study_check_run(&s->study, c, s->logbook, run->run_id, run->name, err))
+            return -1;
+    }
+    return 0;
+}
+
+static int choose_parts(struct session *s, struct error *err)
+{
+    const char *part = s->options->part;
+    bool all = strcmp(part, "all") == 0, ablations = strcmp(part, "ablations") == 0;
+
+    if (!all && !ablations && strcmp(part, "core") != 0)
+        return error_set(err, STATUS_USAGE, "there is no part '%s'; core, ablations or all", part);
+    s->chosen = calloc((size_t)s->study.n_configurations, sizeof *s->chosen);
+    if (!s->chosen)
+        return error_no_memory(err, "the study");
+    for (int c = 0; c < s->study.n_configurations; c++) {
+        const struct configuration *one = &s->study.configurations[c];
+        s->chosen[c] = all || one->ablation == ablations || strcmp(one->name, s->study.reference) == 0;
+    }
+    return 0;
+}
+
+/* ---- tables ---- */
+
+static int print_plan(struct session *s, FILE *out, enum table_format format, struct error *err)
+{
+    static const char *const columns[] = {"run", "part", "status", "tokens", "seconds"};
+    struct table *t = table_open(out, format, NULL, columns, 5);
+    char name[128];
+
+    for (int k = 0; k < s->study.n_seeds && t; k++) {
+        for (int c = 0; c < s->study.n_configurations; c++) {
+            const struct study_run *run = study_results_find(&s->results, c, s->study.seeds[k]);
+            if (!s->chosen[c])
+                continue;
+            run_name(&s->study.configurations[c], s->study.seeds[k], name);
+            table_text(t, name);
+            table_text(t, s->study.configurations[c].ablation ? "ablations" : "core");
+            table_text(t, run ? run->status : "missing");
+            table_figure(t, run ? run->tokens : (double)NAN);
+            table_figure(t, run ? run->seconds : (double)NAN);
+        }
+    }
+    return t ? table_close(t, err) : error_no_memory(err, "a table");
+}
+
+static int print_configurations(struct session *s, FILE *out, enum table_format format, const char *title,
+                                struct error *err)
+{
+    static const char *const columns[] = {
+        "configuration", "seeds",     "experts", "probe_loss",      "loss",  "low",  "high", "difference",
+        "diff_low",      "diff_high", "verdict", "mflop_per_token", "pflop", "paper"};
+    struct table *t = table_open(out, format, title, columns, 14);
+
+    for (int c = 0; c < s->study.n_configurations && t; c++) {
+        const struct configuration *one = &s->study.configurations[c];
+        struct study_summary m;
+        study_summarise(&s->study, &s->results, c, &m);
+        if (!s->chosen[c] || m.seeds == 0)
+            continue;
+        bool reference = strcmp(one->name, s->study.reference) == 0;
+        table_text(t, one->label);
+        table_int(t, m.seeds);
+        table_figure(t, m.valid_experts);
+        table_figure(t, m.probe_loss);
+        table_figure(t, m.valid_loss.estimate);
+        table_figure(t, m.valid_loss.low);
+        table_figure(t, m.valid_loss.high);
+        table_figure(t, m.difference.n > 0 ? m.difference.estimate : (double)NAN);
+        table_figure(t, m.difference.low);
+        table_figure(t, m.difference.high);
+        table_text(t, reference ? "reference" : m.difference.n > 0 ? verdict_names[m.verdict] : NULL);
+        table_figure(t, m.flops_per_token / 1e6);
+        table_figure(t, m.flops / 1e15);
+        table_text(t, one->paper);
+    }
+    return t ? table_close(t, err) : error_no_memory(err, "a table");
+}
+
+static int print_choices(struct session *s, FILE *out, enum table_format format, const char *title,
+                         struct error *err)
+{
+    static const char *const columns[] = {"choice",  "configuration", "probe_experts", "probe_loss",
+                                          "experts", "share",         "difference",    "low",
+                                          "high",    "verdict"};
+    int reference = (int)(study_configuration(&s->study, s->study.reference) - s->study.configurations);
+    struct table *t = table_open(out, format, title, columns, 10);
+    struct study_summary m, r;
+
+    study_summarise(&s->study, &s->results, reference, &r);
+    for (int i = 0; i < s->study.n_choices && t; i++) {
+        int c = study_choose(&s->study, &s->results, &s->study.choices[i]);
+        table_text(t, s->study.choices[i].name);
+        table_text(t, c < 0 ? "none qualifies" : s->study.configurations[c].label);
+        if (c < 0) {
+            for (int empty = 0; empty < 8; empty++)
+                table_null(t);
+            continue;
+        }
+        study_summarise(&s->study, &s->results, c, &m);
+        table_figure(t, m.probe_experts);
+        table_figure(t, m.probe_loss);
+        table_figure(t, m.valid_experts);
+        table_figure(t, m.valid_experts / r.valid_experts);
+        table_figure(t, m.difference.estimate);
+        table_figure(t, m.difference.low);
+        table_figure(t, m.difference.high);
+        table_text(t, c == reference ? "reference" : verdict_names[m.verdict]);
+    }
+    return t ? table_close(t, err) : error_no_memory(err, "a table");
+}
+
+static int pair_row(struct session *s, const struct study_run *a, const struct study_run *b, struct table *t,
+                    struct error *err)
+{
+    struct evaluation evaluations[2];
+    struct domain_names domains = {0};
+    struct paired_documents paired;
+    struct interval i;
+    char ids[64];
+    int result = -1;
+
+    snprintf(ids, sizeof ids, "[%lld,%lld]", (long long)a->run_id, (long long)b->run_id);
+    if (evaluations_read(evaluations, 2, &domains, s->logbook, ids, "valid", -1, err))
+        return -1;
+    if (paired_documents_init(&paired, &evaluations[0], &evaluations[1], false, err) == 0) {
+        result = paired_interval(&paired, NATS_PER_TOKEN, -1, 1, &i, err);
+        if (result == 0) {
+            table_text(t, a->name);
+            table_text(t, b->name);
+            table_int(t, paired.left.n);
+            table_figure(t, i.estimate);
+            table_figure(t, i.low);
+            table_figure(t, i.high);
+            table_text(t, verdict_names[interval_verdict(&i, s->study.margin)]);
+        }
+        paired_documents_release(&paired);
+    }
+    evaluation_release(&evaluations[0]);
+    evaluation_release(&evaluations[1]);
+    domain_names_release(&domains);
+    return result;
+}
+
+static int print_pairs(struct session *s, FILE *out, enum table_format format, const char *title,
+                       struct error *err)
+{
+    static const char *const columns[] = {"run", "against", "documents", "difference",
+                                          "low", "high",    "verdict"};
+    struct table *t = table_open(out, format, title, columns, 7);
+    int result = 0;
+
+    for (int i = 0; i < s->study.n_pairs && t && result == 0; i++) {
+        const struct configuration *a = study_configuration(&s->study, s->study.pairs[i].left),
+                                   *b = study_configuration(&s->study, s->study.pairs[i].right);
+        for (int k = 0; k < s->study.n_seeds && a && b && result == 0; k++) {
+            int left = (int)(a - s->study.configurations), right = (int)(b - s->study.configurations);
+            if (finished(s, left, s->study.seeds[k]) && finished(s, right, s->study.seeds[k]))
+                result = pair_row(s, study_results_find(&s->results, left, s->study.seeds[k]),
+                                  study_results_find(&s->results, right, s->study.seeds[k]), t, err);
+        }
+    }
+    if (t && table_close(t, result == 0 ? err : NULL))
+        result = -1;
+    return t ? result : error_no_memory(err, "a table");
+}
+
+static int print_query(struct session *s, const struct study_table *table, FILE *out,
+                       enum table_format format, const char *title, struct error *err)
+{
+    struct query *q = NULL;
+    struct text assignment;
+    int result = ask_open(&q, s->logbook, table->query, err);
+
+    for (int i = 0; i < table->parameters.n && result == 0; i++) {
+        text_init(&assignment);
+        text_printf(&assignment, "%s=%s", table->parameters.items[i].key, table->parameters.items[i].value);
+        result = ask_bind(q, assignment.data, err);
+        text_release(&assignment);
+    }
+    if (result == 0)
+        result = query_print(q, out, format, title, err);
+    query_close(q);
+    return result ? error_prefix(err, "[table %s]", table->name) : 0;
+}
+
+static int print_paper(struct session *s, FILE *out, enum table_format format, const char *title,
+                       struct error *err)
+{
+    static const char *const columns[] = {"figure", "paper"};
+    struct table *t = table_open(out, format, title, columns, 2);
+
+    for (int i = 0; i < s->study.paper.n && t; i++) {
+        table_text(t, s->study.paper.items[i].key);
+        table_text(t, s->study.paper.items[i].value);
+    }
+    return t ? table_close(t, err) : error_no_memory(err, "a table");
+}
+
+/* The tables that every study has; its own come behind them. */
+static const struct {
+    const char *name, *title;
+    int (*print)(struct session *s, FILE *out, enum table_format format, const char *title,
+                 struct error *err);
+} fixed_tables[] = {
+    {"configurations",
+     "Means over seeds, losses on valid documents in nats per token; intervals of 95 % over seeds, "
+     "differences "
+     "from the reference paired by seed",
+     print_configurations},
+    {"choices",
+     "Operating points: chosen by the loss on probe documents, confirmed on valid ones (paired by seed)",
+     print_choices},
+    {"pairs", "Pairs of runs, by document: what can be said about these trained models", print_pairs},
+    {"paper", "The paper's own figures", print_paper},
+};
+enum { N_FIXED = sizeof fixed_tables / sizeof *fixed_tables };
+
+static bool is_empty(const struct session *s, const char *table)
+{
+    return (strcmp(table, "choices") == 0 && s->study.n_choices == 0) ||
+           (strcmp(table, "pairs") == 0 && s->study.n_pairs == 0) ||
+           (strcmp(table, "paper") == 0 && s->study.paper.n == 0);
+}
+
+static int print_one(struct session *s, const char *name, FILE *out, enum table_format format,
+                     struct error *err)
+{
+    for (int i = 0; i < N_FIXED; i++) {
+        if (strcmp(fixed_tables[i].name, name) == 0)
+            return fixed_tables[i].print(s, out, format, NULL, err);
+    }
+    for (int i = 0; i < s->study.n_tables; i++) {
+        if (strcmp(s->study.tables[i].name, name) == 0)
+            return print_query(s, &s->study.tables[i], out, format, NULL, err);
+    }
+    return error_set(
+        err, STATUS_USAGE,
+        "no table '%s'; there are configurations, choices, pairs, paper and the file's [table NAME]s", name);
+}
+
+/* Under the name of its table, so that --table can be told from the page. */
+static int print_title(FILE *out, const char *name, const char *title)
+{
+    return fprintf(out, "\n%s: %s\n\n", name, title) < 0;
+}
+
+static int print_all(struct session *s, FILE *out, struct error *err)
+{
+    if (s->study.title)
+        fprintf(out, "%s\n", s->study.title);
+    if (s->study.question)
+        fprintf(out, "%s\n", s->study.question);
+    for (int i = 0; i < N_FIXED; i++) {
+        if (is_empty(s, fixed_tables[i].name))
+            continue;
+        print_title(out, fixed_tables[i].name, fixed_tables[i].title);
+        if (fixed_tables[i].print(s, out, TABLE_TEXT, NULL, err))
+            return -1;
+    }
+    for (int i = 0; i < s->study.n_tables; i++) {
+        const struct study_table *table = &s->study.tables[i];
+        print_title(out, table->name, table->title ? table->title : table->query);
+        if (print_query(s, table, out, TABLE_TEXT, NULL, err))
+            return -1;
+    }
+    return 0;
+}
+
+static int print_results(struct session *s, FILE *out, enum table_format format, struct error *err)
+{
+    if (s->results.n == 0)
+        return error_set(err, STATUS_INPUT,
+                         "'%s' has no run of this study yet; train them without --no-training", s->log.data);
+    if (s->options->table)
+        return print_one(s, s->options->table, out, format, err);
+    return format == TABLE_TEXT ? print_all(s, out, err) : print_one(s, "configurations", out, format, err);
+}
+
+/* ---- the program ---- */
+
+static int conduct(struct session *s, FILE *out, enum table_format format, struct error *err)
+{
+    if (find_paths(s, err) || choose_parts(s, err) || read_results(s, err))
+        return -1;
+    if (s->options->dry_run)
+        return print_plan(s, out, format, err);
+    if (!s->options->no_training) {
+        logbook_close(s->logbook); /* reads would see it as it was */
+        s->logbook = NULL;
+        if (train_missing(s, err))
+            return interrupted ? 128 + interrupted : -1;
+        if (read_results(s, err))
+            return -1;
+    }
+    return print_results(s, out, format, err);
+}
+
+static int run(void *context, char **operands, int n, FILE *out, struct error *err)
+{
+    struct session s = {.options = context};
+    enum table_format format;
+    int result;
+
+    (void)n;
+    if (table_format_parse(s.options->format, &format, err) ||
+        study_read(&s.study, operands[0], s.options->quick, err))
+        return -1;
+    text_init(&s.text);
+    text_init(&s.corpus);
+    text_init(&s.log);
+    catch_signals();
+    result = conduct(&s, out, format, err);
+    session_release(&s);
+    return result;
+}
+
+int main(int argc, char **argv)
+{
+    struct choices c = {.out = "build/studies", .part = "core", .format = "table"};
+    const struct option_spec options[] = {
+        {"out", 0, OPTION_STRING, &c.out, "FOLDER",
+         "for text, corpus and the study's logbook (default build/studies)"},
+        {"part", 'p', OPTION_STRING, &c.part, "PART", "core, ablations or all (default core)"},
+        {"quick", 'q', OPTION_FLAG, &c.quick, NULL,
+         "the small version that the file's [quick] describes, in a logbook of its own"},
+        {"dry-run", 0, OPTION_FLAG, &c.dry_run, NULL,
+         "list the runs and what is there of them; train nothing"},
+        {"no-training", 0, OPTION_FLAG, &c.no_training, NULL, "print what the runs that are there say"},
+        {"table", 't', OPTION_STRING, &c.table, "NAME",
+         "one table alone (csv and json: default configurations)"},
+        {"format", 'f', OPTION_STRING, &c.format, "FORMAT", "table, csv or json (default table)"},
+        {"output", 'o', OPTION_STRING, &c.output, "FILE",
+         "write to FILE, whole or not at all (default: stdout)"},
+        {0}};
+    const struct program program = {
+        .verb = "study",
+        .operands = "FILE.ini",
+        .purpose = "train a study's missing runs and print what they say beside the paper",
+        .details =
+            "A study is a file: the runs (configurations times seeds), the question and the tables that "
+            "answer "
+            "it;\nstudies/ has one a paper. Its logbook is FOLDER/NAME.db, its runs are CONFIGURATION.seedN. "
+            "Interrupted\n(Ctrl-C), it goes on where it stopped when it is started again. Intervals of the "
+            "table "
+            "configurations\nare over seeds (about methods), those of the table pairs over documents (about "
+            "two "
+            "trained models).",
+        .examples = "moescope study studies/dynamic-routing.ini --dry-run\n"
+                    "moescope study studies/dynamic-routing.ini\n"
+                    "moescope study studies/maskmoe.ini --part ablations -o maskmoe.txt\n"
+                    "moescope study studies/maskmoe.ini --no-training --table pairs --format csv",
+        .options = options,
+        .min_operands = 1,
+        .max_operands = 1};
+    return program_main(&program, argc, argv, &c.output, run, &c);
+}
