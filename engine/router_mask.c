@@ -46,6 +46,21 @@ static const float *visible_of(const struct selection *c, int t)
     return c->router->state + (size_t)c->input->token[t] * (size_t)c->routing->n_experts;
 }
 
+/* The only one that a row shows, or -1 when there are several. */
+static int only_visible(const float *visible, int N)
+{
+    int only = -1;
+
+    for (int e = 0; e < N; e++) {
+        if (!(visible[e] > 0.0F))
+            continue;
+        if (only >= 0)
+            return -1;
+        only = e;
+    }
+    return only;
+}
+
 static void hide_range(void *context, int first, int last, int worker)
 {
     const struct selection *c = context;
@@ -55,17 +70,31 @@ static void hide_range(void *context, int first, int last, int worker)
     for (int t = first; t < last; t++) {
         const float *visible = visible_of(c, t);
         float *logit = c->routing->logit + (size_t)t * N;
-        int n = 0, only = 0;
+        int only = only_visible(visible, N);
         for (int e = 0; e < N; e++) {
-            if (visible[e] > 0.0F) {
-                only = e;
-                n++;
-            } else {
+            if (!(visible[e] > 0.0F))
                 logit[e] = invisible;
-            }
         }
-        if (n == 1) /* nothing to decide: a constant, so that no loss pulls at this logit */
+        if (only >= 0) /* nothing to decide: a constant, so that no loss pulls at this logit */
             logit[only] = 0.0F;
+    }
+}
+
+/* The fast exponential of minus infinity is not quite 0, that of 0 not quite 1. */
+static void exact_range(void *context, int first, int last, int worker)
+{
+    const struct selection *c = context;
+    int N = c->routing->n_experts;
+
+    (void)worker;
+    for (int t = first; t < last; t++) {
+        const float *visible = visible_of(c, t);
+        float *p = c->routing->probability + (size_t)t * N;
+        int only = only_visible(visible, N);
+        for (int e = 0; e < N; e++)
+            p[e] = e == only ? 1.0F : visible[e] > 0.0F ? p[e] : 0.0F;
+        if (only >= 0)
+            c->routing->log_sum[t] = 0.0F;
     }
 }
 
@@ -76,6 +105,7 @@ static void mask_score(const struct router *router, struct pool *pool, const str
 
     pool_ranges(pool, hide_range, &c, in->T, ROUTER_ROWS);
     softmax_rows(pool, out->logit, out->probability, out->log_sum, in->T, out->n_experts);
+    pool_ranges(pool, exact_range, &c, in->T, ROUTER_ROWS);
 }
 
 /* What token t's weights are made to sum to; 0: they are left as they are. */
@@ -131,8 +161,6 @@ static void mask_backward(const struct router *router, struct pool *pool, const 
     pool_ranges(pool, backward_range, &c, in->T, ROUTER_ROWS);
 }
 
-/* A constant passes nothing back; p of the only visible expert is 1, of which softmax passes 0 back but for
- * rounding and for what the z-loss and the entropy loss put into d_logit: their terms are 0 as well. */
 const struct router_ops router_mask = {
     .name = "mask",
     .help = "MaskMoE: a token's k likeliest of the experts that its vocabulary item sees",

@@ -18,86 +18,7 @@
 #include "tests/close.h"
 #include "tests/memory.h"
 #include "tests/numeric.h"
-#include "tests/support.h"
-
-struct training {
-    struct corpus corpus;
-    struct config config;
-    struct pool *pool;
-    struct memory_sink sink;
-    struct trainer trainer;
-    char *folder, path[4096];
-    volatile sig_atomic_t stop;
-    int64_t stop_after; /* updates */
-};
-
-typedef const char *const *settings; /* "section.key=value", ended by NULL */
-
-static void on_update(void *context, const struct trainer *t)
-{
-    struct training *r = context;
-
-    r->stop = t->step + 1 == r->stop_after;
-}
-
-/* Everything but the trainer; corpus: the small one. */
-static void training_prepare(struct training *r, settings s, int threads)
-{
-    struct error err = {0};
-
-    memset(r, 0, sizeof *r);
-    blas_start();
-    memory_small_corpus(&r->corpus);
-    memory_config(&r->config, s);
-    memory_sink_open(&r->sink);
-    r->folder = test_folder();
-    snprintf(r->path, sizeof r->path, "%s/run.safetensors", r->folder);
-    if (pool_open(&r->pool, threads, &err))
-        fail_msg("%s", err.text);
-}
-
-static int training_start(struct training *r, int64_t seed, struct error *err)
-{
-    if (trainer_init(&r->trainer, &r->config, &r->corpus, seed, r->pool, err))
-        return -1;
-    r->trainer.sink = &r->sink.sink;
-    r->trainer.checkpoint_path = r->path;
-    r->trainer.stop = &r->stop;
-    r->trainer.report = on_update;
-    r->trainer.report_context = r;
-    r->stop_after = -1;
-    return 0;
-}
-
-static void training_open(struct training *r, settings s, int threads, int64_t seed)
-{
-    struct error err = {0};
-
-    training_prepare(r, s, threads);
-    if (training_start(r, seed, &err))
-        fail_msg("%s", err.text);
-}
-
-static void training_close(struct training *r)
-{
-    trainer_release(&r->trainer);
-    trainer_release(&r->trainer); /* safe twice */
-    memory_sink_release(&r->sink);
-    config_release(&r->config);
-    pool_close(r->pool);
-    memory_corpus_release(&r->corpus);
-    test_folder_remove(r->folder);
-}
-
-static enum train_outcome run(struct training *r)
-{
-    enum train_outcome outcome;
-    struct error err = {0};
-
-    if (trainer_run(&r->trainer, &outcome, &err))
-        fail_msg("%s", err.text);
-    return outcome;
-}
+#include "tests/training.h"
 
 /* ---- learning ---- */
 
@@ -121,7 +42,7 @@ static void test_loss_falls(void **state)
     for (int i = 0; i < 3; i++) {
         struct training r;
         training_open(&r, models[i], 1, 1);
-        assert_int_equal(run(&r), TRAIN_FINISHED);
+        assert_int_equal(training_run(&r), TRAIN_FINISHED);
         assert_close(memory_metric(&r.sink, 0, SPLIT_TRAIN, "lm_loss"), log(24), 0.1);
         assert_true(mean_loss(&r.sink, 50, 60) < 0.6 * mean_loss(&r.sink, 0, 5));
         /* held out: other starts of the same counting */
@@ -168,10 +89,10 @@ static void test_threads_change_nothing(void **state)
 
     (void)state;
     training_open(&one, restless, 1, 5);
-    run(&one);
+    training_run(&one);
     for (int threads = 2; threads <= 3; threads++) {
         training_open(&more, restless, threads, 5);
-        run(&more);
+        training_run(&more);
         assert_same_training(&one, &more);
         assert_same_files(one.path, more.path);
         training_close(&more);
@@ -230,14 +151,14 @@ static void check_interruption(const struct training *unbroken, int64_t at, int 
     training_open(&broken, restless, threads, 5);
     broken.stop_after = at;
     broken.stop = at == 0;
-    assert_int_equal(run(&broken), TRAIN_INTERRUPTED);
+    assert_int_equal(training_run(&broken), TRAIN_INTERRUPTED);
     assert_int_equal(broken.trainer.step, at);
     assert_int_equal(checkpoint_open(&c, broken.path, NULL), 0);
     assert_int_equal(c.state.step, at);
     checkpoint_close(&c);
     restore(&resumed, broken.path, threads);
     assert_same_training(&broken, &resumed);
-    assert_int_equal(run(&resumed), TRAIN_FINISHED);
+    assert_int_equal(training_run(&resumed), TRAIN_FINISHED);
     assert_same_training(unbroken, &resumed);
     assert_same_files(unbroken->path, resumed.path);
     assert_same_story(unbroken, &resumed, at);
@@ -254,7 +175,7 @@ static void test_interrupted_is_the_same_run(void **state)
     for (int threads = 1; threads <= 2; threads++) {
         struct training unbroken;
         training_open(&unbroken, restless, threads, 5);
-        assert_int_equal(run(&unbroken), TRAIN_FINISHED);
+        assert_int_equal(training_run(&unbroken), TRAIN_FINISHED);
         assert_true(unbroken.trainer.stream.epoch >= 2);
         for (int i = 0; i < 4; i++)
             check_interruption(&unbroken, at[i], threads);
@@ -272,9 +193,9 @@ static void test_watching_changes_nothing(void **state)
 
     (void)state;
     training_open(&one, seldom, 1, 5);
-    run(&one);
+    training_run(&one);
     training_open(&other, often, 1, 5);
-    run(&other);
+    training_run(&other);
     assert_same_training(&one, &other);
     training_close(&one);
     training_close(&other);
@@ -292,7 +213,7 @@ static void train_standing_still(struct training *r, const char *noise)
     memory_corpus_release(&r->corpus);
     memory_corpus(&r->corpus, documents, 3, 24);
     assert_int_equal(training_start(r, 1, NULL), 0);
-    run(r);
+    training_run(r);
 }
 
 static void test_noise_is_new_each_step(void **state)
@@ -325,7 +246,7 @@ static void test_stopped_at_the_end(void **state)
     (void)state;
     training_open(&r, restless, 1, 5);
     r.stop_after = 12;
-    assert_int_equal(run(&r), TRAIN_FINISHED);
+    assert_int_equal(training_run(&r), TRAIN_FINISHED);
     training_close(&r);
 }
 
@@ -350,7 +271,7 @@ static void test_restore_refuses(void **state)
 
     (void)state;
     training_open(&r, restless, 1, 5);
-    run(&r);
+    training_run(&r);
     assert_int_equal(checkpoint_open(&c, r.path, NULL), 0);
     for (int i = 0; i < 3; i++) {
         texts[i][0]++;
@@ -421,7 +342,7 @@ static void train_one_step(struct training *r, const char *accumulation)
     memory_corpus(&r->corpus, documents, 4, 24);
     if (training_start(r, 1, &err))
         fail_msg("%s", err.text);
-    run(r);
+    training_run(r);
 }
 
 static void test_accumulation(void **state)
@@ -467,7 +388,7 @@ static void check_schedule(settings s, const char *probe, const char *valid, con
     char text[256];
 
     training_open(&r, s, 1, 1);
-    assert_int_equal(run(&r), TRAIN_FINISHED);
+    assert_int_equal(training_run(&r), TRAIN_FINISHED);
     steps_of(&r.sink, MEMORY_SUMMARY, SPLIT_PROBE, text, sizeof text);
     assert_string_equal(text, probe);
     steps_of(&r.sink, MEMORY_SUMMARY, SPLIT_VALID, text, sizeof text);
@@ -501,7 +422,7 @@ static void test_calls_are_grouped(void **state)
 
     (void)state;
     training_open(&r, restless, 2, 1);
-    run(&r);
+    training_run(&r);
     for (int i = 0; i < r.sink.n; i++) {
         const struct memory_call *c = &r.sink.calls[i];
         if (c->kind == MEMORY_COMMIT) {
@@ -557,12 +478,12 @@ static void test_what_a_step_tells(void **state)
 
     (void)state;
     training_open(&r, restless, 1, 1);
-    run(&r);
+    training_run(&r);
     for (int64_t step = 0; step < 12; step++)
         check_step(&r.sink, step, names);
     training_close(&r);
     training_open(&r, (const char *const[]){"router.name=dense", "train.accumulation=2", NULL}, 1, 1);
-    run(&r);
+    training_run(&r);
     check_step(&r.sink, 3, dense_names);
     training_close(&r);
 }
@@ -576,7 +497,7 @@ static void test_metrics_add_up(void **state)
 
     (void)state;
     training_open(&r, weights, 1, 1);
-    run(&r);
+    training_run(&r);
     for (int i = 0; i < r.sink.n; i++) {
         const struct memory_call *c = &r.sink.calls[i];
         if (c->kind != MEMORY_SUMMARY || c->split != SPLIT_TRAIN)
@@ -605,7 +526,7 @@ static void check_rates(settings s, const double *share, int n)
     struct training r;
 
     training_open(&r, s, 1, 1);
-    run(&r);
+    training_run(&r);
     for (int step = 0; step < n; step++)
         assert_close(memory_metric(&r.sink, step, SPLIT_TRAIN, "learning_rate"), 0.02 * share[step], 1e-8);
     training_close(&r);
@@ -638,7 +559,7 @@ static void test_clipping(void **state)
     for (int i = 0; i < 2; i++) {
         training_open(
             &r, (const char *const[]){"train.steps=1", i ? "train.clip=0.01" : "train.clip=0", NULL}, 1, 1);
-        run(&r);
+        training_run(&r);
         norms[i] = 10.0 * sqrt(sum_of_squares(r.pool, r.trainer.first_moment, r.trainer.model.n_weights));
         double norm = memory_metric(&r.sink, 0, SPLIT_TRAIN, "grad_norm"); /* before clipping */
         assert_true(norm > 0.02);
@@ -659,7 +580,7 @@ static void test_decay(void **state)
     struct shelf shelf = {0};
     struct model *m = &r.trainer.model;
     double *before = shelf_widened(&shelf, m->weights, m->n_weights);
-    run(&r);
+    training_run(&r);
     for (int i = 0; i < m->n_parameters; i++) {
         const struct parameter *p = &m->parameters[i];
         double keep = p->decay ? 1.0 - 0.02 * 5.0 : 1.0, furthest = 0.0;
@@ -691,7 +612,7 @@ static void test_divergence(void **state)
 
     (void)state;
     training_open(&r, explosive, 2, 1);
-    assert_int_equal(run(&r), TRAIN_DIVERGED);
+    assert_int_equal(training_run(&r), TRAIN_DIVERGED);
     int64_t step = r.trainer.step;
     assert_in_range(step, 2, 19);
     assert_false(isfinite(memory_metric(&r.sink, step, SPLIT_TRAIN, "lm_loss")) &&
@@ -731,7 +652,7 @@ static void test_sink_fails(void **state)
 
     (void)state;
     training_open(&r, s, 1, 1);
-    run(&r);
+    training_run(&r);
     int n = r.sink.n;
     training_close(&r);
     assert_true(n > 30);
