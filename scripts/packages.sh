@@ -7,7 +7,7 @@ build="gcc libc6-dev make pkg-config libopenblas-dev libsqlite3-dev libgsl-dev l
        libcjson-dev sqlite3 sentencepiece gnuplot-nox"
 case ${1:-} in
 build) wanted=$build ;;
-test) wanted="$build libcmocka-dev file" ;;
+test) wanted="$build libcmocka-dev file python3-numpy" ;;
 fuzz) wanted="$build libcmocka-dev clang libclang-rt-14-dev" ;;
 lint) wanted="$build libcmocka-dev clang clang-format clang-tidy cppcheck shellcheck" ;;
 *) echo "usage: packages.sh build|test|lint|fuzz" >&2; exit 2 ;;

@@ -55,11 +55,18 @@ static void test_loss_falls(void **state)
 
 /* ---- the same run ---- */
 
-/* Noise, capacity, two passes a step, several epochs: whatever could forget where it was. */
-static const char *const restless[] = {"train.steps=12",           "train.tokens_per_step=96",
-                                       "train.accumulation=2",     "router.noise=0.5",
-                                       "router.capacity=1",        "valid.every=5",
-                                       "train.checkpoint_every=4", NULL};
+/* Noise, capacity, masks, two passes a step, several epochs: whatever could forget where it was. */
+static const char *const restless[] = {"train.steps=12",
+                                       "train.tokens_per_step=96",
+                                       "train.accumulation=2",
+                                       "router.noise=0.5",
+                                       "router.capacity=1",
+                                       "valid.every=5",
+                                       "train.checkpoint_every=4",
+                                       "router.name=mask",
+                                       "mask.visible=3",
+                                       "loss.entropy=0.01",
+                                       NULL};
 
 static void assert_same_training(const struct training *a, const struct training *b)
 {
@@ -131,9 +138,9 @@ static void restore(struct training *r, const char *path, int threads)
 static void assert_same_story(const struct training *unbroken, const struct training *resumed, int64_t from)
 {
     static const char *const names[] = {"loss",      "lm_loss",       "balance_loss", "z_loss",
-                                        "grad_norm", "learning_rate", "tokens"};
+                                        "grad_norm", "learning_rate", "tokens",       "flops"};
     for (int64_t step = from; step < 12; step++) {
-        for (int i = 0; i < 7; i++) {
+        for (int i = 0; i < 8; i++) {
             double a = memory_metric(&unbroken->sink, step, SPLIT_TRAIN, names[i]);
             double b = memory_metric(&resumed->sink, step, SPLIT_TRAIN, names[i]);
             assert_memory_equal(&a, &b, sizeof a);

@@ -1,0 +1,129 @@
+/* The engine against scripts/recompute.py, which shares no code with it: numpy, double precision, routers
+ * written from their papers. Small models of every router that a language model can have, trained for real.
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "tests/support.h"
+#include "tests/tiny.h"
+
+static struct tiny tiny;
+static bool has_numpy;
+
+static int open_group(void **state)
+{
+    struct test_run r = test_run("/usr/bin/python3 -c 'import numpy'");
+
+    (void)state;
+    has_numpy = r.status == 0;
+    test_run_release(&r);
+    if (has_numpy)
+        tiny_open(&tiny);
+    else
+        print_message("           skipped: /usr/bin/python3 has no numpy (Debian's python3-numpy)\n");
+    return 0;
+}
+
+static int close_group(void **state)
+{
+    (void)state;
+    if (has_numpy)
+        tiny_release(&tiny);
+    return 0;
+}
+
+static struct test_run recompute(const char *db, const char *checkpoint)
+{
+    return test_run("cd %s && here=$OLDPWD; /usr/bin/python3 $here/scripts/recompute.py %s r "
+                    "%s.checkpoints/r.safetensors",
+                    tiny.folder, db, checkpoint);
+}
+
+/* Large learning rates, so that routers are far from where they began. */
+static const char common[] =
+    " --set train.steps=60 --set train.learning_rate=0.02 --set log.decisions=held_out";
+
+static void check(const char *name, const char *settings)
+{
+    char db[32], more[512];
+    struct test_run r;
+
+    if (!has_numpy)
+        skip();
+    snprintf(db, sizeof db, "%s.db", name);
+    snprintf(more, sizeof more, "%s%s", settings, common);
+    tiny_expect(tiny_train(&tiny, db, "r", more), 0, "");
+    r = recompute(db, db);
+    print_message("%s", r.out);
+    if (r.status != 0)
+        fail_msg("%s: status %d: %s%s", name, r.status, r.out, r.err);
+    assert_non_null(strstr(r.out, " 0 others differ"));
+    assert_null(strstr(r.out, "routing: 0 tokens"));
+    test_run_release(&r);
+}
+
+static void test_topk(void **state)
+{
+    (void)state;
+    check("topk", "--set router.k=2");
+    check("shared", "--set router.k=2,3 --set router.renormalize=true --set router.shared=2 --set "
+                    "router.shared_hidden=5");
+}
+
+static void test_topp(void **state)
+{
+    (void)state;
+    check("topp", "--set router.name=topp --set router.p=0.6");
+    check("all", "--set router.name=topp --set router.p=1");
+}
+
+static void test_mask(void **state)
+{
+    (void)state;
+    check("mask", "--set router.name=mask --set router.k=2 --set mask.visible=3 --set mask.coverage=0.5");
+    check("gated",
+          "--set router.name=mask --set router.k=1 --set mask.visible=2 --set mask.rare_gate=0.7 --set "
+          "mask.draw=balanced");
+}
+
+static void test_hash(void **state)
+{
+    (void)state;
+    check("hash", "--set router.name=hash --set router.k=1");
+}
+
+/* It can tell: with the weights of another seed neither routing nor losses are those that were logged. */
+static void test_another_model_is_told(void **state)
+{
+    struct test_run r;
+
+    (void)state;
+    if (!has_numpy)
+        skip();
+    tiny_expect(tiny_train(&tiny, "one.db", "r", "--set train.steps=5"), 0, "");
+    tiny_expect(tiny_train(&tiny, "two.db", "r", "--set train.steps=5 --seed 2"), 0, "");
+    r = recompute("one.db", "two.db");
+    assert_int_equal(r.status, 1);
+    assert_null(strstr(r.out, " 0 others differ"));
+    test_run_release(&r);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_topk),
+        cmocka_unit_test(test_topp),
+        cmocka_unit_test(test_mask),
+        cmocka_unit_test(test_hash),
+        cmocka_unit_test(test_another_model_is_told),
+    };
+    return cmocka_run_group_tests(tests, open_group, close_group);
+}

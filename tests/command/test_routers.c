@@ -1,0 +1,139 @@
+/* What routers leave in a logbook: experts that differ in number, shared experts, splits that are kept, and a
+ * model that is taken up again elsewhere. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "tests/support.h"
+#include "tests/tiny.h"
+
+static struct tiny tiny;
+
+static int open_group(void **state)
+{
+    (void)state;
+    tiny_open(&tiny);
+    return 0;
+}
+
+static int close_group(void **state)
+{
+    (void)state;
+    tiny_release(&tiny);
+    return 0;
+}
+
+static void expect_sound(const char *db)
+{
+    tiny_expect(test_run("cd %s && %s/moescope-check %s", tiny.folder, tiny.bin, db), 0, "");
+}
+
+/* Shared experts are rows of `expert` and nothing else: neither decisions nor loads name them. */
+static void test_shared_experts(void **state)
+{
+    (void)state;
+    tiny_expect(tiny_train(&tiny, "shared.db", "r",
+                           "--set train.steps=5 --set router.shared=2 --set router.shared_hidden=6"),
+                0, "");
+    tiny_expect_answer(
+        &tiny, "shared.db",
+        "SELECT layer, kind, count(*), min(expert), max(expert), min(parameters) FROM expert GROUP BY 1, 2",
+        "0|routed|4|0|3|384\n0|shared|2|4|5|288\n1|routed|4|0|3|384\n1|shared|2|4|5|288\n");
+    tiny_expect_answer(&tiny, "shared.db", "SELECT max(expert) FROM routing", "3\n");
+    tiny_expect_answer(&tiny, "shared.db", "SELECT max(expert) FROM expert_load", "3\n");
+    expect_sound("shared.db");
+}
+
+/* k is NULL where tokens differ; the decisions are as many as the loads say. */
+static void test_varying_k(void **state)
+{
+    static const char *const settings[] = {"--set router.name=topp --set router.p=0.5",
+                                           "--set router.name=mask --set router.k=2 --set mask.visible=3"};
+    char db[16], more[160];
+
+    (void)state;
+    for (int i = 0; i < 2; i++) {
+        snprintf(db, sizeof db, "k%d.db", i);
+        snprintf(more, sizeof more, "--set train.steps=40 --set train.learning_rate=0.02 %s", settings[i]);
+        tiny_expect(tiny_train(&tiny, db, "r", more), 0, "");
+        tiny_expect_answer(&tiny, db, "SELECT count(*), count(k) FROM moe_layer", "2|0\n");
+        tiny_expect_answer(
+            &tiny, db,
+            "SELECT min(n) >= 1, count(DISTINCT n) > 1 FROM (SELECT count(*) AS n FROM routing "
+            "WHERE split = 'train' GROUP BY sequence_id, position, layer)",
+            "1|1\n");
+        tiny_expect_answer(
+            &tiny, db,
+            "SELECT (SELECT count(*) FROM routing WHERE split = 'train') = (SELECT sum(assignments) "
+            "FROM expert_load WHERE split = 'train' AND domain_id IS NULL)",
+            "1\n");
+        expect_sound(db);
+    }
+}
+
+/* Train documents read again, at the end alone; of held-out splits decisions are kept, of training none. */
+static void test_seen_and_held_out(void **state)
+{
+    (void)state;
+    tiny_expect(tiny_train(&tiny, "seen.db", "r",
+                           "--set train.steps=5 --set log.decisions=held_out --set valid.seen_documents=3"),
+                0, "");
+    tiny_expect_answer(
+        &tiny, "seen.db",
+        "SELECT step, count(*), count(DISTINCT domain_id) FROM document_loss JOIN document USING "
+        "(document_id) WHERE document_loss.split = 'seen' GROUP BY step",
+        "5|6|2\n");
+    tiny_expect_answer(&tiny, "seen.db",
+                       "SELECT count(*) FROM document_loss AS a JOIN document_loss AS b USING (document_id) "
+                       "WHERE a.split = 'seen' AND b.split IN ('valid', 'probe')",
+                       "0\n");
+    tiny_expect_answer(&tiny, "seen.db",
+                       "SELECT group_concat(split) FROM (SELECT DISTINCT split FROM routing ORDER BY split)",
+                       "probe,seen,valid\n");
+    expect_sound("seen.db");
+}
+
+/* Masks and tables are in the checkpoint: text routed from it goes where they say. */
+static void test_routed_from_a_checkpoint(void **state)
+{
+    static const char text[] = "the cold river runs under the bridge\n";
+    static const char *const routers[] = {"router.name=mask", "router.name=hash", "router.name=topp"};
+    char db[16], more[128];
+
+    (void)state;
+    test_write(tiny.folder, "new.txt", text, sizeof text - 1);
+    for (int i = 0; i < 3; i++) {
+        snprintf(db, sizeof db, "route%d.db", i);
+        snprintf(more, sizeof more, "--set train.steps=5 --set router.k=1 --set mask.visible=2 --set %s",
+                 routers[i]);
+        tiny_expect(tiny_train(&tiny, db, "r", more), 0, "");
+        tiny_expect(
+            test_run("cd %s && %s/moescope-route %s --checkpoint %s.checkpoints/r.safetensors new.txt",
+                     tiny.folder, tiny.bin, db, db),
+            0, "");
+        if (i == 1) /* an id's expert is the same wherever it stands */
+            tiny_expect_answer(
+                &tiny, db,
+                "SELECT max(n) FROM (SELECT count(DISTINCT expert) AS n FROM routing WHERE split IN "
+                "('routed', 'valid') GROUP BY layer, token_id)",
+                "1\n");
+        expect_sound(db);
+    }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_shared_experts),
+        cmocka_unit_test(test_varying_k),
+        cmocka_unit_test(test_seen_and_held_out),
+        cmocka_unit_test(test_routed_from_a_checkpoint),
+    };
+    return cmocka_run_group_tests(tests, open_group, close_group);
+}
