@@ -53,7 +53,7 @@ static void test_shared_experts(void **state)
 /* k is NULL where tokens differ; the decisions are as many as the loads say. */
 static void test_varying_k(void **state)
 {
-    static const char *const settings[] = {"--set router.name=topp --set router.p=0.5",
+    static const char *const settings[] = {"--set router.name=topp --set router.p=0.3",
                                            "--set router.name=mask --set router.k=2 --set mask.visible=3"};
     char db[16], more[160];
 
