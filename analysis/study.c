@@ -297,13 +297,12 @@ static int print_plan(struct session *s, FILE *out, enum table_format format, st
     return t ? table_close(t, err) : error_no_memory(err, "a table");
 }
 
-static int print_configurations(struct session *s, FILE *out, enum table_format format, const char *title,
-                                struct error *err)
+static int print_configurations(struct session *s, FILE *out, enum table_format format, struct error *err)
 {
     static const char *const columns[] = {
         "configuration", "seeds",     "experts", "probe_loss",      "loss",  "low",  "high", "difference",
         "diff_low",      "diff_high", "verdict", "mflop_per_token", "pflop", "paper"};
-    struct table *t = table_open(out, format, title, columns, 14);
+    struct table *t = table_open(out, format, NULL, columns, 14);
 
     for (int c = 0; c < s->study.n_configurations && t; c++) {
         const struct configuration *one = &s->study.configurations[c];
@@ -330,14 +329,13 @@ static int print_configurations(struct session *s, FILE *out, enum table_format 
     return t ? table_close(t, err) : error_no_memory(err, "a table");
 }
 
-static int print_choices(struct session *s, FILE *out, enum table_format format, const char *title,
-                         struct error *err)
+static int print_choices(struct session *s, FILE *out, enum table_format format, struct error *err)
 {
     static const char *const columns[] = {"choice",  "configuration", "probe_experts", "probe_loss",
                                           "experts", "share",         "difference",    "low",
                                           "high",    "verdict"};
     int reference = (int)(study_configuration(&s->study, s->study.reference) - s->study.configurations);
-    struct table *t = table_open(out, format, title, columns, 10);
+    struct table *t = table_open(out, format, NULL, columns, 10);
     struct study_summary m, r;
 
     study_summarise(&s->study, &s->results, reference, &r);
@@ -395,12 +393,11 @@ static int pair_row(struct session *s, const struct study_run *a, const struct s
     return result;
 }
 
-static int print_pairs(struct session *s, FILE *out, enum table_format format, const char *title,
-                       struct error *err)
+static int print_pairs(struct session *s, FILE *out, enum table_format format, struct error *err)
 {
     static const char *const columns[] = {"run", "against", "documents", "difference",
                                           "low", "high",    "verdict"};
-    struct table *t = table_open(out, format, title, columns, 7);
+    struct table *t = table_open(out, format, NULL, columns, 7);
     int result = 0;
 
     for (int i = 0; i < s->study.n_pairs && t && result == 0; i++) {
@@ -419,7 +416,7 @@ static int print_pairs(struct session *s, FILE *out, enum table_format format, c
 }
 
 static int print_query(struct session *s, const struct study_table *table, FILE *out,
-                       enum table_format format, const char *title, struct error *err)
+                       enum table_format format, struct error *err)
 {
     struct query *q = NULL;
     struct text assignment;
@@ -432,16 +429,78 @@ static int print_query(struct session *s, const struct study_table *table, FILE 
         text_release(&assignment);
     }
     if (result == 0)
-        result = query_print(q, out, format, title, err);
+        result = query_print(q, out, format, NULL, err);
     query_close(q);
     return result ? error_prefix(err, "[table %s]", table->name) : 0;
 }
 
-static int print_paper(struct session *s, FILE *out, enum table_format format, const char *title,
-                       struct error *err)
+static const char *parameter(const struct study_table *table, const char *key)
+{
+    for (int i = 0; i < table->parameters.n; i++) {
+        if (strcmp(table->parameters.items[i].key, key) == 0)
+            return table->parameters.items[i].value;
+    }
+    return NULL;
+}
+
+static void bucket_row(const struct session *s, int c, int bucket, const struct bucket_difference *d,
+                       struct table *t)
+{
+    const struct configuration *one = &s->study.configurations[c];
+
+    table_text(t, one->label);
+    table_text(t, frequency_names[bucket]);
+    table_figure(t, d->tokens);
+    table_figure(t, d->loss);
+    table_figure(t, d->by_token.n > 0 ? d->by_token.estimate : (double)NAN);
+    table_figure(t, d->by_token.low);
+    table_figure(t, d->by_token.high);
+    table_text(t, strcmp(one->name, s->study.reference) == 0 ? "reference" : verdict_names[d->verdict]);
+    table_figure(t, d->by_domain.n > 0 ? d->by_domain.estimate : (double)NAN);
+    table_figure(t, d->by_domain.low);
+    table_figure(t, d->by_domain.high);
+}
+
+static int print_buckets(struct session *s, const struct study_table *table, FILE *out,
+                         enum table_format format, struct error *err)
+{
+    static const char *const columns[] = {"configuration", "bucket",     "tokens",     "loss",
+                                          "difference",    "low",        "high",       "verdict",
+                                          "by_domain",     "domain_low", "domain_high"};
+    int n = s->study.n_configurations * N_BUCKETS, result;
+    struct bucket_difference *d = calloc((size_t)n, sizeof *d);
+    const char *of = parameter(table, "of");
+    struct table *t;
+
+    if (!d)
+        return error_no_memory(err, "losses by token frequency");
+    result = study_buckets(&s->study, s->logbook, of ? of : "target", parameter(table, "key"),
+                           parameter(table, "value"), d, err);
+    if (result == 0) {
+        t = table_open(out, format, NULL, columns, 11);
+        for (int bucket = 0; bucket < N_BUCKETS && t; bucket++) {
+            for (int c = 0; c < s->study.n_configurations; c++) {
+                if (s->chosen[c] && d[c * N_BUCKETS + bucket].tokens > 0.0)
+                    bucket_row(s, c, bucket, &d[c * N_BUCKETS + bucket], t);
+            }
+        }
+        result = t ? table_close(t, err) : error_no_memory(err, "a table");
+    }
+    free(d);
+    return result;
+}
+
+/* A table of the file's own. */
+static int print_own(struct session *s, const struct study_table *table, FILE *out, enum table_format format,
+                     struct error *err)
+{
+    return table->query ? print_query(s, table, out, format, err) : print_buckets(s, table, out, format, err);
+}
+
+static int print_paper(struct session *s, FILE *out, enum table_format format, struct error *err)
 {
     static const char *const columns[] = {"figure", "paper"};
-    struct table *t = table_open(out, format, title, columns, 2);
+    struct table *t = table_open(out, format, NULL, columns, 2);
 
     for (int i = 0; i < s->study.paper.n && t; i++) {
         table_text(t, s->study.paper.items[i].key);
@@ -453,8 +512,7 @@ static int print_paper(struct session *s, FILE *out, enum table_format format, c
 /* The tables that every study has; its own come behind them. */
 static const struct {
     const char *name, *title;
-    int (*print)(struct session *s, FILE *out, enum table_format format, const char *title,
-                 struct error *err);
+    int (*print)(struct session *s, FILE *out, enum table_format format, struct error *err);
 } fixed_tables[] = {
     {"configurations",
      "Means over seeds, losses on valid documents in nats per token; intervals of 95 % over seeds, "
@@ -481,11 +539,11 @@ static int print_one(struct session *s, const char *name, FILE *out, enum table_
 {
     for (int i = 0; i < N_FIXED; i++) {
         if (strcmp(fixed_tables[i].name, name) == 0)
-            return fixed_tables[i].print(s, out, format, NULL, err);
+            return fixed_tables[i].print(s, out, format, err);
     }
     for (int i = 0; i < s->study.n_tables; i++) {
         if (strcmp(s->study.tables[i].name, name) == 0)
-            return print_query(s, &s->study.tables[i], out, format, NULL, err);
+            return print_own(s, &s->study.tables[i], out, format, err);
     }
     return error_set(
         err, STATUS_USAGE,
@@ -508,13 +566,13 @@ static int print_all(struct session *s, FILE *out, struct error *err)
         if (is_empty(s, fixed_tables[i].name))
             continue;
         print_title(out, fixed_tables[i].name, fixed_tables[i].title);
-        if (fixed_tables[i].print(s, out, TABLE_TEXT, NULL, err))
+        if (fixed_tables[i].print(s, out, TABLE_TEXT, err))
             return -1;
     }
     for (int i = 0; i < s->study.n_tables; i++) {
         const struct study_table *table = &s->study.tables[i];
-        print_title(out, table->name, table->title ? table->title : table->query);
-        if (print_query(s, table, out, TABLE_TEXT, NULL, err))
+        print_title(out, table->name, table->title ? table->title : table->name);
+        if (print_own(s, table, out, TABLE_TEXT, err))
             return -1;
     }
     return 0;

@@ -33,9 +33,9 @@ struct study_choice {
 struct study_pair { /* two configurations whose runs of a seed are compared document by document */
     char *left, *right;
 };
-struct study_table { /* a canned query */
+struct study_table { /* a canned query, or losses by token frequency (query NULL) */
     char *name, *query, *title;
-    struct study_settings parameters;
+    struct study_settings parameters; /* of the query; of buckets: of, key, value */
 };
 
 struct study {
@@ -53,7 +53,7 @@ struct study {
     int n_choices;
     struct study_pair *pairs;
     int n_pairs;
-    struct study_table *tables;
+    struct study_table *tables; /* of sections [table NAME] and [buckets NAME] */
     int n_tables;
     struct study_settings paper; /* key: what; value: the paper's figure */
 };
@@ -102,5 +102,22 @@ void study_summarise(const struct study *s, const struct study_results *r, int c
                      struct study_summary *summary);
 /* The configuration that a choice falls on; -1: none qualifies. */
 int study_choose(const struct study *s, const struct study_results *r, const struct study_choice *choice);
+
+/* ---- by token frequency ---- */
+
+enum { N_BUCKETS = 5 };
+extern const char *const frequency_names[N_BUCKETS];
+
+/* Differences of one configuration from the reference in one bucket, paired by seed: of all its tokens, and
+ * of the mean over domains, each counting alike (rare tokens are not spread evenly over domains). */
+struct bucket_difference {
+    double tokens, loss; /* means over seeds */
+    struct interval by_token, by_domain;
+    enum verdict verdict; /* on by_token */
+};
+/* differences: (n_configurations, N_BUCKETS); n of an interval is 0 where there is no pair. `of` is "input"
+ * or "target"; key, value: a label of the documents, NULL: all. */
+int study_buckets(const struct study *s, struct logbook *lb, const char *of, const char *key,
+                  const char *value, struct bucket_difference *differences, struct error *err);
 
 #endif

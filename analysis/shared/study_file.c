@@ -230,6 +230,18 @@ static int table_entry(struct study *s, const char *name, const char *key, const
     return settings_set(&t->parameters, key, value, err);
 }
 
+static int buckets_entry(struct study *s, const char *name, const char *key, const char *value,
+                         struct error *err)
+{
+    if (strcmp(key, "title") != 0 && strcmp(key, "of") != 0 && strcmp(key, "key") != 0 &&
+        strcmp(key, "value") != 0)
+        return error_set(err, STATUS_USAGE, "unknown key '%s' in [buckets %s]; title, of, key or value", key,
+                         name);
+    if (strcmp(key, "of") == 0 && strcmp(value, "input") != 0 && strcmp(value, "target") != 0)
+        return error_set(err, STATUS_USAGE, "of is '%s'; it must be input or target", value);
+    return table_entry(s, name, key, value, err);
+}
+
 /* "run top2" is of kind "run", named "top2". */
 static const char *section_name(const char *section, const char *kind)
 {
@@ -260,10 +272,12 @@ static int on_entry(void *context, const char *section, const char *key, const c
         return choice_entry(s, name, key, value, err);
     if ((name = section_name(section, "table")) != NULL)
         return table_entry(s, name, key, value, err);
+    if ((name = section_name(section, "buckets")) != NULL)
+        return buckets_entry(s, name, key, value, err);
     return error_set(
         err, STATUS_USAGE,
         "unknown section [%s]; there are [study], [settings], [quick], [run NAME], [choice NAME], "
-        "[pairs], [table NAME] and [paper]",
+        "[pairs], [table NAME], [buckets NAME] and [paper]",
         section);
 }
 
@@ -323,10 +337,6 @@ static int check(const struct study *s, bool quick, struct error *err)
             return unknown_configuration(s, "[pairs]", s->pairs[i].left, err);
         if (!study_configuration(s, s->pairs[i].right))
             return unknown_configuration(s, "[pairs]", s->pairs[i].right, err);
-    }
-    for (int i = 0; i < s->n_tables; i++) {
-        if (!s->tables[i].query)
-            return error_set(err, STATUS_USAGE, "'%s': [table %s] has no query", s->path, s->tables[i].name);
     }
     return 0;
 }
