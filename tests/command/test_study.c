@@ -1,0 +1,279 @@
+/* moescope study as a program: what is missing is trained, what is there is not; its table is what SQL and a
+ * hand say; what is wrong in a file is named with its line. */
+#include <math.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "tests/support.h"
+#include "tests/tiny.h"
+
+static struct tiny tiny;
+
+static const char study[] = "[study]\n"
+                            "name = small\n"
+                            "title = A small study\n"
+                            "question = Do two experts help?\n"
+                            "seeds = 0, 3\n"
+                            "reference = one\n"
+                            "text = text\n"
+                            "vocabulary = 320\n"
+                            "[settings]\n"
+                            "model.layers = 2\n"
+                            "model.width = 16\n"
+                            "model.heads = 2\n"
+                            "model.context = 32\n"
+                            "router.experts = 4\n"
+                            "router.hidden = 8\n"
+                            "train.tokens_per_step = 64\n"
+                            "train.steps = 6\n"
+                            "valid.every = 0\n"
+                            "log.decisions = held_out\n"
+                            "[quick]\n"
+                            "seeds = 1\n"
+                            "runs = one, chosen\n"
+                            "train.steps = 2\n"
+                            "[run one]\n"
+                            "label = top-1\n"
+                            "paper = 1.5 as printed\n"
+                            "router.k = 1\n"
+                            "[run two]\n"
+                            "router.k = 2\n"
+                            "[run chosen]\n"
+                            "router.name = topp\n"
+                            "[run three]\n"
+                            "part = ablations\n"
+                            "router.k = 3\n"
+                            "[choice within one and a half]\n"
+                            "among = t*\n"
+                            "share = 2\n"
+                            "[pairs]\n"
+                            "two = one\n"
+                            "[table layers]\n"
+                            "query = study_layers\n"
+                            "[buckets by-target]\n"
+                            "of = target\n"
+                            "[paper]\n"
+                            "theirs = 42\n";
+
+static struct test_run ask(const char *more)
+{
+    return test_run("cd %s && %s/moescope-study small.ini --out out %s", tiny.folder, tiny.bin, more);
+}
+
+static int open_group(void **state)
+{
+    (void)state;
+    tiny_open(&tiny);
+    test_write(tiny.folder, "small.ini", study, sizeof study - 1);
+    return 0;
+}
+
+static int close_group(void **state)
+{
+    (void)state;
+    tiny_release(&tiny);
+    return 0;
+}
+
+static void expect_output(const char *more, const char *expected)
+{
+    struct test_run r = ask(more);
+
+    if (r.status != 0 || strcmp(r.out, expected) != 0)
+        fail_msg("%s: status %d, %s%s", more, r.status, r.out, r.err);
+    test_run_release(&r);
+}
+
+static double number(const char *db, const char *sql)
+{
+    char *answer = tiny_ask(&tiny, db, sql);
+    double value = strtod(answer, NULL);
+
+    free(answer);
+    return value;
+}
+
+static double loss_of(const char *run)
+{
+    char sql[512];
+
+    snprintf(
+        sql, sizeof sql,
+        "SELECT printf('%%.17g', sum(loss_sum) / sum(n_tokens)) FROM document_loss JOIN run USING (run_id) "
+        "WHERE name = '%s' AND split = 'valid' AND step = 6",
+        run);
+    return number("out/small.db", sql);
+}
+
+/* The cell in a row (from 0, the header is row 0) and column of CSV without quotes. */
+static double cell_of(const char *csv, int row, int column)
+{
+    for (int i = 0; i < row; i++)
+        csv = strchr(csv, '\n') + 1;
+    for (int i = 0; i < column; i++)
+        csv = strchr(csv, ',') + 1;
+    return strtod(csv, NULL);
+}
+
+static void test_plan(void **state)
+{
+    (void)state;
+    expect_output("--dry-run --format csv",
+                  "run,part,status,tokens,seconds\n"
+                  "one.seed0,core,missing,,\ntwo.seed0,core,missing,,\nchosen.seed0,core,missing,,\n"
+                  "one.seed3,core,missing,,\ntwo.seed3,core,missing,,\nchosen.seed3,core,missing,,\n");
+    tiny_expect(ask("--no-training"), 3, "has no run of this study yet");
+}
+
+static void test_trains_what_is_missing(void **state)
+{
+    (void)state;
+    tiny_expect(ask(""), 0, "small: 6 runs to train; now one.seed0");
+    tiny_expect_answer(&tiny, "out/small.db", "SELECT name, seed, status FROM run ORDER BY run_id",
+                       "one.seed0|0|finished\ntwo.seed0|0|finished\nchosen.seed0|0|finished\n"
+                       "one.seed3|3|finished\ntwo.seed3|3|finished\nchosen.seed3|3|finished\n");
+    /* ablations bring their own, and the reference that is there */
+    tiny_expect(ask("--part ablations"), 0, "small: 2 runs to train; now three.seed0");
+    tiny_expect_answer(&tiny, "out/small.db", "SELECT count(*) FROM run", "8\n");
+    /* one that was broken off is gone on with */
+    tiny_expect(test_run("cd %s && sqlite3 out/small.db \"UPDATE run SET status = 'interrupted' WHERE name = "
+                         "'two.seed3'\"",
+                         tiny.folder),
+                0, "");
+    tiny_expect(ask(""), 0, "small: 1 runs to train; now two.seed3");
+    tiny_expect_answer(&tiny, "out/small.db", "SELECT count(*), sum(status = 'finished') FROM run", "8|8\n");
+}
+
+/* Student's interval of two differences d1, d2: mean +- 12.7062 |d1 - d2| / 2. */
+static void test_figures(void **state)
+{
+    double one[] = {loss_of("one.seed0"), loss_of("one.seed3")};
+    double two[] = {loss_of("two.seed0"), loss_of("two.seed3")};
+    double d0 = two[0] - one[0], d1 = two[1] - one[1], half = 12.706204736 * fabs(d0 - d1) / 2;
+    struct test_run r = ask("--no-training --format csv");
+
+    (void)state;
+    assert_int_equal(r.status, 0);
+    assert_non_null(strstr(r.out, "\ntop-1,2,"));
+    assert_non_null(strstr(r.out, ",1.5 as printed\n"));
+    assert_true(fabs(cell_of(r.out, 1, 4) - (one[0] + one[1]) / 2) < 1e-12);
+    assert_true(cell_of(r.out, 1, 2) == 1.0 && cell_of(r.out, 2, 2) == 2.0);
+    assert_true(fabs(cell_of(r.out, 2, 7) - (d0 + d1) / 2) < 1e-12);
+    assert_true(fabs(cell_of(r.out, 2, 8) - ((d0 + d1) / 2 - half)) < 1e-6);
+    assert_true(fabs(cell_of(r.out, 2, 9) - ((d0 + d1) / 2 + half)) < 1e-6);
+    test_run_release(&r);
+    /* 6 FLOPs a weight: 2 blocks of attention (1024), router (64) and k experts (384), embedding 320 x 16,
+       and 12 * layers * context * width / 2 */
+    r = ask("--no-training --format csv --table configurations");
+    for (int k = 1; k <= 2; k++)
+        assert_true(fabs(cell_of(r.out, k, 11) * 1e6 -
+                         (6.0 * (2 * (1024 + 64 + k * 384) + 320 * 16) + 12 * 2 * 32 * 16 / 2)) < 1e-6);
+    test_run_release(&r);
+}
+
+static void test_other_tables(void **state)
+{
+    struct test_run r;
+
+    (void)state;
+    r = ask("--no-training --table pairs --format csv");
+    assert_int_equal(r.status, 0);
+    assert_non_null(strstr(r.out, "two.seed0,one.seed0,8,"));
+    assert_true(fabs(cell_of(r.out, 1, 3) - (loss_of("two.seed0") - loss_of("one.seed0"))) < 1e-9);
+    test_run_release(&r);
+    expect_output("--no-training --table paper --format csv", "figure,paper\ntheirs,42\n");
+    r = ask("--no-training --table layers --format csv");
+    assert_non_null(strstr(r.out, "two,1,2,2,2,2,"));
+    test_run_release(&r);
+    /* the buckets of one configuration hold all its tokens, and their losses are the whole's */
+    tiny_expect(ask("--no-training --table by-target --format json -o buckets.json"), 0, "");
+    double loss = number("out/small.db",
+                         "SELECT sum(value ->> 'tokens' * (value ->> 'loss')) / sum(value ->> 'tokens') FROM "
+                         "json_each(readfile('buckets.json')) WHERE value ->> 'configuration' = 'two'");
+    assert_true(fabs(loss - (loss_of("two.seed0") + loss_of("two.seed3")) / 2) < 1e-3);
+    assert_true(
+        number("out/small.db", "SELECT sum(value ->> 'tokens') FROM json_each(readfile('buckets.json')) "
+                               "WHERE value ->> 'configuration' = 'two'") ==
+        number("out/small.db", "SELECT sum(n_tokens) FROM document_loss WHERE split = 'valid' AND step = 6 "
+                               "AND run_id = (SELECT run_id FROM run WHERE name = 'two.seed0')"));
+    tiny_expect(ask("--no-training --table nothing"), 2, "no table 'nothing'");
+}
+
+static void test_another_setting_is_refused(void **state)
+{
+    (void)state;
+    tiny_expect(test_run("cd %s && sed 's/train.steps = 6/train.steps = 7/' small.ini > other.ini && "
+                         "%s/moescope-study other.ini --out out",
+                         tiny.folder, tiny.bin),
+                3, "was trained with train.steps = 6, but 'other.ini' asks for 7");
+}
+
+static void test_quick(void **state)
+{
+    (void)state;
+    tiny_expect(ask("--quick"), 0, "small: 2 runs to train");
+    tiny_expect_answer(&tiny, "out/small-quick.db", "SELECT name, status FROM run",
+                       "one.seed1|finished\nchosen.seed1|finished\n");
+    tiny_expect_answer(&tiny, "out/small-quick.db", "SELECT max(step) FROM metric", "2\n");
+}
+
+static void test_interrupted(void **state)
+{
+    (void)state;
+    tiny_expect(
+        test_run(
+            "cd %s && sed 's/train.steps = 6/train.steps = 100000/; s/name = small/name = long/' small.ini "
+            "> long.ini && timeout --preserve-status -s INT 2 %s/moescope-study long.ini --out out; echo $? "
+            ">&2",
+            tiny.folder, tiny.bin),
+        0, "130");
+    tiny_expect_answer(&tiny, "out/long.db", "SELECT name, status FROM run", "one.seed0|interrupted\n");
+}
+
+static void expect_bad(const char *line, const char *said)
+{
+    char command[512];
+
+    snprintf(command, sizeof command, "cd %s && printf '%s' > bad.ini && %s/moescope-study bad.ini --out out",
+             tiny.folder, line, tiny.bin);
+    tiny_expect(test_run("%s", command), 2, said);
+}
+
+static void test_bad_files(void **state)
+{
+    (void)state;
+    tiny_expect(test_run("cd %s && %s/moescope-study none.ini", tiny.folder, tiny.bin), 3, "none.ini");
+    expect_bad("[study]\\nnam = x\\n",
+               "'bad.ini' line 2: unknown key 'nam' in [study]; did you mean 'name'?");
+    expect_bad("[study]\\nname = x\\nseeds = 1,x\\n", "'bad.ini' line 3: seeds is 'x'");
+    expect_bad("[study]\\nname = x\\n[unknown]\\na = b\\n", "'bad.ini' line 4: unknown section [unknown]");
+    expect_bad("[study]\\nname = x\\nseeds = 1\\nreference = b\\n[run a]\\nlabel = l\\n",
+               "reference names 'b', but there is no [run b]");
+    expect_bad("[run a]\\npart = cor\\n", "'bad.ini' line 2: part is 'cor'; it must be core or ablations");
+    expect_bad("[run a]\\nlabl = l\\n", "unknown key 'labl' in [run a]");
+    expect_bad("[buckets a]\\nof = both\\n", "of is 'both'; it must be input or target");
+    expect_bad("hello\\n", "'bad.ini' line 1: not a [section]");
+    tiny_expect(ask("--part other"), 2, "there is no part 'other'");
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_plan),
+        cmocka_unit_test(test_trains_what_is_missing),
+        cmocka_unit_test(test_figures),
+        cmocka_unit_test(test_other_tables),
+        cmocka_unit_test(test_another_setting_is_refused),
+        cmocka_unit_test(test_quick),
+        cmocka_unit_test(test_interrupted),
+        cmocka_unit_test(test_bad_files),
+    };
+    return cmocka_run_group_tests(tests, open_group, close_group);
+}
