@@ -1,5 +1,5 @@
 #!/bin/sh
-# The demo: prepares the default text, trains four small models and two baselines, analyses them and writes the
+# The demo: prepares the default text, trains six small models and two baselines, analyses them and writes the
 # report. Everything goes to build/demo; started again, it goes on where it stopped.
 set -eu
 
@@ -23,6 +23,8 @@ train bigram --set model.kind=bigram
 train top1-unbalanced --set router.k=1 --set loss.balance=0 --set loss.z=0 --set router.hidden=256
 train top1-balanced --set router.k=1 --set router.hidden=256
 train top2-balanced --set router.k=2
+train top-p --set router.name=topp --set router.p=0.4
+train maskmoe --set router.name=mask --set router.k=1 --set router.hidden=256
 train dense --set router.name=dense
 
 bin/moescope check "$log" >"$out/check.txt"
