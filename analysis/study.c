@@ -7,6 +7,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "analysis/shared/figure.h"
 #include "analysis/shared/jobs.h"
 #include "analysis/shared/losses.h"
 #include "analysis/shared/program.h"
@@ -17,7 +18,7 @@
 #include "sql/ask.h"
 
 struct choices {
-    const char *out, *part, *format, *output, *table;
+    const char *out, *part, *format, *output, *table, *figures;
     bool quick, dry_run, no_training;
 };
 
@@ -588,6 +589,41 @@ static int print_results(struct session *s, FILE *out, enum table_format format,
     return format == TABLE_TEXT ? print_all(s, out, err) : print_one(s, "configurations", out, format, err);
 }
 
+/* ---- figures ---- */
+
+static int add_figure(struct session *s, const struct study_figure *f, struct figures *figures,
+                      struct error *err)
+{
+    char *csv = NULL;
+    size_t n;
+    FILE *memory = open_memstream(&csv, &n);
+    int result;
+
+    if (!memory)
+        return error_no_memory(err, "a figure");
+    result = print_one(s, f->table, memory, TABLE_CSV, err);
+    if (fclose(memory) != 0 && result == 0)
+        result = error_no_memory(err, "a figure");
+    if (result == 0)
+        result = study_add_figure(&s->study, f, csv, figures, err);
+    free(csv);
+    return result ? error_prefix(err, "[figure %s]", f->name) : 0;
+}
+
+static int draw_figures(struct session *s, struct error *err)
+{
+    const char *folder = s->options->figures, *slash = strrchr(s->log.data, '/');
+    struct figures figures = {0};
+    int result = file_make_folder(folder, err);
+
+    for (int i = 0; i < s->study.n_figures && result == 0; i++)
+        result = add_figure(s, &s->study.figures[i], &figures, err);
+    if (result == 0)
+        result = figures_draw(&figures, folder, slash ? slash + 1 : s->log.data, false, err);
+    figures_release(&figures);
+    return result;
+}
+
 /* ---- the program ---- */
 
 static int conduct(struct session *s, FILE *out, enum table_format format, struct error *err)
@@ -604,7 +640,9 @@ static int conduct(struct session *s, FILE *out, enum table_format format, struc
         if (read_results(s, err))
             return -1;
     }
-    return print_results(s, out, format, err);
+    if (print_results(s, out, format, err))
+        return -1;
+    return s->options->figures ? draw_figures(s, err) : 0;
 }
 
 static int run(void *context, char **operands, int n, FILE *out, struct error *err)
@@ -640,6 +678,8 @@ int main(int argc, char **argv)
         {"no-training", 0, OPTION_FLAG, &c.no_training, NULL, "print what the runs that are there say"},
         {"table", 't', OPTION_STRING, &c.table, "NAME",
          "one table alone (csv and json: default configurations)"},
+        {"figures", 0, OPTION_STRING, &c.figures, "FOLDER",
+         "draw the file's [figure NAME]s there, with scripts and data"},
         {"format", 'f', OPTION_STRING, &c.format, "FORMAT", "table, csv or json (default table)"},
         {"output", 'o', OPTION_STRING, &c.output, "FILE",
          "write to FILE, whole or not at all (default: stdout)"},

@@ -1,13 +1,10 @@
-/* What the figures have in common, and gnuplot. */
+/* What the figures have in common. */
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "analysis/shared/jobs.h"
 #include "analysis/shared/report.h"
-#include "base/file.h"
-#include "base/progress.h"
 
 void report_runs_with(const struct report *r, const char *verb, const char *table, struct run_list *list)
 {
@@ -192,91 +189,11 @@ void figure_set_panels(struct figure *f, int n, int columns, int panel_height, i
     figure_set_int(f, "rows", rows);
 }
 
-/* ---- gnuplot ---- */
-
-static int write_style(const char *folder, struct error *err)
-{
-    struct text path;
-    struct output out;
-    int result = -1;
-    text_init(&path);
-    text_printf(&path, "%s/style.gp", folder);
-    if (path.failed)
-        error_no_memory(err, "the figures");
-    else if (output_open(&out, path.data, err) == 0) {
-        fputs(plot_file("style.gp"), out.stream);
-        result = output_commit(&out, err);
-        output_discard(&out);
-    }
-    text_release(&path);
-    return result;
-}
-
-/* What gnuplot draws must not depend on who draws it. */
-static int add_gnuplot(const struct report *r, struct job_list *jobs, const struct figure *f,
-                       struct error *err)
-{
-    struct text script;
-    text_init(&script);
-    text_printf(&script, "%s.gp", f->name);
-    const char *const argv[] = {"env", "LC_ALL=C.UTF-8", "gnuplot", script.data, NULL};
-    int result =
-        script.failed ? error_no_memory(err, "the figures") : job_add(jobs, r->folder, NULL, argv, err);
-    text_release(&script);
-    return result;
-}
-
-static int check_drawn(const struct report *r, const struct job_list *jobs, struct error *err)
-{
-    for (int i = 0; i < jobs->n; i++) {
-        const struct job *job = &jobs->jobs[i];
-        if (job->status == 0)
-            continue;
-        /* env's own statuses for a program that is not there and one that cannot be run. */
-        if (job->status == 127 || job->status == 126 || job->status == JOB_NOT_FOUND)
-            return error_set(
-                err, STATUS_MACHINE,
-                "gnuplot is missing, so no page was written; scripts and data are in '%s': install "
-                "gnuplot (Debian: gnuplot-nox) and run this again, or 'gnuplot FIGURE.gp' there",
-                r->folder);
-        return error_set(err, STATUS_MACHINE, "gnuplot failed on '%s/%s.gp': %s", r->folder,
-                         r->figures.items[i]->name, job->complaint);
-    }
-    return 0;
-}
-
-static void show_progress(void *progress, int n_done)
-{
-    progress_update(progress, n_done, "figures");
-}
-
-static int run_gnuplot(struct report *r, struct error *err)
-{
-    struct job_list jobs = {0};
-    struct progress progress;
-    int result = 0;
-    for (int i = 0; result == 0 && i < r->figures.n; i++)
-        result = add_gnuplot(r, &jobs, r->figures.items[i], err);
-    if (result == 0) {
-        progress_start(&progress, "gnuplot", jobs.n, 0, r->quiet);
-        result = job_list_run(&jobs, show_progress, &progress, err);
-        progress_finish(&progress, "figures");
-    }
-    if (result == 0)
-        result = check_drawn(r, &jobs, err);
-    job_list_release(&jobs);
-    return result;
-}
-
 int report_draw(struct report *r, struct error *err)
 {
     const char *slash = strrchr(r->db, '/');
     if (report_loss_figures(r, err) != 0 || report_load_figures(r, err) != 0 ||
-        report_specialization_figures(r, err) != 0 || report_demand_figures(r, err) != 0 ||
-        write_style(r->folder, err) != 0)
+        report_specialization_figures(r, err) != 0 || report_demand_figures(r, err) != 0)
         return -1;
-    for (int i = 0; i < r->figures.n; i++)
-        if (figure_write(r->figures.items[i], r->folder, slash ? slash + 1 : r->db, err) != 0)
-            return -1;
-    return r->figures.n > 0 ? run_gnuplot(r, err) : 0;
+    return figures_draw(&r->figures, r->folder, slash ? slash + 1 : r->db, r->quiet, err);
 }

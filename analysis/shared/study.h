@@ -38,6 +38,11 @@ struct study_table { /* a canned query, or losses by token frequency (query NULL
     struct study_settings parameters; /* of the query; of buckets: of, key, value */
 };
 
+struct study_figure { /* drawn from a table: x and y are columns, group tells lines or points apart */
+    char *name, *table, *script, *title, *x, *y, *low, *high, *group, *x_label, *unit;
+    bool zero; /* differences: with a line at 0 and the study's margin */
+};
+
 struct study {
     char *path, *folder; /* the file, and where it is */
     char *name, *title, *question, *reference;
@@ -55,6 +60,8 @@ struct study {
     int n_pairs;
     struct study_table *tables; /* of sections [table NAME] and [buckets NAME] */
     int n_tables;
+    struct study_figure *figures;
+    int n_figures;
     struct study_settings paper; /* key: what; value: the paper's figure */
 };
 
@@ -102,6 +109,13 @@ void study_summarise(const struct study *s, const struct study_results *r, int c
                      struct study_summary *summary);
 /* The configuration that a choice falls on; -1: none qualifies. */
 int study_choose(const struct study *s, const struct study_results *r, const struct study_choice *choice);
+
+/* ---- figures ---- */
+
+struct figures;
+/* Adds the figure whose table, as CSV, is `csv`; nothing when it has no rows to draw. */
+int study_add_figure(const struct study *s, const struct study_figure *f, const char *csv,
+                     struct figures *figures, struct error *err);
 
 /* ---- by token frequency ---- */
 

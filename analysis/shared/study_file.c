@@ -242,6 +242,40 @@ static int buckets_entry(struct study *s, const char *name, const char *key, con
     return table_entry(s, name, key, value, err);
 }
 
+static int figure_entry(struct study *s, const char *name, const char *key, const char *value,
+                        struct error *err)
+{
+    if (s->n_figures == 0 || strcmp(s->figures[s->n_figures - 1].name, name) != 0) {
+        struct study_figure *grown = grow(s->figures, &s->n_figures, sizeof *grown);
+        if (!grown)
+            return no_memory(err);
+        s->figures = grown;
+        if (set_text(&grown[s->n_figures - 1].name, name, err) ||
+            set_text(&grown[s->n_figures - 1].group, "configuration", err) ||
+            set_text(&grown[s->n_figures - 1].script, "study-lines", err))
+            return -1;
+    }
+    struct study_figure *f = &s->figures[s->n_figures - 1];
+    const struct {
+        const char *key;
+        char **field;
+    } texts[] = {{"table", &f->table}, {"script", &f->script},  {"title", &f->title}, {"x", &f->x},
+                 {"y", &f->y},         {"low", &f->low},        {"high", &f->high},   {"group", &f->group},
+                 {"unit", &f->unit},   {"x_label", &f->x_label}};
+    for (size_t i = 0; i < sizeof texts / sizeof *texts; i++) {
+        if (strcmp(key, texts[i].key) == 0)
+            return set_text(texts[i].field, value, err);
+    }
+    if (strcmp(key, "zero") != 0)
+        return error_set(
+            err, STATUS_USAGE,
+            "unknown key '%s' in [figure %s]; table, script, title, x, y, low, high, group, x_label, "
+            "unit or zero",
+            key, name);
+    f->zero = strcmp(value, "true") == 0;
+    return 0;
+}
+
 /* "run top2" is of kind "run", named "top2". */
 static const char *section_name(const char *section, const char *kind)
 {
@@ -274,10 +308,12 @@ static int on_entry(void *context, const char *section, const char *key, const c
         return table_entry(s, name, key, value, err);
     if ((name = section_name(section, "buckets")) != NULL)
         return buckets_entry(s, name, key, value, err);
+    if ((name = section_name(section, "figure")) != NULL)
+        return figure_entry(s, name, key, value, err);
     return error_set(
         err, STATUS_USAGE,
         "unknown section [%s]; there are [study], [settings], [quick], [run NAME], [choice NAME], "
-        "[pairs], [table NAME], [buckets NAME] and [paper]",
+        "[pairs], [table NAME], [buckets NAME], [figure NAME] and [paper]",
         section);
 }
 
@@ -338,6 +374,11 @@ static int check(const struct study *s, bool quick, struct error *err)
         if (!study_configuration(s, s->pairs[i].right))
             return unknown_configuration(s, "[pairs]", s->pairs[i].right, err);
     }
+    for (int i = 0; i < s->n_figures; i++) {
+        const struct study_figure *f = &s->figures[i];
+        if (!f->table || !f->x || !f->y)
+            return error_set(err, STATUS_USAGE, "'%s': [figure %s] needs table, x and y", s->path, f->name);
+    }
     return 0;
 }
 
@@ -367,6 +408,15 @@ int study_read(struct study *s, const char *path, bool quick, struct error *err)
     return result;
 }
 
+static void figure_release(struct study_figure *f)
+{
+    char *const texts[] = {f->name, f->table, f->script, f->title, f->x,      f->y,
+                           f->low,  f->high,  f->group,  f->unit,  f->x_label};
+
+    for (size_t i = 0; i < sizeof texts / sizeof *texts; i++)
+        free(texts[i]);
+}
+
 void study_release(struct study *s)
 {
     for (int i = 0; i < s->n_configurations; i++)
@@ -385,12 +435,15 @@ void study_release(struct study *s)
         free(s->tables[i].title);
         settings_release(&s->tables[i].parameters);
     }
+    for (int i = 0; i < s->n_figures; i++)
+        figure_release(&s->figures[i]);
     settings_release(&s->settings);
     settings_release(&s->paper);
     free(s->configurations);
     free(s->choices);
     free(s->pairs);
     free(s->tables);
+    free(s->figures);
     free(s->seeds);
     free(s->path);
     free(s->folder);
