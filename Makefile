@@ -62,13 +62,14 @@ endif
 jobs = $(if $(filter -j% --jobserver%,$(MAKEFLAGS)),,-j$(shell nproc))
 
 gallery_figures := loss effective-experts load-top1-unbalanced lift-top2-balanced difference
-.PHONY: gallery all programs demo test tests check-tests kills sanitize fuzz lint bench bench-large docs clean help print-cflags print-programs FORCE
+study_names := dynamic-routing maskmoe
+.PHONY: studies studies-quick gallery all programs demo test tests check-tests kills sanitize fuzz lint bench bench-large docs clean help print-cflags print-programs FORCE
 all: programs ## build every program and the SQLite extension into bin/
 programs: $(foreach p,$(wildcard $(programs)),$(bindir)/$(call program_name,$(p))) \
           $(bindir)/moescope.so $(bindir)/libmoescope-sqlite.a
 
 help: ## this list
-	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 demo: ## from nothing to a report: build, prepare text, train, analyse (build/demo)
 	sh scripts/packages.sh build
@@ -107,6 +108,14 @@ bench: $(benches) ## speed of a training step and of the logbook: tables, and JS
 bench-large: $(benches) all ## readers of a logbook of 300 million decisions: a gigabyte in build/bench, kept
 	mkdir -p build/bench
 	$(out)/bench/large --bin $(bindir) --json build/bench/large.json
+
+studies: all ## train the papers' studies, hours on two cores, resumable: tables and figures in build/studies
+	for s in $(study_names); do $(bindir)/moescope study studies/$$s.ini --part all --figures build/studies/$$s \
+	    -o build/studies/$$s.txt || exit; done
+
+studies-quick: all ## the same in a few minutes, too small to say anything: does it all work?
+	for s in $(study_names); do $(bindir)/moescope study studies/$$s.ini --quick --figures build/studies/$$s-quick \
+	    -o build/studies/$$s-quick.txt || exit; done
 
 docs: all ## write what is generated under docs/ anew
 	sh scripts/docs.sh
