@@ -17,11 +17,11 @@ set xrange [first - 0.03 * reach:last + 0.04 * reach]
 set yrange [low:high]
 set xlabel x_label
 # The words of a tic are a format, in which a % stands doubled.
-words(s) = strstrt(s, '%') > 0 ? s[1:strstrt(s, '%')] . s[strstrt(s, '%'):*] : s
+escaped(s) = strstrt(s, '%') > 0 ? s[1:strstrt(s, '%')] . s[strstrt(s, '%'):*] : s
 if (!named && reach <= 12) { set xtics 1 }
 if (named) {
     set xtics ()
-    do for [t = 1:|tic|] { set xtics add (words(tic[t]) t - 1) }
+    do for [t = 1:|tic|] { set xtics add (escaped(tic[t]) t - 1) }
 }
 if (zero) {
     set arrow from graph 0, first 0 to graph 1, first 0 nohead lc rgb axis lw 1.2
