@@ -143,37 +143,49 @@ static void run_name(const struct configuration *c, int64_t seed, char name[128]
     snprintf(name, 128, "%s.seed%lld", c->name, (long long)seed);
 }
 
-/* Assignments in argv live in `sets`. */
+/* Settings of a configuration as assignments: the study's, its part's, its own, so that the last word holds.
+ */
+static int add_assignments(const struct session *s, const struct configuration *c, struct text *set)
+{
+    const struct study_settings none = {0};
+    const struct study_settings *const places[] = {
+        &s->study.settings, c->ablation ? &s->study.ablation_settings : &none, &c->settings};
+    int n = 0;
+
+    text_init(&set[n]);
+    text_printf(&set[n++], "data.corpus=%s", s->corpus.data);
+    for (int p = 0; p < 3; p++) {
+        for (int i = 0; i < places[p]->n; i++) {
+            text_init(&set[n]);
+            text_printf(&set[n++], "%s=%s", places[p]->items[i].key, places[p]->items[i].value);
+        }
+    }
+    return n;
+}
+
 static int train(struct session *s, const struct configuration *c, int64_t seed, struct error *err)
 {
-    int most = s->study.settings.n + c->settings.n, n = 0, sets = 0, result = -1;
+    int most = 1 + s->study.settings.n + s->study.ablation_settings.n + c->settings.n, n = 0, sets = 0,
+        result;
     const char **argv = calloc(2 * (size_t)most + 16, sizeof *argv);
-    struct text *set = calloc((size_t)most + 1, sizeof *set);
+    struct text *set = calloc((size_t)most, sizeof *set);
     char name[128], number[32];
 
     run_name(c, seed, name);
     snprintf(number, sizeof number, "%lld", (long long)seed);
-    if (!argv || !set) {
-        error_no_memory(err, "a command line");
-        goto done;
-    }
     const char *const fixed[] = {"", "--log", s->log.data, "--name", name, "--seed", number, "--resume"};
-    for (; n < (int)(sizeof fixed / sizeof *fixed); n++)
-        argv[n] = fixed[n];
-    text_init(&set[sets]);
-    text_printf(&set[sets++], "data.corpus=%s", s->corpus.data);
-    for (int i = 0; i < most; i++) {
-        const struct study_settings *from = i < s->study.settings.n ? &s->study.settings : &c->settings;
-        const struct study_setting *one = &from->items[i < s->study.settings.n ? i : i - s->study.settings.n];
-        text_init(&set[sets]);
-        text_printf(&set[sets++], "%s=%s", one->key, one->value);
+    if (!argv || !set) {
+        result = error_no_memory(err, "a command line");
+    } else {
+        for (; n < (int)(sizeof fixed / sizeof *fixed); n++)
+            argv[n] = fixed[n];
+        sets = add_assignments(s, c, set);
+        for (int i = 0; i < sets; i++) {
+            argv[n++] = "--set";
+            argv[n++] = set[i].data;
+        }
+        result = run_sibling("moescope-train", argv, err);
     }
-    for (int i = 0; i < sets; i++) {
-        argv[n++] = "--set";
-        argv[n++] = set[i].data;
-    }
-    result = run_sibling("moescope-train", argv, err);
-done:
     for (int i = 0; i < sets; i++)
         text_release(&set[i]);
     free(set);
@@ -269,7 +281,7 @@ static int choose_parts(struct session *s, struct error *err)
         return error_no_memory(err, "the study");
     for (int c = 0; c < s->study.n_configurations; c++) {
         const struct configuration *one = &s->study.configurations[c];
-        s->chosen[c] = all || one->ablation == ablations || strcmp(one->name, s->study.reference) == 0;
+        s->chosen[c] = all || one->ablation == ablations || c == study_reference(&s->study, ablations);
     }
     return 0;
 }
@@ -311,7 +323,7 @@ static int print_configurations(struct session *s, FILE *out, enum table_format 
         study_summarise(&s->study, &s->results, c, &m);
         if (!s->chosen[c] || m.seeds == 0)
             continue;
-        bool reference = strcmp(one->name, s->study.reference) == 0;
+        bool reference = c == study_reference(&s->study, one->ablation);
         table_text(t, one->label);
         table_int(t, m.seeds);
         table_figure(t, m.valid_experts);
@@ -335,13 +347,12 @@ static int print_choices(struct session *s, FILE *out, enum table_format format,
     static const char *const columns[] = {"choice",  "configuration", "probe_experts", "probe_loss",
                                           "experts", "share",         "difference",    "low",
                                           "high",    "verdict"};
-    int reference = (int)(study_configuration(&s->study, s->study.reference) - s->study.configurations);
     struct table *t = table_open(out, format, NULL, columns, 10);
     struct study_summary m, r;
 
-    study_summarise(&s->study, &s->results, reference, &r);
     for (int i = 0; i < s->study.n_choices && t; i++) {
         int c = study_choose(&s->study, &s->results, &s->study.choices[i]);
+        int reference = study_reference(&s->study, s->study.choices[i].ablation);
         table_text(t, s->study.choices[i].name);
         table_text(t, c < 0 ? "none qualifies" : s->study.configurations[c].label);
         if (c < 0) {
@@ -350,6 +361,7 @@ static int print_choices(struct session *s, FILE *out, enum table_format format,
             continue;
         }
         study_summarise(&s->study, &s->results, c, &m);
+        study_summarise(&s->study, &s->results, reference, &r);
         table_figure(t, m.probe_experts);
         table_figure(t, m.probe_loss);
         table_figure(t, m.valid_experts);
@@ -456,7 +468,7 @@ static void bucket_row(const struct session *s, int c, int bucket, const struct 
     table_figure(t, d->by_token.n > 0 ? d->by_token.estimate : (double)NAN);
     table_figure(t, d->by_token.low);
     table_figure(t, d->by_token.high);
-    table_text(t, strcmp(one->name, s->study.reference) == 0 ? "reference" : verdict_names[d->verdict]);
+    table_text(t, c == study_reference(&s->study, one->ablation) ? "reference" : verdict_names[d->verdict]);
     table_figure(t, d->by_domain.n > 0 ? d->by_domain.estimate : (double)NAN);
     table_figure(t, d->by_domain.low);
     table_figure(t, d->by_domain.high);

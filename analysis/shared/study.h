@@ -29,6 +29,7 @@ struct configuration {
 struct study_choice {
     char *name, *among;
     double share;
+    bool ablation; /* of that part, against its reference */
 };
 struct study_pair { /* two configurations whose runs of a seed are compared document by document */
     char *left, *right;
@@ -45,13 +46,15 @@ struct study_figure { /* drawn from a table: x and y are columns, group tells li
 
 struct study {
     char *path, *folder; /* the file, and where it is */
-    char *name, *title, *question, *reference;
-    char *text; /* a folder of text, from the file's own; NULL: the default text */
+    char *name, *title, *question;
+    char *reference,
+        *ablation_reference; /* what a part's configurations are compared with; NULL: the core's */
+    char *text;              /* a folder of text, from the file's own; NULL: the default text */
     double margin;
     int64_t vocabulary, max_document_bytes, tokens_per_domain;
     int64_t *seeds;
     int n_seeds;
-    struct study_settings settings; /* of every run */
+    struct study_settings settings, ablation_settings; /* of every run; of the ablations, after those */
     struct configuration *configurations;
     int n_configurations;
     struct study_choice *choices;
@@ -70,7 +73,8 @@ struct study {
 int study_read(struct study *s, const char *path, bool quick, struct error *err);
 void study_release(struct study *s);                                                /* safe on zeroed */
 struct configuration *study_configuration(const struct study *s, const char *name); /* NULL: none */
-/* A setting of a configuration: its own, or the study's; NULL: the trainer's default. */
+int study_reference(const struct study *s, bool ablation); /* index of a part's reference */
+/* A setting of a configuration: its own, its part's, or the study's; NULL: the trainer's default. */
 const char *study_setting(const struct study *s, const struct configuration *c, const char *key);
 
 /* ---- what the logbook has of it ---- */

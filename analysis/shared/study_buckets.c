@@ -5,7 +5,7 @@
 
 #include "analysis/shared/study.h"
 
-const char *const frequency_names[N_BUCKETS] = {"most frequent, to 50 %", "50 to 80 %", "80 to 95 %", "rest",
+const char *const frequency_names[N_BUCKETS] = {"first 50 %", "50 to 80 %", "80 to 95 %", "rest",
                                                 "unseen in training"};
 
 enum { MOST_SEEDS = 64 };
@@ -131,7 +131,7 @@ int study_buckets(const struct study *s, struct logbook *lb, const char *of, con
     struct sums sums = {.room = ROOM,
                         .cells = calloc(rows * ROOM, sizeof *sums.cells),
                         .domains = calloc(ROOM + 1, sizeof *sums.domains)};
-    int reference = (int)(study_configuration(s, s->reference) - s->configurations), result = -1;
+    int result = -1;
     struct query *q = NULL;
 
     if (!sums.cells || !sums.domains) {
@@ -145,7 +145,8 @@ int study_buckets(const struct study *s, struct logbook *lb, const char *of, con
         result = read_sums(&sums, s, q, err);
         for (int c = 0; c < s->n_configurations && result == 0; c++) {
             for (int bucket = 0; bucket < N_BUCKETS; bucket++)
-                summarise(&sums, s, c, reference, bucket, &differences[c * N_BUCKETS + bucket]);
+                summarise(&sums, s, c, study_reference(s, s->configurations[c].ablation), bucket,
+                          &differences[c * N_BUCKETS + bucket]);
         }
     }
     query_close(q);

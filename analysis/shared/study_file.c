@@ -148,6 +148,25 @@ static int quick_entry(struct reading *r, const char *key, const char *value, st
     return settings_set(&r->study->settings, key, value, err);
 }
 
+static int ablations_entry(struct study *s, const char *key, const char *value, struct error *err)
+{
+    if (strcmp(key, "reference") == 0)
+        return set_text(&s->ablation_reference, value, err);
+    if (strchr(key, '.'))
+        return settings_set(&s->ablation_settings, key, value, err);
+    return error_set(
+        err, STATUS_USAGE,
+        "unknown key '%s' in [ablations]; reference, or a key of moescope train such as router.k", key);
+}
+
+static int set_part(bool *ablation, const char *value, struct error *err)
+{
+    *ablation = strcmp(value, "ablations") == 0;
+    return *ablation || strcmp(value, "core") == 0
+               ? 0
+               : error_set(err, STATUS_USAGE, "part is '%s'; it must be core or ablations", value);
+}
+
 static int run_entry(struct study *s, const char *name, const char *key, const char *value, struct error *err)
 {
     struct configuration *c = study_configuration(s, name);
@@ -171,10 +190,7 @@ static int run_entry(struct study *s, const char *name, const char *key, const c
                                             "unknown key '%s' in [run %s]; part, label, paper, or a key of "
                                             "moescope train such as router.k",
                                             key, name);
-    c->ablation = strcmp(value, "ablations") == 0;
-    return c->ablation || strcmp(value, "core") == 0
-               ? 0
-               : error_set(err, STATUS_USAGE, "part is '%s'; it must be core or ablations", value);
+    return set_part(&c->ablation, value, err);
 }
 
 static int choice_entry(struct study *s, const char *name, const char *key, const char *value,
@@ -195,7 +211,9 @@ static int choice_entry(struct study *s, const char *name, const char *key, cons
         return set_text(&c->among, value, err);
     if (strcmp(key, "share") == 0)
         return set_real(&c->share, key, value, err);
-    return error_set(err, STATUS_USAGE, "unknown key '%s' in [choice %s]; among or share", key, name);
+    if (strcmp(key, "part") == 0)
+        return set_part(&c->ablation, value, err);
+    return error_set(err, STATUS_USAGE, "unknown key '%s' in [choice %s]; among, share or part", key, name);
 }
 
 static int pair_entry(struct study *s, const char *key, const char *value, struct error *err)
@@ -294,6 +312,8 @@ static int on_entry(void *context, const char *section, const char *key, const c
         return study_entry(s, key, value, err);
     if (strcmp(section, "settings") == 0)
         return settings_set(&s->settings, key, value, err);
+    if (strcmp(section, "ablations") == 0)
+        return ablations_entry(s, key, value, err);
     if (strcmp(section, "quick") == 0)
         return quick_entry(r, key, value, err);
     if (strcmp(section, "paper") == 0)
@@ -310,11 +330,11 @@ static int on_entry(void *context, const char *section, const char *key, const c
         return buckets_entry(s, name, key, value, err);
     if ((name = section_name(section, "figure")) != NULL)
         return figure_entry(s, name, key, value, err);
-    return error_set(
-        err, STATUS_USAGE,
-        "unknown section [%s]; there are [study], [settings], [quick], [run NAME], [choice NAME], "
-        "[pairs], [table NAME], [buckets NAME], [figure NAME] and [paper]",
-        section);
+    return error_set(err, STATUS_USAGE,
+                     "unknown section [%s]; there are [study], [settings], [ablations], [quick], [run NAME], "
+                     "[choice NAME], "
+                     "[pairs], [table NAME], [buckets NAME], [figure NAME] and [paper]",
+                     section);
 }
 
 /* ---- the whole ---- */
@@ -368,6 +388,8 @@ static int check(const struct study *s, bool quick, struct error *err)
                          s->path);
     if (!study_configuration(s, s->reference))
         return unknown_configuration(s, "reference", s->reference, err);
+    if (s->ablation_reference && !quick && !study_configuration(s, s->ablation_reference))
+        return unknown_configuration(s, "[ablations]", s->ablation_reference, err);
     for (int i = 0; i < s->n_pairs && !quick; i++) {
         if (!study_configuration(s, s->pairs[i].left))
             return unknown_configuration(s, "[pairs]", s->pairs[i].left, err);
@@ -438,6 +460,7 @@ void study_release(struct study *s)
     for (int i = 0; i < s->n_figures; i++)
         figure_release(&s->figures[i]);
     settings_release(&s->settings);
+    settings_release(&s->ablation_settings);
     settings_release(&s->paper);
     free(s->configurations);
     free(s->choices);
@@ -451,6 +474,7 @@ void study_release(struct study *s)
     free(s->title);
     free(s->question);
     free(s->reference);
+    free(s->ablation_reference);
     free(s->text);
     *s = (struct study){0};
 }
@@ -464,11 +488,21 @@ struct configuration *study_configuration(const struct study *s, const char *nam
     return NULL;
 }
 
+int study_reference(const struct study *s, bool ablation)
+{
+    const struct configuration *own =
+        ablation && s->ablation_reference ? study_configuration(s, s->ablation_reference) : NULL;
+
+    return (int)((own ? own : study_configuration(s, s->reference)) - s->configurations);
+}
+
 const char *study_setting(const struct study *s, const struct configuration *c, const char *key)
 {
-    const struct study_settings *const places[] = {&c->settings, &s->settings};
+    const struct study_settings none = {0};
+    const struct study_settings *const places[] = {&c->settings, c->ablation ? &s->ablation_settings : &none,
+                                                   &s->settings};
 
-    for (int p = 0; p < 2; p++) {
+    for (int p = 0; p < 3; p++) {
         for (int i = 0; i < places[p]->n; i++) {
             if (strcmp(places[p]->items[i].key, key) == 0)
                 return places[p]->items[i].value;

@@ -135,7 +135,7 @@ static void add_means(struct study_summary *m, const struct study_run *run, doub
 void study_summarise(const struct study *s, const struct study_results *r, int configuration,
                      struct study_summary *summary)
 {
-    int reference = (int)(study_configuration(s, s->reference) - s->configurations), n = 0, pairs = 0;
+    int reference = study_reference(s, s->configurations[configuration].ablation), n = 0, pairs = 0;
     double losses[64], differences[64];
 
     *summary = (struct study_summary){0};
@@ -161,14 +161,15 @@ void study_summarise(const struct study *s, const struct study_results *r, int c
 
 int study_choose(const struct study *s, const struct study_results *r, const struct study_choice *choice)
 {
-    int reference = (int)(study_configuration(s, s->reference) - s->configurations), best = -1;
+    int reference = study_reference(s, choice->ablation), best = -1;
     struct study_summary of_reference, of_best = {0};
 
     study_summarise(s, r, reference, &of_reference);
     for (int i = 0; i < s->n_configurations && of_reference.seeds > 0; i++) {
         struct study_summary summary;
         study_summarise(s, r, i, &summary);
-        if (fnmatch(choice->among, s->configurations[i].name, 0) != 0 || summary.seeds == 0 ||
+        if (s->configurations[i].ablation != choice->ablation ||
+            fnmatch(choice->among, s->configurations[i].name, 0) != 0 || summary.seeds == 0 ||
             !(summary.probe_experts <= choice->share * of_reference.probe_experts))
             continue;
         if (best < 0 || summary.probe_loss < of_best.probe_loss) {
