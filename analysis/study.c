@@ -313,9 +313,9 @@ static int print_plan(struct session *s, FILE *out, enum table_format format, st
 static int print_configurations(struct session *s, FILE *out, enum table_format format, struct error *err)
 {
     static const char *const columns[] = {
-        "configuration", "seeds",     "experts", "probe_loss",      "loss",  "low",  "high", "difference",
-        "diff_low",      "diff_high", "verdict", "mflop_per_token", "pflop", "paper"};
-    struct table *t = table_open(out, format, NULL, columns, 14);
+        "configuration", "seeds",   "experts",         "loss",  "low",  "high", "difference", "diff_low",
+        "diff_high",     "verdict", "mflop_per_token", "pflop", "paper"};
+    struct table *t = table_open(out, format, NULL, columns, 13);
 
     for (int c = 0; c < s->study.n_configurations && t; c++) {
         const struct configuration *one = &s->study.configurations[c];
@@ -327,7 +327,6 @@ static int print_configurations(struct session *s, FILE *out, enum table_format 
         table_text(t, one->label);
         table_int(t, m.seeds);
         table_figure(t, m.valid_experts);
-        table_figure(t, m.probe_loss);
         table_figure(t, m.valid_loss.estimate);
         table_figure(t, m.valid_loss.low);
         table_figure(t, m.valid_loss.high);
