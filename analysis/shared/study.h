@@ -4,8 +4,10 @@
 #define ANALYSIS_SHARED_STUDY_H
 #include <stdbool.h>
 #include <stdint.h>
+#include <stdio.h>
 
 #include "base/error.h"
+#include "base/table.h"
 #include "metrics/resample.h"
 #include "sql/read.h"
 
@@ -96,6 +98,8 @@ int study_results_read(struct study_results *r, const struct study *s, struct lo
 void study_results_release(struct study_results *r);
 const struct study_run *study_results_find(const struct study_results *r, int configuration, int64_t seed);
 
+bool study_finished(const struct study_results *r, int configuration, int64_t seed);
+
 /* Every setting that the study asks for must be the run's (numbers as numbers; keys that the run's version
  * did not know are passed over), or it is STATUS_INPUT naming run and key. */
 int study_check_run(const struct study *s, const struct configuration *c, struct logbook *lb, int64_t run_id,
@@ -113,6 +117,20 @@ void study_summarise(const struct study *s, const struct study_results *r, int c
                      struct study_summary *summary);
 /* The configuration that a choice falls on; -1: none qualifies. */
 int study_choose(const struct study *s, const struct study_results *r, const struct study_choice *choice);
+
+/* ---- tables ---- */
+
+struct study_view {
+    const struct study *study;
+    const struct study_results *results;
+    struct logbook *logbook;
+    const bool *chosen; /* (n_configurations) which are shown */
+};
+/* One table by its name: configurations, choices, pairs, paper, or one of the file's own. */
+int study_print(const struct study_view *v, const char *name, FILE *out, enum table_format format,
+                struct error *err);
+/* All of them under their titles, aligned. */
+int study_print_all(const struct study_view *v, FILE *out, struct error *err);
 
 /* ---- figures ---- */
 

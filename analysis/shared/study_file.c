@@ -412,13 +412,14 @@ int study_read(struct study *s, const char *path, bool quick, struct error *err)
 
     *s = (struct study){.margin = 0.01, .vocabulary = 4096, .max_document_bytes = 8192};
     s->path = strdup(path);
-    s->folder = strdup(path);
+    s->folder = strdup(strchr(path, '/') ? path : ".");
     if (!s->path || !s->folder) {
         study_release(s);
         return no_memory(err);
     }
     slash = strrchr(s->folder, '/');
-    strcpy(slash ? slash : s->folder, slash ? "" : ".");
+    if (slash)
+        *slash = '\0';
     result = ini_read(path, on_entry, &r, err);
     if (result == 0 && r.quick_runs)
         keep_listed(s, r.quick_runs);

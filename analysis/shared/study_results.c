@@ -80,6 +80,13 @@ const struct study_run *study_results_find(const struct study_results *r, int co
     return NULL;
 }
 
+bool study_finished(const struct study_results *r, int configuration, int64_t seed)
+{
+    const struct study_run *run = study_results_find(r, configuration, seed);
+
+    return run && strcmp(run->status, "finished") == 0;
+}
+
 /* ---- is it the run that the study means? ---- */
 
 static bool same_value(const char *asked, const char *stored)
