@@ -1,0 +1,225 @@
+/* The canned queries about studies, on a study small enough to answer by hand.
+ *
+ * One layer of four experts; two valid and two probe sequences of four tokens each, both of the same ids:
+ *   document 1 (english)  1 2 1 2, then 1   losses of the dense run 1 2 3 4
+ *   document 2 (python)   3 3 3 3, then 3   losses 5 6 7 8
+ * "topp" gives an id as many experts as its number, 0 1 2 in this order; at the first probe (step 2) id 3
+ * began with expert 3. Ten training steps of 4 tokens have 8 decisions each. Two seeds, alike. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "tests/support.h"
+#include "tests/trial.h"
+
+enum { TOKENS = 4, EXPERTS = 4, LAST = 9 };
+static struct trial trial;
+static const int32_t ids[2][TOKENS + 1] = {{1, 2, 1, 2, 1}, {3, 3, 3, 3, 3}};
+
+static void add_decisions(struct logbook_batch *b, int64_t step, int handle, const int32_t *input)
+{
+    int32_t expert[3 * TOKENS], offsets[TOKENS + 1] = {0};
+    float gate[3 * TOKENS];
+    int n = 0;
+
+    for (int t = 0; t < TOKENS; t++) {
+        for (int slot = 0; slot < input[t]; slot++) {
+            expert[n] = slot == 0 && step == 2 && input[t] == 3 ? 3 : slot;
+            gate[n++] = 0.25F;
+        }
+        offsets[t + 1] = n;
+    }
+    logbook_batch_routing(
+        b, handle,
+        &(struct logbook_block){.n_experts = EXPERTS, .offsets = offsets, .expert = expert, .gate = gate});
+}
+
+static void add_pass(struct logbook_batch *b, int64_t step, const char *split, double better, bool routed)
+{
+    for (int d = 0; d < 2; d++) {
+        float loss[TOKENS], sum = 0;
+        for (int t = 0; t < TOKENS; t++)
+            sum += loss[t] = (float)(1 + 4 * d + t - better);
+        struct logbook_sequence q = {
+            .document_id = trial.document_ids[d], .n_tokens = TOKENS, .ids = ids[d], .loss = loss};
+        int handle = logbook_batch_sequence(b, step, split, &q);
+        if (routed)
+            add_decisions(b, step, handle, ids[d]);
+        logbook_batch_document_loss(b, step, split, trial.document_ids[d], TOKENS, 10, (double)sum);
+    }
+}
+
+static void add_load(struct logbook_batch *b, int64_t step, const char *split,
+                     const int64_t assignments[EXPERTS])
+{
+    static const double sums[EXPERTS] = {1, 1, 1, 1};
+
+    logbook_batch_load(
+        b, step, split,
+        &(struct logbook_load){
+            .n_experts = EXPERTS, .assignments = assignments, .gate_sum = sums, .probability_sum = sums});
+}
+
+static void add_run(const char *name, bool routed)
+{
+    static const struct logbook_layer layer = {.router = "topp", .n_experts = EXPERTS};
+    static const int64_t training[EXPERTS] = {4, 4, 0, 0}, valid[EXPERTS] = {8, 6, 4, 0};
+    struct error err;
+
+    trial_run(&trial, name, &layer, routed ? 1 : 0, 8);
+    struct logbook_batch *b = logbook_batch_new(trial.writer, &err);
+    assert_non_null(b);
+    for (int64_t step = 0; step <= LAST; step++) {
+        logbook_batch_metric(b, step, "train", "tokens", 4.0 * (double)(step + 1));
+        if (routed)
+            add_load(b, step, "train", training);
+    }
+    add_pass(b, 2, "probe", 0, routed);
+    add_pass(b, LAST, "probe", 0, routed);
+    add_pass(b, LAST, "valid", 0, routed);
+    add_pass(b, LAST, "seen", 0.5, routed);
+    if (routed) {
+        add_load(b, LAST, "valid", valid);
+        logbook_batch_layer_metric(b, LAST, "valid", 0, "router_entropy", 0.5);
+    }
+    assert_int_equal(logbook_batch_commit(b, &err), 0);
+    trial_end(&trial, "finished");
+}
+
+static int write_all(void **state)
+{
+    (void)state;
+    trial_open(&trial);
+    add_run("topp.seed0", true);
+    add_run("topp.seed1", true);
+    add_run("dense.seed0", false);
+    add_run("dense.seed1", false);
+    add_run("other", true); /* of no study */
+    trial_stop(&trial);
+    trial_read(&trial);
+    struct test_run r = test_run(
+        "sqlite3 '%s' \"UPDATE run SET seed = substr(name, -1) WHERE name LIKE '%%.seed%%'\"", trial.path);
+    assert_int_equal(r.status, 0);
+    test_run_release(&r);
+    return 0;
+}
+
+static int forget_all(void **state)
+{
+    (void)state;
+    trial_release(&trial);
+    return 0;
+}
+
+static void expect(const char *query, const char *expected)
+{
+    char *out = trial_shell(&trial, sql_text(query));
+
+    if (strcmp(out, expected) != 0)
+        fail_msg("%s:\n%sinstead of\n%s", query, out, expected);
+    free(out);
+}
+
+/* 18 decisions of 8 tokens. */
+static void test_layers(void **state)
+{
+    (void)state;
+    expect("queries/study_layers", "topp|0|2|2.25|2.25|2.25|0.5\n");
+}
+
+static void test_training(void **state)
+{
+    (void)state;
+    expect("queries/study_training", "topp|0|9|2|2.0|2.0|2.0\n");
+}
+
+static void test_domains(void **state)
+{
+    (void)state;
+    expect("queries/study_domains", "topp|english|2|8|1.5|1.5|1.5\ntopp|python|2|8|3.0|3.0|3.0\n");
+}
+
+/* Eight tokens of 1 to 8 nats: the first eight tenths have one each, of ids 1 2 1 2 3 3 3 3. */
+static void test_difficulty(void **state)
+{
+    (void)state;
+    expect("queries/study_difficulty",
+           "topp|1|2|1|1.0|1.0|1.0|1.0\ntopp|2|2|1|2.0|2.0|2.0|2.0\ntopp|3|2|1|3.0|1.0|1.0|1.0\n"
+           "topp|4|2|1|4.0|2.0|2.0|2.0\ntopp|5|2|1|5.0|3.0|3.0|3.0\ntopp|6|2|1|6.0|3.0|3.0|3.0\n"
+           "topp|7|2|1|7.0|3.0|3.0|3.0\ntopp|8|2|1|8.0|3.0|3.0|3.0\n");
+}
+
+/* Of the probe's first choices, at step 2, only id 3's were others. */
+static void test_fluctuation(void **state)
+{
+    (void)state;
+    char *out = trial_shell(&trial, sql_text("queries/study_fluctuation"));
+    assert_non_null(strstr(out, "|1.0\n"));
+    assert_non_null(strstr(out, "|0.0\n"));
+    assert_null(strstr(out, "other"));
+    free(out);
+}
+
+/* What was seen is known half a nat better, whatever the token. */
+static void test_gap(void **state)
+{
+    (void)state;
+    char *out = trial_shell(&trial, sql_text("queries/study_gap"));
+    assert_non_null(strstr(out, "topp|"));
+    assert_non_null(strstr(out, "dense|"));
+    for (const char *line = out; *line; line = strchr(line, '\n') + 1)
+        assert_memory_equal(strchr(line, '\n') - 12, "|0.5|0.5|0.5", 12);
+    free(out);
+}
+
+/* First choices are always expert 0: of probe and valid passes, 8 occurrences of id 3, 4 of 1 and of 2. */
+static void test_distinct(void **state)
+{
+    (void)state;
+    char *out = trial_shell(&trial, sql_text("queries/study_distinct"));
+    for (const char *line = out; *line; line = strchr(line, '\n') + 1)
+        assert_memory_equal(strchr(line, '\n') - 8, "|1.0|1.0", 8);
+    assert_non_null(strstr(out, "topp|"));
+    free(out);
+}
+
+static void test_token_classes(void **state)
+{
+    (void)state;
+    char *out = trial_shell(&trial, sql_text("queries/study_token_classes"));
+    assert_non_null(strstr(out, "topp|byte|"));
+    assert_non_null(strstr(out, "|3.0|3.0|3.0\n"));
+    free(out);
+}
+
+static void test_all_give_rows(void **state)
+{
+    const char *name;
+
+    (void)state;
+    for (int i = 0; (name = sql_name("queries/", i)) != NULL; i++) {
+        if (strncmp(name, "queries/study_", 14) != 0)
+            continue;
+        char *out = trial_shell(&trial, sql_text(name));
+        if (out[0] == '\0')
+            fail_msg("%s gives no rows", name);
+        free(out);
+    }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_layers),        cmocka_unit_test(test_training),
+        cmocka_unit_test(test_domains),       cmocka_unit_test(test_difficulty),
+        cmocka_unit_test(test_fluctuation),   cmocka_unit_test(test_gap),
+        cmocka_unit_test(test_distinct),      cmocka_unit_test(test_token_classes),
+        cmocka_unit_test(test_all_give_rows),
+    };
+    return cmocka_run_group_tests(tests, write_all, forget_all);
+}
