@@ -33,16 +33,27 @@ const struct config_key config_keys[] = {
      "hidden width of dense blocks; 0: router.k * router.hidden, the same active size as the experts"},
     {"router.name", CONFIG_CHOICE, "topk", 0, 0, router_names,
      "who decides: dense (no experts), topk, topp (experts until their probabilities exceed router.p), mask "
-     "(MaskMoE), hash (one expert a vocabulary item)"},
+     "(MaskMoE), hash (one expert a vocabulary item), bias (balanced without a loss), relu (ReMoE), "
+     "expert_choice (not causal: no language model), noisy_topk"},
     {"router.experts", CONFIG_INT_LIST, "16", 1, 65535, NULL,
      "routed experts of each block; a list differs by block, its last number serving all that follow"},
-    {"router.k", CONFIG_INT_LIST, "2", 1, 65535, NULL, "experts a token; a list differs by block"},
+    {"router.k", CONFIG_INT_LIST, "2", 1, 65535, NULL,
+     "experts a token (relu, expert_choice: on average); a list differs by block"},
     {"router.p", CONFIG_REAL, "0.4", 0, 1, NULL,
      "topp: a token takes its likeliest experts until their probabilities add up to more than this; 1: all"},
     {"router.hidden", CONFIG_INT_LIST, "512", 1, 1048576, NULL,
      "hidden width of an expert; a list differs by block"},
     {"router.renormalize", CONFIG_BOOL, "false", 0, 0, NULL,
-     "make the weights of a token's chosen experts sum to 1; needs k > 1"},
+     "make the weights of a token's chosen experts sum to 1; needs k > 1. bias: to router.scale, its "
+     "default; "
+     "noisy_topk always does; not for topp, relu, expert_choice"},
+    {"router.scale", CONFIG_REAL, "1", 1e-6, 1e6, NULL, "bias: what weights are multiplied with"},
+    {"router.bias_rate", CONFIG_REAL, "0.001", 0, 1000, NULL,
+     "bias: by how much an expert's bias rises or falls at each update"},
+    {"router.importance", CONFIG_REAL, "0.1", 0, NO_LIMIT, NULL,
+     "noisy_topk: weight of its importance loss (0.1 in Shazeer et al. 2017's language models)"},
+    {"router.load", CONFIG_REAL, "0.1", 0, NO_LIMIT, NULL,
+     "noisy_topk: weight of its load loss (0.1 in Shazeer et al. 2017's language models)"},
     {"router.noise", CONFIG_REAL, "0", 0, 100, NULL,
      "standard deviation of normal noise on the logits, in training"},
     {"router.shared", CONFIG_INT, "0", 0, 1024, NULL,
@@ -69,7 +80,7 @@ const struct config_key config_keys[] = {
      "mask: what the weights of a rare id's experts add up to; 0: their probabilities (1 with one expert)"},
     {"loss.balance", CONFIG_REAL, "0.01", 0, NO_LIMIT, NULL,
      "weight of the balance loss (topk: uniform = 1; topp: uniform = experts a token); default 0 where a "
-     "router has nothing to balance: hash"},
+     "router has nothing to balance or does so by itself: hash, bias, relu, expert_choice, noisy_topk"},
     {"loss.z", CONFIG_REAL, "0.001", 0, NO_LIMIT, NULL,
      "weight of the router z-loss; default 0 without a softmax"},
     {"loss.entropy", CONFIG_REAL, "0", 0, NO_LIMIT, NULL,
@@ -385,6 +396,8 @@ int config_settle(struct config *c, struct error *err)
 
     if (!ops->routes)
         return 0;
+    if (ops->renormalize && !c->given[config_find("router.renormalize")])
+        snprintf(c->values[config_find("router.renormalize")], sizeof *c->values, "true");
     if (set_default(c, "loss.balance", (double)ops->balance, true, err) ||
         set_default(c, "loss.entropy", (double)ops->entropy, ops->softmax, err))
         return -1;
@@ -411,6 +424,10 @@ static struct router_config block_routing(const struct config *c, int l)
         .noise = (float)config_real(c, "router.noise"),
         .capacity = (float)config_real(c, "router.capacity"),
         .rare_gate = (float)config_real(c, "mask.rare_gate"),
+        .scale = (float)config_real(c, "router.scale"),
+        .bias_rate = (float)config_real(c, "router.bias_rate"),
+        .importance = (float)config_real(c, "router.importance"),
+        .load = (float)config_real(c, "router.load"),
         .visibility = {.split = (enum visibility_split)choice(c, "mask.split"),
                        .coverage = config_real(c, "mask.coverage"),
                        .rank = (int)fmin((double)config_int(c, "mask.rank"), INT_MAX),

@@ -78,6 +78,13 @@ static struct router_shape shape_of(const struct model_config *c, int l)
     return shape;
 }
 
+static int matrices_of(const struct model_config *c, int l)
+{
+    struct router_shape shape = shape_of(c, l);
+
+    return shape.weight + (shape.second != NULL);
+}
+
 double model_active_weights(const struct model_config *c, const double *k)
 {
     double D = c->width, sum = D * c->vocabulary;
@@ -88,7 +95,7 @@ double model_active_weights(const struct model_config *c, const double *k)
         double decisions = k ? k[l] : fixed > 0 ? fixed : (double)NAN;
         double experts = b->router->routes ? decisions * b->hidden : b->hidden;
         sum += 4.0 * D * D + 3.0 * D * (experts + shared_width(b)) +
-               (shape_of(c, l).weight ? D * b->routing.n_experts : 0.0);
+               matrices_of(c, l) * D * b->routing.n_experts;
     }
     return sum;
 }
@@ -114,8 +121,8 @@ double model_config_weights(const struct model_config *c)
     for (int l = 0; l < c->n_layers; l++) {
         const struct layer_config *b = &c->layers[l];
         double N = b->router->routes ? b->routing.n_experts : 1;
-        sum += 2.0 * D + 4.0 * D * D + 3.0 * D * (N * b->hidden + shared_width(b)) +
-               (shape_of(c, l).weight ? N * D : 0.0);
+        sum +=
+            2.0 * D + 4.0 * D * D + 3.0 * D * (N * b->hidden + shared_width(b)) + matrices_of(c, l) * N * D;
     }
     return sum;
 }
@@ -171,6 +178,7 @@ static void add_layer(struct model *m, int l)
 {
     const float base = 0.02F, residual = base / sqrtf(2.0F * (float)m->config.n_layers);
     struct layer *b = &m->layers[l];
+    struct router_shape shape = shape_of(&m->config, l);
     int D = m->config.width, F = b->config->hidden, N = b->experts.n_experts;
     char name[48];
 #define NAME(suffix) (snprintf(name, sizeof name, "layers.%d." suffix, l), name)
@@ -179,8 +187,12 @@ static void add_layer(struct model *m, int l)
     add_matrix(m, NAME("qkv"), &b->qkv, &b->d_qkv, base, 3 * D, D);
     add_matrix(m, NAME("projection"), &b->projection, &b->d_projection, residual, D, D);
     add_vector(m, NAME("norm2"), &b->norm2, &b->d_norm2);
-    if (shape_of(&m->config, l).weight)
+    if (shape.weight)
         add_matrix(m, NAME("router"), &b->router.weight, &b->router.d_weight, base, N, D);
+    if (shape.second) {
+        snprintf(name, sizeof name, "layers.%d.router.%s", l, shape.second);
+        add_matrix(m, name, &b->router.second, &b->router.d_second, base, N, D);
+    }
     set_shape(m, add_parameter(m, NAME("experts.in"), &b->experts.in, &b->experts.d_in, base, true), 3, N,
               2 * F, D);
     set_shape(m, add_parameter(m, NAME("experts.out"), &b->experts.out, &b->experts.d_out, residual, true), 3,
@@ -281,6 +293,7 @@ static int init_layer(struct model *m, int l, struct error *err)
 {
     struct layer *b = &m->layers[l];
     size_t T = (size_t)m->max_tokens, D = (size_t)m->config.width;
+    struct router_shape shape = shape_of(&m->config, l);
     bool routes = b->config->router->routes;
     int k = routes ? b->config->router->max_k(&b->config->routing) : 1;
 
@@ -298,7 +311,8 @@ static int init_layer(struct model *m, int l, struct error *err)
                          "block %d: %d tokens of %d experts each are more than one pass can hold; lower "
                          "router.k, model.context or train.tokens_per_step",
                          l, m->max_tokens, k);
-    if (routes && routing_init(&b->routing, m->max_tokens, b->experts.n_experts, k, err))
+    if (routes && (routing_init(&b->routing, m->max_tokens, b->experts.n_experts, k, err) ||
+                   routing_extend(&b->routing, m->max_tokens, &shape, err)))
         return -1;
     if (b->shared.n_experts > 0 &&
         dispatch_init(&b->shared_dispatch, m->max_tokens, 1, (int)D, b->shared.F, err))
@@ -345,7 +359,7 @@ static int init_weights(struct model *m, struct error *err)
 {
     int L = m->config.n_layers;
 
-    m->parameters = calloc(2 + 10 * (size_t)L, sizeof *m->parameters);
+    m->parameters = calloc(2 + 11 * (size_t)L, sizeof *m->parameters);
     if (!m->parameters)
         return error_no_memory(err, "the parameter table");
     describe_parameters(m);
@@ -619,8 +633,8 @@ static void backward(struct model *m, const struct batch *b, double *start)
     charge(m, PART_EMBEDDING, start);
 }
 
-static void add_router_losses(struct layer *b, float scale, const struct loss_weights *weights,
-                              struct losses *losses)
+static void add_router_losses(struct model *m, struct layer *b, float scale,
+                              const struct loss_weights *weights, struct losses *losses)
 {
     const struct router_ops *ops = b->config->router;
 
@@ -628,7 +642,7 @@ static void add_router_losses(struct layer *b, float scale, const struct loss_we
     losses->z += z_loss(&b->routing, weights->z * scale);
     losses->entropy += entropy_loss(&b->routing, weights->entropy * scale);
     if (ops->own_loss)
-        losses->own += ops->own_loss(&b->router, &b->routing, scale);
+        losses->own += ops->own_loss(&b->router, m->pool, &b->routing, scale);
 }
 
 struct losses model_forward(struct model *m, const struct batch *b, bool train, float gradient_scale,
@@ -649,7 +663,7 @@ struct losses model_forward(struct model *m, const struct batch *b, bool train, 
                      &start);
         if (!layer->config->router->routes)
             continue;
-        add_router_losses(layer, train ? gradient_scale : 0.0F, weights, &losses);
+        add_router_losses(m, layer, train ? gradient_scale : 0.0F, weights, &losses);
         charge(m, PART_ROUTER, &start);
         routed++;
     }

@@ -153,51 +153,153 @@ static void add(double *y, const double *x, double scale, size_t n)
         y[i] += scale * x[i];
 }
 
-/* Probabilities p (N) that a block's router gives a token of vocabulary item id; log_sum: of its logits. */
-static void naive_scores(const struct model *m, const double *values, const struct layer *b, int id,
-                         const double *x, double *p, double *log_sum)
+static bool is_router(const struct layer *b, const char *name)
 {
-    int N = b->experts.n_experts, visible = 0;
-    const float *state = b->router.state;
-    double *logits = get((size_t)N, sizeof *logits), sum = 0.0;
-
-    if (b->router.weight)
-        naive_linear(x, value_of(m, values, b->router.weight), logits, 1, m->config.width, N);
-    if (strcmp(b->config->router->name, "hash") == 0) {
-        for (int i = 0; i < N; i++)
-            logits[i] = i == (int)state[id] ? 0.0 : -INFINITY;
-    }
-    if (strcmp(b->config->router->name, "mask") == 0) {
-        for (int i = 0; i < N; i++)
-            visible += state[(size_t)id * (size_t)N + (size_t)i] > 0.0F;
-        for (int i = 0; i < N; i++) {
-            bool seen = state[(size_t)id * (size_t)N + (size_t)i] > 0.0F;
-            logits[i] = !seen ? -INFINITY : visible == 1 ? 0.0 : logits[i];
-        }
-    }
-    naive_softmax(logits, p, N);
-    for (int i = 0; i < N; i++)
-        sum += exp(logits[i]);
-    *log_sum = log(sum);
-    free(logits);
+    return strcmp(b->config->router->name, name) == 0;
 }
 
-/* What a token's weights are made to sum to; 0: they are its probabilities. */
-static double naive_total(const struct layer *b, int id)
+/* What a block's router makes of one token. */
+struct naive_scores {
+    double *logit, *p;         /* (N) p: probabilities or raw scores */
+    double *clean, *deviation; /* (N) noisy_topk: x w and softplus(x w_noise) */
+    double log_sum;            /* of the logits */
+};
+
+static struct naive_scores scores_open(int N)
+{
+    size_t n = (size_t)N;
+
+    return (struct naive_scores){.logit = get(n, sizeof(double)),
+                                 .p = get(n, sizeof(double)),
+                                 .clean = get(n, sizeof(double)),
+                                 .deviation = get(n, sizeof(double))};
+}
+
+static void scores_close(struct naive_scores *s)
+{
+    free(s->logit);
+    free(s->p);
+    free(s->clean);
+    free(s->deviation);
+}
+
+/* The noise is that of the last model_forward. */
+static void add_naive_noise(const struct model *m, const double *values, const struct layer *b, int t,
+                            const double *x, struct naive_scores *s)
+{
+    int N = b->experts.n_experts;
+    const float *noise = b->routing.kept[1] + (size_t)t * (size_t)N;
+
+    naive_linear(x, value_of(m, values, b->router.second), s->deviation, 1, m->config.width, N);
+    for (int i = 0; i < N; i++) {
+        s->clean[i] = s->logit[i];
+        s->deviation[i] = log(1.0 + exp(s->deviation[i]));
+        s->logit[i] += (double)noise[i] * s->deviation[i];
+    }
+}
+
+static void hide_naively(const struct layer *b, int id, double *logit)
+{
+    int N = b->experts.n_experts, visible = 0;
+    const float *row = b->router.state + (size_t)id * (size_t)N;
+
+    for (int i = 0; i < N; i++)
+        visible += row[i] > 0.0F;
+    for (int i = 0; i < N; i++)
+        logit[i] = !(row[i] > 0.0F) ? -INFINITY : visible == 1 ? 0.0 : logit[i];
+}
+
+/* Of token t, of vocabulary item id. */
+static void naive_scores(const struct model *m, const double *values, const struct layer *b, int t, int id,
+                         const double *x, struct naive_scores *s)
+{
+    int N = b->experts.n_experts;
+    double sum = 0.0;
+
+    if (b->router.weight)
+        naive_linear(x, value_of(m, values, b->router.weight), s->logit, 1, m->config.width, N);
+    for (int i = 0; i < N && is_router(b, "hash"); i++)
+        s->logit[i] = i == (int)b->router.state[id] ? 0.0 : -INFINITY;
+    if (is_router(b, "mask"))
+        hide_naively(b, id, s->logit);
+    if (is_router(b, "noisy_topk") && b->routing.noisy)
+        add_naive_noise(m, values, b, t, x, s);
+    naive_softmax(s->logit, s->p, N);
+    for (int i = 0; i < N; i++) {
+        if (is_router(b, "bias"))
+            s->p[i] = 1.0 / (1.0 + exp(-s->logit[i]));
+        if (is_router(b, "relu"))
+            s->p[i] = fmax(s->logit[i], 0.0);
+        sum += exp(s->logit[i]);
+    }
+    s->log_sum = log(sum);
+}
+
+/* A token's weights are `scale` times its probabilities, or their shares of their sum. */
+static double naive_scale(const struct layer *b, int id, bool *shares)
 {
     const struct router_config *c = &b->config->routing;
 
+    *shares = c->renormalize || is_router(b, "noisy_topk");
     for (int i = 0; c->rare_gate > 0.0F && i < b->experts.n_experts; i++) {
-        if (b->router.state[(size_t)id * (size_t)b->experts.n_experts + (size_t)i] > 1.0F)
+        if (b->router.state[(size_t)id * (size_t)b->experts.n_experts + (size_t)i] > 1.0F) {
+            *shares = true;
             return (double)c->rare_gate;
+        }
     }
-    return c->renormalize ? 1.0 : 0.0;
+    return is_router(b, "bias") ? (double)c->scale : 1.0;
 }
 
-struct router_sums { /* of one block, over its tokens */
-    double *mean_p;  /* (N) */
+struct router_sums {    /* of one block, over its tokens */
+    double *mean_p;     /* (N) after a token's scores are made to sum to 1 */
+    double *score;      /* (N) of raw scores */
+    double *importance; /* (N) of weights */
+    double *load;       /* (N) of chances */
     double z, entropy;
 };
+
+/* Phi((clean_i - k-th largest logit of the others) / deviation_i): expert i is among the first k if its logit
+ * exceeds that. The k are those that were chosen. */
+static double naive_chance(const struct naive_scores *s, int N, const int32_t *chosen, int k, int i)
+{
+    bool in = false;
+    double threshold;
+
+    for (int d = 0; d < k; d++)
+        in = in || chosen[d] == i;
+    threshold = in ? -INFINITY : INFINITY;
+    for (int j = 0; j < N; j++) {
+        bool other_in = false;
+        for (int d = 0; d < k; d++)
+            other_in = other_in || chosen[d] == j;
+        if (in && !other_in) /* the best of those left out */
+            threshold = fmax(threshold, s->logit[j]);
+        if (!in && other_in) /* the worst of those chosen */
+            threshold = fmin(threshold, s->logit[j]);
+    }
+    return 0.5 * (1.0 + erf((s->clean[i] - threshold) / s->deviation[i] / sqrt(2.0)));
+}
+
+static void add_to_sums(const struct layer *b, const struct naive_scores *s, const int32_t *expert,
+                        const double *weight, int k, struct router_sums *sums)
+{
+    int N = b->experts.n_experts, T = b->routing.n_tokens;
+    double all = 0.0;
+
+    for (int i = 0; i < N; i++)
+        all += s->p[i];
+    for (int i = 0; i < N; i++) {
+        double p = all > 0.0 ? s->p[i] / all : 0.0;
+        sums->mean_p[i] += p / T;
+        sums->score[i] += s->p[i];
+        sums->entropy -= p > 0.0 ? p * log(p) / T : 0.0;
+        if (is_router(b, "noisy_topk"))
+            sums->load[i] += naive_chance(s, N, expert, k, i);
+    }
+    for (int d = 0; d < k; d++)
+        sums->importance[expert[d]] += weight[d];
+    sums->z += s->log_sum * s->log_sum / T;
+}
 
 /* One token through its experts; adds the router's losses for this token to the sums. */
 static void naive_token(const struct model *m, const double *values, const struct layer *b, int t, int id,
@@ -206,31 +308,61 @@ static void naive_token(const struct model *m, const double *values, const struc
     const struct routing *r = &b->routing;
     int D = m->config.width, F = b->experts.F, N = b->experts.n_experts;
     int first = r->offset[t], k = r->offset[t + 1] - first;
-    double *p = get((size_t)N, sizeof *p), *out = get((size_t)D, sizeof *out);
-    double *weight = get((size_t)k, sizeof *weight), log_sum, total = naive_total(b, id);
+    bool shares;
+    double *out = get((size_t)D, sizeof *out), *weight = get((size_t)k, sizeof *weight);
+    double scale = naive_scale(b, id, &shares);
     int32_t *expert = get((size_t)k, sizeof *expert);
     const double *in_weights = value_of(m, values, b->experts.in),
                  *out_weights = value_of(m, values, b->experts.out);
+    struct naive_scores s = scores_open(N);
 
-    naive_scores(m, values, b, id, x, p, &log_sum);
-    naive_topk(p, N, k, total > 0.0, r->expert + first, expert, weight);
-    for (int s = 0; s < k; s++) {
-        size_t e = (size_t)expert[s];
-        if (r->dropped[first + s])
+    naive_scores(m, values, b, t, id, x, &s);
+    naive_topk(s.p, N, k, shares, r->expert + first, expert, weight);
+    for (int d = 0; d < k; d++) {
+        size_t e = (size_t)expert[d];
+        if (r->dropped[first + d])
             continue;
         naive_expert(x, in_weights + e * 2 * (size_t)F * (size_t)D, out_weights + e * (size_t)D * (size_t)F,
                      out, D, F);
-        add(y, out, weight[s] * (total > 0.0 ? total : 1.0), (size_t)D);
+        add(y, out, weight[d] * scale, (size_t)D);
     }
-    for (int i = 0; i < N; i++) {
-        sums->mean_p[i] += p[i] / r->n_tokens;
-        sums->entropy -= p[i] > 0.0 ? p[i] * log(p[i]) / r->n_tokens : 0.0;
-    }
-    sums->z += log_sum * log_sum / r->n_tokens;
-    free(p);
+    add_to_sums(b, &s, expert, weight, k, sums);
+    scores_close(&s);
     free(out);
     free(weight);
     free(expert);
+}
+
+static double naive_squared_cv(const double *x, int N)
+{
+    double mean = 0.0, variance = 0.0;
+
+    for (int i = 0; i < N; i++)
+        mean += x[i] / N;
+    for (int i = 0; i < N; i++)
+        variance += (x[i] - mean) * (x[i] - mean) / N;
+    return variance / (mean * mean);
+}
+
+/* The losses that a router brings with it. Without noise a load is a count, and constant. */
+static double naive_own_loss(const struct layer *b, const struct router_sums *sums)
+{
+    const struct router_config *c = &b->config->routing;
+    int N = b->experts.n_experts, T = b->routing.n_tokens;
+    double *count = get((size_t)N, sizeof *count), loss = 0.0;
+
+    for (int i = 0; i < N; i++) {
+        count[i] = (double)b->routing.requested[i];
+        if (is_router(b, "relu"))
+            loss += (double)*b->router.state * N * (sums->score[i] / T) * count[i] / ((double)T * c->k);
+    }
+    if (is_router(b, "noisy_topk")) {
+        bool smooth = b->routing.noisy && c->k < N;
+        loss = (double)c->importance * naive_squared_cv(sums->importance, N) +
+               (double)c->load * naive_squared_cv(smooth ? sums->load : count, N);
+    }
+    free(count);
+    return loss;
 }
 
 /* The block's auxiliary losses, weighted. */
@@ -242,9 +374,27 @@ static double naive_router_losses(const struct layer *b, const struct loss_weigh
     double all = ops->balance_by_token ? b->routing.n_tokens : routing_decisions(&b->routing), balance = 0.0;
 
     for (int i = 0; i < N; i++)
-        balance += N * sums->mean_p[i] * (double)b->routing.requested[i] / all;
-    return weights->balance * balance +
+        balance += all > 0.0 ? N * sums->mean_p[i] * (double)b->routing.requested[i] / all : 0.0;
+    return weights->balance * balance + naive_own_loss(b, sums) +
            (ops->softmax ? weights->z * sums->z + weights->entropy * sums->entropy : 0.0);
+}
+
+static struct router_sums sums_open(int N)
+{
+    size_t n = (size_t)N;
+
+    return (struct router_sums){.mean_p = get(n, sizeof(double)),
+                                .score = get(n, sizeof(double)),
+                                .importance = get(n, sizeof(double)),
+                                .load = get(n, sizeof(double))};
+}
+
+static void sums_close(struct router_sums *s)
+{
+    free(s->mean_p);
+    free(s->score);
+    free(s->importance);
+    free(s->load);
 }
 
 /* y (T, D) += the block's experts of x (T, D); returns its auxiliary losses, weighted. */
@@ -254,7 +404,7 @@ static double naive_experts(const struct model *m, const double *values, const s
 {
     int D = m->config.width;
     bool routes = b->config->router->routes;
-    struct router_sums sums = {.mean_p = get((size_t)b->experts.n_experts, sizeof(double))};
+    struct router_sums sums = sums_open(b->experts.n_experts);
     double *out = get((size_t)D, sizeof *out), losses;
 
     for (int t = 0; t < batch->n_tokens; t++) {
@@ -272,7 +422,7 @@ static double naive_experts(const struct model *m, const double *values, const s
         add(row, out, 1.0, (size_t)D);
     }
     losses = routes ? naive_router_losses(b, weights, &sums) : 0.0;
-    free(sums.mean_p);
+    sums_close(&sums);
     free(out);
     return losses;
 }

@@ -270,11 +270,37 @@ static bool keeps_decisions(const struct recorder *r, enum corpus_split split)
            (strcmp(decisions, "held_out") == 0 && split != SPLIT_TRAIN);
 }
 
+/* Scores that are no softmax are made to sum to 1; a token all of whose scores are 0 keeps them. */
+static int add_probabilities(struct recorder *r, int handle, const struct routing *routing, int layer,
+                             int first, int last, struct error *err)
+{
+    size_t N = (size_t)routing->n_experts;
+    const float *scores = routing->probability + (size_t)first * N;
+    float *shares;
+
+    if (routing->softmax) {
+        logbook_batch_probability(r->batch, handle, layer, routing->n_experts, scores);
+        return 0;
+    }
+    shares = malloc((size_t)(last - first) * N * sizeof *shares);
+    if (!shares)
+        return error_no_memory(err, "a logged sequence");
+    for (int t = first; t < last; t++) {
+        double scale = routing_scale(routing, t);
+        for (size_t e = 0; e < N; e++)
+            shares[(size_t)(t - first) * N + e] =
+                (float)(scale * (double)routing->probability[(size_t)t * N + e]);
+    }
+    logbook_batch_probability(r->batch, handle, layer, routing->n_experts, shares);
+    free(shares);
+    return 0;
+}
+
 static void add_layer_decisions(struct recorder *r, int handle, const struct routing *routing, int layer,
-                                int first, int last, bool probability)
+                                int first, int last)
 {
     int at = routing->offset[first], k = routing->n_tokens > 0 ? routing->offset[1] - routing->offset[0] : 0;
-    bool fixed = routing->offset[last] - at == k * (last - first);
+    bool fixed = k > 0 && routing->offset[last] - at == k * (last - first);
 
     for (int t = first; fixed && t < last; t++)
         fixed = routing->offset[t + 1] - routing->offset[t] == k;
@@ -286,9 +312,6 @@ static void add_layer_decisions(struct recorder *r, int handle, const struct rou
                                   .gate = routing->gate + at,
                                   .dropped = routing->n_dropped ? routing->dropped + at : NULL};
     logbook_batch_routing(r->batch, handle, &block);
-    if (probability)
-        logbook_batch_probability(r->batch, handle, layer, routing->n_experts,
-                                  routing->probability + (size_t)first * (size_t)routing->n_experts);
 }
 
 static int add_sequence(struct recorder *r, int64_t step, enum corpus_split split, const struct packed *p,
@@ -311,9 +334,13 @@ static int add_sequence(struct recorder *r, int64_t step, enum corpus_split spli
     int handle = logbook_batch_sequence(r->batch, step, corpus_split_names[split], &sequence);
     free(ids);
     for (int l = 0; l < m->config.n_layers; l++) {
-        if (m->layers[l].config->router->routes)
-            add_layer_decisions(r, handle, &m->layers[l].routing, l, first, first + n,
-                                split == SPLIT_PROBE || split == SPLIT_ROUTED);
+        const struct routing *routing = &m->layers[l].routing;
+        if (!m->layers[l].config->router->routes)
+            continue;
+        add_layer_decisions(r, handle, routing, l, first, first + n);
+        if ((split == SPLIT_PROBE || split == SPLIT_ROUTED) &&
+            add_probabilities(r, handle, routing, l, first, first + n, err))
+            return -1;
     }
     return 0;
 }

@@ -15,12 +15,8 @@ static const float invisible = -1e30F;
 
 static int mask_check(const struct router_config *c, struct error *err)
 {
-    if (one_to_n_experts(c, err) || visible_check(c, err))
+    if (one_to_n_experts(c, err) || visible_check(c, err) || learns_with_one(c, err))
         return -1;
-    if (c->k == 1 && c->renormalize)
-        return error_set(err, STATUS_USAGE,
-                         "router.renormalize with router.k = 1 makes every gate 1, so that the router learns "
-                         "nothing from the language loss; set router.renormalize = false");
     if (!(c->rare_gate >= 0.0F))
         return error_set(err, STATUS_USAGE, "mask.rare_gate is %g; it must be at least 0",
                          (double)c->rare_gate);
@@ -101,21 +97,20 @@ static void exact_range(void *context, int first, int last, int worker)
 static void mask_score(const struct router *router, struct pool *pool, const struct router_input *in,
                        struct routing *out)
 {
-    struct selection c = {router, in, out};
+    struct selection c = {.router = router, .input = in, .routing = out};
 
     pool_ranges(pool, hide_range, &c, in->T, ROUTER_ROWS);
     softmax_rows(pool, out->logit, out->probability, out->log_sum, in->T, out->n_experts);
     pool_ranges(pool, exact_range, &c, in->T, ROUTER_ROWS);
 }
 
-/* What token t's weights are made to sum to; 0: they are left as they are. */
-static float total_of(const struct selection *c, const float *visible)
+static struct weighing weighing_of(const struct selection *c, const float *visible)
 {
     const struct router_config *config = &c->router->config;
 
     if (config->rare_gate > 0.0F && visible_rare(visible, c->routing->n_experts))
-        return config->rare_gate;
-    return config->renormalize ? 1.0F : 0.0F;
+        return (struct weighing){.normalise = true, .scale = config->rare_gate};
+    return plain_weighing(config);
 }
 
 static void select_range(void *context, int first, int last, int worker)
@@ -130,7 +125,7 @@ static void select_range(void *context, int first, int last, int worker)
         int d = t * k, n = visible_count(visible, N);
         n = n < k ? n : k;
         choose_largest(r->probability + (size_t)t * N, visible, N, n, r->expert + d, r->gate + d);
-        weigh(r->gate + d, r->weight + d, n, total_of(c, visible));
+        weigh(r->gate + d, r->weight + d, n, weighing_of(c, visible));
         r->offset[t + 1] = n;
     }
 }
@@ -138,7 +133,7 @@ static void select_range(void *context, int first, int last, int worker)
 static void mask_select(const struct router *router, struct pool *pool, const struct router_input *in,
                         struct routing *out)
 {
-    struct selection c = {router, in, out};
+    struct selection c = {.router = router, .input = in, .routing = out};
 
     pool_ranges(pool, select_range, &c, in->T, ROUTER_ROWS);
     close_gaps(out, router->config.k);
@@ -150,13 +145,13 @@ static void backward_range(void *context, int first, int last, int worker)
 
     (void)worker;
     for (int t = first; t < last; t++)
-        weigh_backward(c->routing, t, total_of(c, visible_of(c, t)));
+        weigh_backward(c->routing, t, weighing_of(c, visible_of(c, t)));
 }
 
 static void mask_backward(const struct router *router, struct pool *pool, const struct router_input *in,
                           struct routing *out)
 {
-    struct selection c = {router, in, out};
+    struct selection c = {.router = router, .input = in, .routing = out};
 
     pool_ranges(pool, backward_range, &c, in->T, ROUTER_ROWS);
 }

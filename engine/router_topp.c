@@ -10,11 +10,7 @@ static int topp_check(const struct router_config *c, struct error *err)
 {
     if (!(c->p >= 0.0F))
         return error_set(err, STATUS_USAGE, "router.p is %g; it must be at least 0", (double)c->p);
-    if (c->renormalize)
-        return error_set(err, STATUS_USAGE,
-                         "router.renormalize is for routers with router.k; topp weighs its experts with "
-                         "their raw probabilities; set router.renormalize = false");
-    return 0;
+    return no_renormalize(c, "topp", err);
 }
 
 /* The largest of p behind (gate, expert) in the order of choice; -1: none left, or NaN. */
@@ -61,7 +57,7 @@ static void select_range(void *context, int first, int last, int worker)
     for (int t = first; t < last; t++) {
         int d = t * N;
         int n = take(r->probability + (size_t)t * N, N, c->router->config.p, r->expert + d, r->gate + d);
-        weigh(r->gate + d, r->weight + d, n, 0.0F);
+        weigh(r->gate + d, r->weight + d, n, plain_weighing(&c->router->config));
         r->offset[t + 1] = n;
     }
 }
@@ -69,7 +65,7 @@ static void select_range(void *context, int first, int last, int worker)
 static void topp_select(const struct router *router, struct pool *pool, const struct router_input *in,
                         struct routing *out)
 {
-    struct selection c = {router, in, out};
+    struct selection c = {.router = router, .input = in, .routing = out};
 
     pool_ranges(pool, select_range, &c, out->n_tokens, ROUTER_ROWS);
     close_gaps(out, out->n_experts);

@@ -73,8 +73,34 @@ int routing_init(struct routing *r, int max_tokens, int n_experts, int max_k, st
     return error_no_memory(err, "routing decisions");
 }
 
+int routing_extend(struct routing *r, int max_tokens, const struct router_shape *shape, struct error *err)
+{
+    size_t cells = (size_t)max_tokens * (size_t)r->n_experts;
+    bool missing = false;
+
+    for (int i = 0; i < shape->n_kept; i++) {
+        r->kept[i] = malloc(cells * sizeof *r->kept[i]);
+        missing = missing || !r->kept[i];
+    }
+    if (shape->second) {
+        r->second = malloc(cells * sizeof *r->second);
+        r->d_second = malloc(cells * sizeof *r->d_second);
+        r->sums = malloc(4 * (size_t)r->n_experts * sizeof *r->sums);
+        missing = missing || !r->second || !r->d_second || !r->sums;
+    }
+    if (!missing)
+        return 0;
+    routing_release(r);
+    return error_no_memory(err, "routing decisions");
+}
+
 void routing_release(struct routing *r)
 {
+    for (int i = 0; i < ROUTING_KEPT; i++)
+        free(r->kept[i]);
+    free(r->second);
+    free(r->d_second);
+    free(r->sums);
     free(r->offset);
     free(r->expert);
     free(r->gate);
@@ -108,6 +134,25 @@ int one_to_n_experts(const struct router_config *c, struct error *err)
     return 0;
 }
 
+int no_renormalize(const struct router_config *c, const char *name, struct error *err)
+{
+    if (!c->renormalize)
+        return 0;
+    return error_set(err, STATUS_USAGE,
+                     "router.renormalize is for other routers: %s weighs its experts with their raw %s; set "
+                     "router.renormalize = false",
+                     name, strcmp(name, "relu") == 0 ? "scores" : "probabilities");
+}
+
+int learns_with_one(const struct router_config *c, struct error *err)
+{
+    if (c->k > 1 || !c->renormalize)
+        return 0;
+    return error_set(err, STATUS_USAGE,
+                     "router.renormalize with router.k = 1 makes every gate 1, so that the router learns "
+                     "nothing from the language loss; set router.renormalize = false");
+}
+
 int fixed_k(const struct router_config *c)
 {
     return c->k;
@@ -129,11 +174,21 @@ int router_fixed_k(const struct router_ops *ops, const struct router_config *c)
     return ops->varies && ops->varies(c) ? 0 : c->k;
 }
 
+void spread_nan(float *scores, int N)
+{
+    float sum = 0.0F;
+
+    for (int i = 0; i < N; i++)
+        sum += scores[i];
+    for (int i = 0; i < N && isnan(sum); i++)
+        scores[i] = NAN;
+}
+
 /* k is small: insertion beats sorting. */
 void choose_largest(const float *p, const float *visible, int N, int k, int32_t *expert, float *gate)
 {
     for (int s = 0; s < k; s++) {
-        gate[s] = -1.0F;
+        gate[s] = -INFINITY;
         expert[s] = s;
     }
     for (int i = 0; i < N; i++) {
@@ -150,7 +205,7 @@ void choose_largest(const float *p, const float *visible, int N, int k, int32_t 
         expert[s] = i;
     }
     for (int s = 0; s < k; s++) {
-        if (gate[s] < 0.0F)
+        if (gate[s] == -INFINITY)
             gate[s] = NAN;
     }
 }
@@ -167,33 +222,40 @@ void close_gaps(struct routing *r, int stride)
     }
 }
 
-void weigh(const float *gate, float *weight, int n, float total)
+struct weighing plain_weighing(const struct router_config *c)
+{
+    return (struct weighing){.normalise = c->renormalize, .scale = 1.0F};
+}
+
+static float gate_sum(const float *gate, int n)
 {
     float sum = 0.0F;
 
     for (int s = 0; s < n; s++)
         sum += gate[s];
-    for (int s = 0; s < n; s++)
-        weight[s] = total > 0.0F ? total * (gate[s] / sum) : gate[s];
+    return sum;
 }
 
-/* Without a total w = p. With total c, w_i = c p_i / S, S the chosen sum: d_p_i = (c d_w_i - sum_j d_w_j
- * w_j) / S. A dropped decision has d_weight 0 (its output was multiplied by nothing) but still counts in S.
- */
-void weigh_backward(struct routing *r, int t, float total)
+void weigh(const float *gate, float *weight, int n, struct weighing w)
 {
-    float *d_p = r->d_probability + (size_t)t * (size_t)r->n_experts;
-    float scale = total > 0.0F ? total : 1.0F, sum = 1.0F, mean = 0.0F;
+    float sum = w.normalise ? gate_sum(gate, n) : 1.0F;
 
-    if (total > 0.0F) {
-        sum = 0.0F;
-        for (int d = r->offset[t]; d < r->offset[t + 1]; d++) {
-            sum += r->gate[d];
-            mean += r->d_weight[d] * r->weight[d];
-        }
-    }
-    for (int d = r->offset[t]; d < r->offset[t + 1]; d++)
-        d_p[r->expert[d]] += (scale * r->d_weight[d] - mean) / sum;
+    for (int s = 0; s < n; s++)
+        weight[s] = w.scale * (gate[s] / sum);
+}
+
+/* Without normalising w = c p. With it w_i = c p_i / S, S the chosen sum: d_p_i = (c d_w_i - sum_j d_w_j w_j)
+ * / S. A dropped decision has d_weight 0 (its output was multiplied by nothing) but still counts in S. */
+void weigh_backward(struct routing *r, int t, struct weighing w)
+{
+    int first = r->offset[t], last = r->offset[t + 1];
+    float *d_p = r->d_probability + (size_t)t * (size_t)r->n_experts;
+    float sum = w.normalise ? gate_sum(r->gate + first, last - first) : 1.0F, mean = 0.0F;
+
+    for (int d = first; d < last && w.normalise; d++)
+        mean += r->d_weight[d] * (w.scale * (r->gate[d] / sum));
+    for (int d = first; d < last; d++)
+        d_p[r->expert[d]] += (w.scale * r->d_weight[d] - mean) / sum;
 }
 
 static void weights_backward_range(void *context, int first, int last, int worker)
@@ -202,15 +264,45 @@ static void weights_backward_range(void *context, int first, int last, int worke
 
     (void)worker;
     for (int t = first; t < last; t++)
-        weigh_backward(c->routing, t, c->router->config.renormalize ? 1.0F : 0.0F);
+        weigh_backward(c->routing, t, c->weighing);
+}
+
+void weights_backward_as(const struct router *r, struct pool *pool, struct routing *out, struct weighing w)
+{
+    struct selection c = {.router = r, .routing = out, .weighing = w};
+
+    pool_ranges(pool, weights_backward_range, &c, out->n_tokens, ROUTER_ROWS);
 }
 
 void weights_backward(const struct router *r, struct pool *pool, const struct router_input *in,
                       struct routing *out)
 {
-    struct selection c = {r, in, out};
+    (void)in;
+    weights_backward_as(r, pool, out, plain_weighing(&r->config));
+}
 
-    pool_ranges(pool, weights_backward_range, &c, out->n_tokens, ROUTER_ROWS);
+static void largest_range(void *context, int first, int last, int worker)
+{
+    const struct selection *c = context;
+    struct routing *r = c->routing;
+    int k = c->router->config.k, N = r->n_experts;
+
+    (void)worker;
+    for (int t = first; t < last; t++) {
+        int d = t * k;
+        r->offset[t] = d;
+        choose_largest(r->probability + (size_t)t * N, NULL, N, k, r->expert + d, r->gate + d);
+        weigh(r->gate + d, r->weight + d, k, c->weighing);
+    }
+}
+
+void select_largest(const struct router *r, struct pool *pool, const struct router_input *in,
+                    struct routing *out, struct weighing w)
+{
+    struct selection c = {.router = r, .input = in, .routing = out, .weighing = w};
+
+    pool_ranges(pool, largest_range, &c, out->n_tokens, ROUTER_ROWS);
+    out->offset[out->n_tokens] = out->n_tokens * r->config.k;
 }
 
 /* ---- from x to decisions ---- */
@@ -257,12 +349,22 @@ static void apply_capacity(struct routing *r, float capacity)
     }
 }
 
+/* The second matrix is for training: who routes without noise has no use for it. */
+static bool uses_second(const struct router *r, const struct routing *out)
+{
+    return r->second && out->noisy;
+}
+
 static void linear_forward(const struct router *r, struct pool *pool, const struct router_input *in,
                            struct routing *out)
 {
-    struct gemm logits = gemm_forward(in->x, r->weight, out->logit, in->T, in->D, out->n_experts, 0.0F);
+    struct gemm products[2] = {
+        gemm_forward(in->x, r->weight, out->logit, in->T, in->D, out->n_experts, 0.0F)};
+    int n = 1;
 
-    gemm_batch(pool, &logits, 1);
+    if (uses_second(r, out))
+        products[n++] = gemm_forward(in->x, r->second, out->second, in->T, in->D, out->n_experts, 0.0F);
+    gemm_batch(pool, products, n);
     if (in->noise && r->config.noise > 0.0F)
         add_noise(out, r->config.noise, in->noise);
 }
@@ -274,6 +376,7 @@ void router_route(const struct router *r, struct pool *pool, const struct router
 
     out->n_tokens = in->T;
     out->softmax = r->ops->softmax;
+    out->noisy = in->noise != NULL;
     if (r->weight)
         linear_forward(r, pool, in, out);
     if (r->ops->score)
@@ -289,12 +392,24 @@ void router_route(const struct router *r, struct pool *pool, const struct router
         count_requested(out);
     memset(out->d_probability, 0, sizeof *out->d_probability * cells);
     memset(out->d_logit, 0, sizeof *out->d_logit * cells);
+    if (out->d_second)
+        memset(out->d_second, 0, sizeof *out->d_second * cells);
+}
+
+/* The backward of z = x w transposed. */
+static void linear_backward(struct pool *pool, const struct router_input *in, const float *d_z,
+                            const float *w, float *d_x, float *d_w, int N)
+{
+    struct gemm products[] = {gemm_input_gradient(d_z, w, d_x, in->T, in->D, N, 1.0F),
+                              gemm_weight_gradient(d_z, in->x, d_w, in->T, in->D, N)};
+
+    gemm_batch(pool, products, 2);
 }
 
 void router_backward(const struct router *r, struct pool *pool, const struct router_input *in, float *d_x,
                      struct routing *out)
 {
-    int T = in->T, D = in->D, N = out->n_experts;
+    int N = out->n_experts;
 
     if (!r->weight)
         return;
@@ -302,10 +417,10 @@ void router_backward(const struct router *r, struct pool *pool, const struct rou
     if (r->ops->score_backward)
         r->ops->score_backward(r, pool, out);
     else
-        softmax_rows_backward(pool, out->probability, out->d_probability, out->d_logit, T, N);
-    struct gemm products[] = {gemm_input_gradient(out->d_logit, r->weight, d_x, T, D, N, 1.0F),
-                              gemm_weight_gradient(out->d_logit, in->x, r->d_weight, T, D, N)};
-    gemm_batch(pool, products, 2);
+        softmax_rows_backward(pool, out->probability, out->d_probability, out->d_logit, in->T, N);
+    linear_backward(pool, in, out->d_logit, r->weight, d_x, r->d_weight, N);
+    if (uses_second(r, out))
+        linear_backward(pool, in, out->d_second, r->second, d_x, r->d_second, N);
 }
 
 /* ---- losses on the routing ---- */
@@ -333,13 +448,43 @@ double routing_entropy(const struct routing *r, int t)
     return entropy;
 }
 
+/* f_i: of decisions, or of tokens where the router says so. */
+static double share_of(const struct router_ops *ops, const struct routing *r, int i)
+{
+    double all = ops->balance_by_token ? (double)r->n_tokens : (double)routing_decisions(r);
+
+    return all > 0.0 ? (double)r->requested[i] / all : 0.0;
+}
+
+/* P_i = mean over tokens of s_i / S, S = sum_j s_j: d s_i = (d P_i - sum_j d P_j s_j / S) / S / T. Tokens all
+ * of whose scores are 0 have no part in it. */
+static double score_balance_loss(const struct router_ops *ops, struct routing *r, double coefficient)
+{
+    int T = r->n_tokens, N = r->n_experts;
+    double loss = 0.0;
+
+    for (int t = 0; t < T; t++) {
+        const float *s = r->probability + (size_t)t * N;
+        float *d_s = r->d_probability + (size_t)t * N;
+        double scale = routing_scale(r, t), mean = 0.0;
+        for (int i = 0; i < N; i++)
+            mean += N * share_of(ops, r, i) * scale * (double)s[i];
+        for (int i = 0; i < N && coefficient > 0.0; i++)
+            d_s[i] += (float)(coefficient * (N * share_of(ops, r, i) - mean) * scale / T);
+        loss += mean / T;
+    }
+    return loss;
+}
+
 double balance_loss(const struct router_ops *ops, struct routing *r, float coefficient)
 {
     int T = r->n_tokens, N = r->n_experts;
-    double all = ops->balance_by_token ? (double)T : (double)routing_decisions(r), loss = 0.0;
+    double loss = 0.0;
 
+    if (!r->softmax)
+        return score_balance_loss(ops, r, (double)coefficient);
     for (int i = 0; i < N; i++) {
-        double share = all > 0.0 ? (double)r->requested[i] / all : 0.0, mean = 0.0;
+        double share = share_of(ops, r, i), mean = 0.0;
         float gradient = (float)((double)coefficient * N * share / T);
         for (int t = 0; t < T; t++) {
             mean += r->probability[(size_t)t * N + i];

@@ -13,9 +13,12 @@
 #include "base/random.h"
 #include "engine/pool.h"
 
+enum { ROUTING_KEPT = 5 };
+
 struct routing {
     int n_tokens, n_experts;
     bool softmax;     /* probability is the softmax of logit, and log_sum its log-sum-exp */
+    bool noisy;       /* routed with noise: a pass of training */
     int32_t *offset;  /* (T + 1) */
     int32_t *expert;  /* (n_decisions) */
     float *gate;      /* (n_decisions) the router's raw probability or score: what is logged */
@@ -25,12 +28,20 @@ struct routing {
     float *logit, *probability; /* (T, N); scores, where a router has no softmax */
     float *log_sum;             /* (T) log-sum-exp of the logits */
     int64_t *requested;         /* (N) decisions before capacity */
+    /* What only some routers have (struct router_shape); NULL for others. */
+    float *second;             /* (T, N) x times the second matrix */
+    float *kept[ROUTING_KEPT]; /* (T, N) each: the router's own, from forward to backward */
+    double *sums;              /* (4, N) scratch */
     /* gradients, filled by the backward pass */
     float *d_weight;                /* (n_decisions) */
     float *d_probability, *d_logit; /* (T, N) */
+    float *d_second;                /* (T, N) */
 };
 
+struct router_shape;
 int routing_init(struct routing *r, int max_tokens, int n_experts, int max_k, struct error *err);
+/* After routing_init: what the router's shape asks for besides. */
+int routing_extend(struct routing *r, int max_tokens, const struct router_shape *shape, struct error *err);
 void routing_release(struct routing *r);
 static inline int routing_decisions(const struct routing *r)
 {
@@ -53,16 +64,21 @@ struct router_config {
     int n_experts;
     int k;            /* experts a token */
     float p;          /* topp: experts are taken until their probabilities add up to more than this */
-    bool renormalize; /* weights of the chosen experts sum to 1 */
+    bool renormalize; /* weights of the chosen experts sum to 1 (bias: to `scale`) */
     float noise;      /* standard deviation added to the logits while training */
     float capacity;   /* an expert takes at most ceil(capacity * T k / N) tokens; 0: no limit */
     float rare_gate;  /* mask: what the weights of a rare id's experts add up to; 0: their probabilities */
+    float scale;      /* bias: factor of the weights */
+    float bias_rate;  /* bias: step of an expert's bias at each update */
+    float importance, load; /* noisy_topk: weights of its losses */
     struct visibility_config visibility;
 };
 
 /* Weights besides which a router learns nothing, and state that training changes without a gradient. */
 struct router_shape {
     bool weight;                   /* has a matrix (N, D); logits are x times it */
+    const char *second;            /* name of a second matrix (N, D), used in training; NULL: none */
+    int n_kept;                    /* of routing.kept, at most ROUTING_KEPT */
     const char *state;             /* name of the state's tensor; NULL: none */
     int state_rows, state_columns; /* columns 0: a vector */
 };
@@ -78,7 +94,8 @@ struct router_input {
 struct router_usage {
     int64_t n_tokens;
     const int64_t *requested; /* (N) decisions, dropped ones included */
-    double mean_k;            /* decisions a token, over all MoE blocks */
+    /* Means over all MoE blocks: the share of experts that a token did without, and 1 - k / N. */
+    double sparsity, target;
 };
 
 struct router;
@@ -89,8 +106,9 @@ struct router_ops {
     bool not_causal; /* a token's experts depend on tokens after it */
     /* In the balance loss f is a share of tokens, not of decisions (it adds up to the experts a token). */
     bool balance_by_token;
-    /* Weights of the losses unless the configuration says otherwise. */
+    /* Weights of the losses, and router.renormalize, unless the configuration says otherwise. */
     double balance, entropy;
+    bool renormalize;
     int (*max_k)(const struct router_config *c); /* most decisions a token can get */
     /* Do tokens differ in how many they get? NULL: all get router.k. */
     bool (*varies)(const struct router_config *c);
@@ -113,7 +131,7 @@ struct router_ops {
     /* From d_probability to d_logit (added to what is there). NULL: softmax. */
     void (*score_backward)(const struct router *r, struct pool *pool, struct routing *out);
     /* A loss of the router's own, weighted: returns it and adds scale * gradient. NULL: none. */
-    double (*own_loss)(const struct router *r, struct routing *out, float scale);
+    double (*own_loss)(const struct router *r, struct pool *pool, struct routing *out, float scale);
     /* Changes the state after an optimiser update. NULL: it stays. */
     void (*update)(const struct router_config *c, const struct router_usage *usage, float *state);
 };
@@ -124,6 +142,8 @@ struct router {
     const float *weight; /* (N, D) */
     float *d_weight;     /* (N, D) */
     const float *state;
+    const float *second; /* (N, D) or NULL */
+    float *d_second;
 };
 
 /* Decisions that every token gets; 0: tokens differ. */
@@ -147,7 +167,8 @@ double routing_entropy(const struct routing *r, int t);
 
 /* Each returns the loss and, when coefficient > 0, adds coefficient * gradient to the routing.
  *
- * Balance (Fedus et al. 2022, "Switch Transformers", eq. 4): N sum_i f_i P_i, P_i the mean probability, f_i
+ * Balance (Fedus et al. 2022, "Switch Transformers", eq. 4): N sum_i f_i P_i, P_i the mean probability (of
+ * scores that are no softmax: after a token's are made to sum to 1, as in DeepSeek-V3), f_i
  * (no gradient) from the decisions asked for, dropped ones included: those of expert i among all of them
  * (divided by k as in Megatron, so that a uniform load gives 1 for any k), or, where the router says so, the
  * share of tokens whose set contains i (Huang et al. 2024; uniform: the mean number of experts a token). */

@@ -270,8 +270,13 @@ static void update_routers(struct trainer *t)
     struct tally *tally = &t->tally;
     struct router_usage usage = {.n_tokens = tally->n_tokens, .requested = t->requested};
 
-    for (int i = 0; i < tally->n_layers; i++)
-        usage.mean_k += tally_decisions(&tally->layers[i], true) / (double)tally->n_tokens / tally->n_layers;
+    for (int i = 0; i < tally->n_layers; i++) {
+        const struct layer_tally *l = &tally->layers[i];
+        double cells = (double)tally->n_tokens * l->n_experts;
+        int k = t->model.layers[l->layer].config->routing.k;
+        usage.sparsity += (1.0 - tally_decisions(l, true) / cells) / tally->n_layers;
+        usage.target += (1.0 - (double)k / l->n_experts) / tally->n_layers;
+    }
     for (int i = 0; i < tally->n_layers; i++) {
         const struct layer_tally *l = &tally->layers[i];
         for (int e = 0; e < l->n_experts; e++)

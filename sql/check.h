@@ -29,8 +29,9 @@ void check_advance(struct check *c, const char *what);
 int check_loads(struct check *c, struct error *err);
 int check_passes(struct check *c, struct error *err);
 
-/* Routers whose probabilities are a softmax: they add up to 1 over the experts of a token. */
-bool is_softmax(const char *router);
+/* Routers whose probabilities add up to 1 over the experts of a token: softmaxes, and scores that are made to
+ * before they are logged. Of relu a token may have none. */
+bool sums_to_one(const char *router);
 
 /* What a sum of n terms may be off by: doubles, added in another order. */
 static inline double rounding_of(double sum)
@@ -43,17 +44,17 @@ static inline double rounding_of(double sum)
 /* A layer in the pass at hand: counted from its blocks. */
 struct layer_count {
     int n_experts, k; /* 0: no MoE layer; varies */
-    bool softmax;
+    bool sums_to_one;
     int64_t *accepted, *dropped; /* (n_experts) */
     double *gate_sum,
         *gate_half;          /* (n_experts) of accepted decisions; half a step of each gate's quantisation */
     bool any, gates_unknown; /* decisions were logged in this pass; not all of their gates */
     double *probability_sum; /* (n_experts) */
-    double *rank_mass;       /* (n_experts) of softmax routers, sums over tokens */
+    double *rank_mass;       /* (n_experts) of routers whose probabilities sum to 1, sums over tokens */
     double entropy;          /* likewise */
     int64_t probability_tokens; /* whose probabilities were kept */
 };
-int layer_count_init(struct layer_count *l, int n_experts, int k, bool softmax, struct error *err);
+int layer_count_init(struct layer_count *l, int n_experts, int k, bool sums_to_one, struct error *err);
 void layer_count_clear(struct layer_count *l); /* before another pass of the same run */
 void layer_count_release(struct layer_count *l);
 

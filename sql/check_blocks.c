@@ -10,9 +10,10 @@
 enum { PROBABILITY_FULL = 65535 };
 static const double probability_half = 0.5 / PROBABILITY_FULL;
 
-bool is_softmax(const char *router)
+bool sums_to_one(const char *router)
 {
-    static const char *const names[] = {"topk", "topp", "mask", "noisy_topk", "expert_choice"};
+    static const char *const names[] = {"topk", "topp",       "mask",         "hash",
+                                        "bias", "noisy_topk", "expert_choice"};
     for (size_t i = 0; router != NULL && i < sizeof names / sizeof *names; i++) {
         if (strcmp(router, names[i]) == 0) {
             return true;
@@ -23,10 +24,10 @@ bool is_softmax(const char *router)
 
 /* ---- the counts of a layer ---- */
 
-int layer_count_init(struct layer_count *l, int n_experts, int k, bool softmax, struct error *err)
+int layer_count_init(struct layer_count *l, int n_experts, int k, bool sums_to_one, struct error *err)
 {
     size_t n = (size_t)n_experts;
-    *l = (struct layer_count){.n_experts = n_experts, .k = k, .softmax = softmax};
+    *l = (struct layer_count){.n_experts = n_experts, .k = k, .sums_to_one = sums_to_one};
     l->accepted = calloc(2 * n, sizeof *l->accepted);
     l->gate_sum = calloc(4 * n, sizeof *l->gate_sum);
     if (l->accepted == NULL || l->gate_sum == NULL) {
@@ -164,7 +165,7 @@ static int64_t add_token(const struct block_check *b, struct layer_count *l, con
         l->probability_sum[e] += (double)stored / PROBABILITY_FULL;
         l->entropy += b->entropy_of[stored];
     }
-    if (l->softmax) {
+    if (l->sums_to_one) {
         int64_t mass = 0;
         sort_down(scratch, l->n_experts);
         for (int r = 0; r < l->n_experts; r++) {
@@ -187,7 +188,7 @@ static int add_probabilities(struct block_check *b, struct layer_count *l, struc
     for (int64_t t = 0; t < n_tokens; t++) {
         int64_t sum = add_token(b, l, p.bytes + 2 * t * l->n_experts, scratch);
         double off = (double)sum / PROBABILITY_FULL - 1;
-        if (l->softmax && !wrong && fabs(off) > mass_tolerance(l->n_experts)) {
+        if (l->sums_to_one && !wrong && fabs(off) > mass_tolerance(l->n_experts)) {
             wrong = true;
             violated(b->probabilities,
                      "sequence %" PRId64 ", layer %d: the probabilities of position %" PRId64

@@ -16,7 +16,7 @@ struct entries { /* (n) of one load, or a sum of loads */
 
 struct layer_loads {  /* a layer of the run at hand */
     int n_experts, k; /* 0: no MoE layer; varies */
-    bool softmax;
+    bool sums_to_one;
     struct entries window; /* sums of the window's steps so far; n 0: none */
 };
 
@@ -136,7 +136,7 @@ static void compare_tokens(struct loads *l, const struct layer_loads *layer)
                      l->run_id, l->step, l->split, l->layer, decisions, l->pass_tokens, layer->k);
         }
     }
-    if (layer->softmax && !isnan(probability)) {
+    if (layer->sums_to_one && !isnan(probability)) {
         l->probabilities->checked++;
         if (fabs(probability - (double)l->pass_tokens) > 1e-5 * (1 + (double)l->pass_tokens)) {
             violated(l->probabilities,
@@ -238,7 +238,7 @@ static void read_layer(struct loads *l, sqlite3_stmt *row)
     if (layer >= 0 && layer < LOGBOOK_MAX_LAYERS) {
         l->layers[layer].n_experts = sqlite3_column_int(row, 1);
         l->layers[layer].k = sqlite3_column_int(row, 2);
-        l->layers[layer].softmax = is_softmax((const char *)sqlite3_column_text(row, 3));
+        l->layers[layer].sums_to_one = sums_to_one((const char *)sqlite3_column_text(row, 3));
     }
 }
 
@@ -248,7 +248,7 @@ static int read_run(struct loads *l, int64_t run_id, struct error *err)
     int result = statement_open(&layers, l->check->lb, "store/check_layers", err);
     for (int i = 0; i < LOGBOOK_MAX_LAYERS; i++) {
         l->layers[i].n_experts = l->layers[i].k = 0;
-        l->layers[i].softmax = false;
+        l->layers[i].sums_to_one = false;
     }
     if (result == 0) {
         result = statement_open(&run, l->check->lb, "store/check_run", err);

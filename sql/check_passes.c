@@ -84,9 +84,8 @@ static int read_layer(struct passes *p, struct statement *s, struct error *err)
     if (p->layers[layer].accepted != NULL) {
         return 0; /* the layer once more, in a table without its key */
     }
-    bool softmax = is_softmax((const char *)sqlite3_column_text(s->handle, 3));
-    return layer_count_init(&p->layers[layer], (int)n_experts, sqlite3_column_int(s->handle, 2), softmax,
-                            err);
+    return layer_count_init(&p->layers[layer], (int)n_experts, sqlite3_column_int(s->handle, 2),
+                            sums_to_one((const char *)sqlite3_column_text(s->handle, 3)), err);
 }
 
 static int read_layers(struct passes *p, struct error *err)
@@ -312,7 +311,7 @@ static int compare_figures(struct passes *p, struct error *err)
     while ((result = statement_step(&p->figures, err)) == 1) {
         int64_t layer = sqlite3_column_int64(p->figures.handle, 0);
         const char *name = (const char *)sqlite3_column_text(p->figures.handle, 1);
-        if (layer >= 0 && layer < LOGBOOK_MAX_LAYERS && name != NULL && p->layers[layer].softmax &&
+        if (layer >= 0 && layer < LOGBOOK_MAX_LAYERS && name != NULL && p->layers[layer].sums_to_one &&
             has_probabilities(p, &p->layers[layer])) {
             compare_figure(p, &p->layers[layer], (int)layer, name,
                            sqlite3_column_double(p->figures.handle, 2));

@@ -388,7 +388,8 @@ static void router_case(struct operations *s, struct router_config config, int T
     size_t n = (size_t)T * (size_t)D, matrix = (size_t)N * (size_t)D, cells = (size_t)T * (size_t)N;
     float *x = shelf_normal(&shelf, n, 1.0, &s->random), *d_x = shelf_zeros(&shelf, n);
     float *w = shelf_normal(&shelf, matrix, scale / sqrt(D), &s->random);
-    struct router router = {router_find("topk"), config, w, shelf_zeros(&shelf, matrix), NULL};
+    struct router router = {
+        .ops = router_find("topk"), .config = config, .weight = w, .d_weight = shelf_zeros(&shelf, matrix)};
     const float *const parts[] = {x, w};
     const size_t sizes[] = {n, matrix};
     double *values = joined(&shelf, parts, sizes, 2), *p = shelf_doubles(&shelf, cells);

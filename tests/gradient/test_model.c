@@ -92,6 +92,13 @@ static void fixture_open(struct fixture *f, struct model_config config, uint64_t
     random_seed(&r, seed, 1);
     for (size_t i = 0; i < f->model.n_weights; i++)
         f->model.weights[i] = f->model.weights[i] * 3.0F + 0.05F * (float)random_normal(&r);
+    /* States of routers as training leaves them: biases that are not 0, a lambda that counts. */
+    for (int i = 0; i < f->model.n_parameters; i++) {
+        const struct parameter *p = &f->model.parameters[i];
+        bool bias = strstr(p->name, ".router.bias") != NULL, lambda = strstr(p->name, ".lambda") != NULL;
+        for (size_t j = 0; j < p->count && !p->trained && (bias || lambda); j++)
+            f->model.weights[p->offset + j] = bias ? 0.3F * (float)random_normal(&r) : 0.8F;
+    }
     f->batch = make_batch();
     f->values = malloc(f->model.n_weights * sizeof(double));
     for (size_t i = 0; i < f->model.n_weights; i++)
@@ -141,13 +148,14 @@ static double directional_error(struct fixture *f, const struct parameter *p,
 static void check_gradients(const char *what, struct model_config config, struct loss_weights weights)
 {
     struct fixture f;
-    struct random r;
+    struct random r, noise; /* noise: of routers that add some, and held by the oracle */
     double worst = 0.0;
     const char *worst_name = "";
 
     fixture_open(&f, config, 11);
     random_seed(&r, 3, 0);
-    model_forward(&f.model, &f.batch, true, 1.0F, &weights, NULL);
+    random_seed(&noise, 4, 0);
+    model_forward(&f.model, &f.batch, true, 1.0F, &weights, &noise);
     for (int i = 0; i < f.model.n_parameters && f.model.parameters[i].trained; i++) {
         for (int repeat = 0; repeat < 3; repeat++) {
             double e = directional_error(&f, &f.model.parameters[i], &weights, &r);
@@ -269,6 +277,73 @@ static void test_hash(void **state)
 
     (void)state;
     check_masked("hash", one, one, "hash", (struct loss_weights){.balance = 0.7F});
+}
+
+/* Biases that are not 0: they decide, and no more. */
+static void test_bias(void **state)
+{
+    struct router_config raw = {.n_experts = 6, .k = 2, .scale = 0.6F}, shares = raw;
+    struct layer_config one = routed("bias", raw), two;
+
+    (void)state;
+    shares.renormalize = true;
+    shares.scale = 2.5F;
+    two = routed("bias", shares);
+    check_gradients("bias, raw and shares", config_of(one, two), (struct loss_weights){0});
+    check_gradients("bias, balance loss", config_of(one, two), (struct loss_weights){.balance = 0.7F});
+    shares.k = 6;
+    shares.capacity = 0.8F;
+    two = routed("bias", shares);
+    check_gradients("bias, all, capacity 0.8", config_of(one, two), (struct loss_weights){.balance = 0.7F});
+}
+
+static void test_relu(void **state)
+{
+    struct layer_config one = routed("relu", (struct router_config){.n_experts = 6, .k = 2}),
+                        two = routed("relu", (struct router_config){.n_experts = 4, .k = 1});
+
+    (void)state;
+    check_gradients("relu", config_of(one, two), (struct loss_weights){0});
+    check_gradients("relu, balance loss", config_of(two, one), (struct loss_weights){.balance = 0.7F});
+}
+
+/* No language model may have it; its mathematics are as any other's. */
+static void test_expert_choice(void **state)
+{
+    struct router_ops open = *router_find("expert_choice");
+    struct layer_config one = routed("expert_choice", (struct router_config){.n_experts = 6, .k = 2}),
+                        two = routed("expert_choice", (struct router_config){.n_experts = 5, .k = 1});
+    struct loss_weights all = {.balance = 0.7F, .z = 0.3F, .entropy = 0.4F};
+
+    (void)state;
+    open.not_causal = false;
+    one.router = two.router = &open;
+    check_gradients("expert choice", config_of(one, two), (struct loss_weights){0});
+    check_gradients("expert choice, all losses", config_of(two, one), all);
+}
+
+static void test_noisy_topk(void **state)
+{
+    struct router_config c = {.n_experts = 6, .k = 2}, important = c, loaded = c, both = c;
+    struct loss_weights none = {0}, all = {.balance = 0.7F, .z = 0.3F, .entropy = 0.4F};
+
+    (void)state;
+    important.importance = 0.9F;
+    loaded.load = 1.3F;
+    both.importance = 0.7F;
+    both.load = 0.5F;
+    both.k = 3;
+    both.capacity = 0.8F;
+    check_gradients("noisy top-2", config_of(routed("noisy_topk", c), routed("noisy_topk", c)), none);
+    check_gradients("noisy top-2, importance",
+                    config_of(routed("noisy_topk", important), routed("noisy_topk", c)), none);
+    check_gradients("noisy top-2, load",
+                    config_of(routed("noisy_topk", loaded), routed("noisy_topk", loaded)), none);
+    check_gradients("noisy, all losses, capacity",
+                    config_of(routed("noisy_topk", both), routed("noisy_topk", loaded)), all);
+    both.k = 6; /* all: the load is a count */
+    check_gradients("noisy, all experts", config_of(routed("noisy_topk", both), routed("noisy_topk", c)),
+                    none);
 }
 
 static void test_shared_experts(void **state)
@@ -400,6 +475,10 @@ int main(void)
         cmocka_unit_test(test_topp),
         cmocka_unit_test(test_mask),
         cmocka_unit_test(test_hash),
+        cmocka_unit_test(test_bias),
+        cmocka_unit_test(test_relu),
+        cmocka_unit_test(test_expert_choice),
+        cmocka_unit_test(test_noisy_topk),
         cmocka_unit_test(test_shared_experts),
         cmocka_unit_test(test_blocks_differ),
         cmocka_unit_test(test_forward_against_oracle),
