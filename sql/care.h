@@ -57,7 +57,7 @@ int logbook_change_runs(struct logbook *lb, struct run_change *changes, int n, b
 
 struct prune_request {
     const char *run;
-    const char *const *splits; /* train, valid, probe, routed */
+    const char *const *splits; /* train, valid, probe, routed, seen */
     int n_splits;
     int64_t first_step, last_step; /* both inclusive */
     int64_t keep_every;            /* passes of steps that this divides stay; 0: none of them */

@@ -126,7 +126,7 @@ int logbook_writer_close(struct logbook_writer *w, struct error *err);
 
 /* A fresh batch, or NULL with *err when memory is short or the thread has failed. Waits on a full queue.
  * The add functions copy what they are given; they cannot fail visibly: a batch that ran out of memory is
- * refused by commit. `split`: train, valid, probe, routed. */
+ * refused by commit. `split`: train, valid, probe, routed, seen. */
 struct logbook_batch *logbook_batch_new(struct logbook_writer *w, struct error *err);
 int logbook_batch_commit(struct logbook_batch *b, struct error *err); /* takes the batch, also on failure */
 void logbook_batch_discard(struct logbook_batch *b);

@@ -73,7 +73,7 @@ int logbook_find_run(struct logbook *lb, const char *name, int64_t *run_id, stru
 
 struct block_filter {
     int64_t run_id;
-    const char *split;             /* train, valid, probe, routed; NULL: all */
+    const char *split;             /* train, valid, probe, routed, seen; NULL: all */
     int64_t first_step, last_step; /* both inclusive */
     int layer;                     /* -1: all layers */
 };

@@ -123,7 +123,7 @@ CREATE TABLE sequence (
     sequence_id INTEGER PRIMARY KEY,
     run_id      INTEGER NOT NULL REFERENCES run,
     step        INTEGER NOT NULL, -- optimiser updates completed before this forward pass
-    split       TEXT NOT NULL,    -- train, valid, probe, routed
+    split       TEXT NOT NULL,    -- train, valid, probe, routed, seen
     sample_id   INTEGER NOT NULL REFERENCES sample,
     losses      BLOB,             -- 16-bit little-endian, 1/1024 nat, rounded; 65535: not finite or beyond
     checksum    INTEGER           -- CRC-32 of losses
@@ -182,7 +182,7 @@ CREATE TABLE metric (
     run_id INTEGER NOT NULL REFERENCES run,
     step   INTEGER NOT NULL,
     split  TEXT NOT NULL,
-    name   TEXT NOT NULL, -- loss, lm_loss, balance_loss, z_loss, entropy_loss, grad_norm, learning_rate, ...
+    name   TEXT NOT NULL, -- loss, lm_loss, balance_loss, z_loss, entropy_loss, router_loss, grad_norm, flops (so far), ...
     value  REAL,          -- NULL unless the status is ok
     -- IN would have SQLite build a table of the four for every row.
     status TEXT NOT NULL CHECK (status = 'ok' OR status = 'nan' OR status = '+inf' OR status = '-inf'),

@@ -3,7 +3,7 @@
 CREATE VIEW routing (
     run_id,
     step,        -- optimiser updates completed before this forward pass
-    split,       -- train, valid, probe, routed
+    split,       -- train, valid, probe, routed, seen
     sequence_id,
     sample_id,
     document_id,
