@@ -382,8 +382,10 @@ static void add_router_figures(struct recorder *r, int64_t step, const char *spl
                                const struct layer_tally *l)
 {
     char name[32];
-    double tokens = (double)t->n_tokens;
+    double tokens = (double)l->n_scored;
 
+    if (l->n_scored == 0) /* relu: no token has an expert */
+        return;
     logbook_batch_layer_metric(r->batch, step, split, l->layer, "router_entropy", l->entropy_sum / tokens);
     for (int n = 1; t->concentration && n <= l->n_experts; n *= 2) {
         snprintf(name, sizeof name, "rank_mass_%d", n);

@@ -81,6 +81,7 @@ void tally_clear(struct tally *t, bool by_domain, bool concentration)
         memset(l->probability_sum, 0, cells * sizeof *l->probability_sum);
         memset(l->rank_mass, 0, (size_t)l->n_experts * sizeof *l->rank_mass);
         l->entropy_sum = 0.0;
+        l->n_scored = 0;
     }
 }
 
@@ -107,13 +108,15 @@ static void add_router_figures(struct layer_tally *l, const struct routing *r, b
     int N = l->n_experts;
 
     for (int t = 0; t < r->n_tokens; t++) {
+        if (!(routing_scale(r, t) > 0.0))
+            continue;
+        l->n_scored++;
         l->entropy_sum += routing_entropy(r, t);
         if (!concentration)
             continue;
-        double scale = routing_scale(r, t);
         rank_mass(r->probability + (size_t)t * N, N, l->scratch);
         for (int e = 0; e < N; e++)
-            l->rank_mass[e] += scale * l->scratch[e];
+            l->rank_mass[e] += l->scratch[e];
     }
 }
 

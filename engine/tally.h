@@ -14,9 +14,10 @@ struct layer_tally {
     /* (n_domains + 1, N): row 0 is all domains, row d + 1 domain d */
     int64_t *assignments, *dropped;
     double *gate_sum, *probability_sum; /* scores that are no softmax are made to sum to 1 first */
-    double entropy_sum;                 /* over tokens, nats */
-    double *rank_mass;                  /* (N) sums over tokens; only when concentration is asked for */
-    double *scratch;                    /* (N) */
+    int64_t n_scored;   /* tokens that are not without any score, which the two below are sums over */
+    double entropy_sum; /* nats */
+    double *rank_mass;  /* (N) only when concentration is asked for */
+    double *scratch;    /* (N) */
 };
 
 struct tally {

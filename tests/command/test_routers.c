@@ -77,6 +77,67 @@ static void test_varying_k(void **state)
     }
 }
 
+/* Every router that a language model can have leaves a sound logbook: gates may exceed 1 (relu),
+ * probabilities are logged as shares, decisions are as many as the loads say. */
+static void test_every_router(void **state)
+{
+    static const char *const settings[] = {
+        "--set router.name=bias", "--set router.name=bias --set router.k=1 --set router.renormalize=false",
+        "--set router.name=relu --set router.k=1", "--set router.name=noisy_topk",
+        "--set router.name=noisy_topk --set router.capacity=0.8"};
+    char db[16], more[256];
+
+    (void)state;
+    for (int i = 0; i < 5; i++) {
+        snprintf(db, sizeof db, "every%d.db", i);
+        snprintf(more, sizeof more, "--set train.steps=60 --set train.learning_rate=0.02 %s", settings[i]);
+        tiny_expect(tiny_train(&tiny, db, "r", more), 0, "");
+        tiny_expect_answer(
+            &tiny, db,
+            "SELECT (SELECT count(*) FROM routing WHERE split = 'train') = (SELECT sum(assignments + "
+            "dropped) "
+            "FROM expert_load WHERE split = 'train' AND domain_id IS NULL), max(gate) > 0 FROM routing",
+            "1|1\n");
+        expect_sound(db);
+    }
+}
+
+/* Tokens that no expert takes: positions without a row, and everybody reads past them. */
+static void test_tokens_of_no_expert(void **state)
+{
+    static const char *const verbs[] = {"check", "demand --run r", "collapse --run r",
+                                        "specialization --run r", "export routing --run r -o out.csv"};
+
+    (void)state;
+    tiny_expect(tiny_train(&tiny, "none.db", "r",
+                           "--set router.name=relu --set router.k=1 --set train.steps=220 --set "
+                           "train.learning_rate=0.02 --set probe.every=20"),
+                0, "");
+    tiny_expect_answer(
+        &tiny, "none.db",
+        "SELECT sum(n_tokens) > (SELECT count(DISTINCT sequence_id * 100 + position) FROM routing WHERE step "
+        "= "
+        "220 AND split = 'probe' AND layer = 1) FROM sequence JOIN sample USING (sample_id) WHERE step = 220 "
+        "AND split = 'probe'",
+        "1\n");
+    for (size_t i = 0; i < sizeof verbs / sizeof *verbs; i++) {
+        const char *verb = verbs[i];
+        int word = (int)strcspn(verb, " ");
+        struct test_run r =
+            test_run("cd %s && %s/moescope-%.*s none.db %s", tiny.folder, tiny.bin, word, verb, verb + word);
+        if (r.status > 1)
+            fail_msg("%s: status %d: %s", verb, r.status, r.err);
+        test_run_release(&r);
+    }
+}
+
+static void test_not_causal_is_refused(void **state)
+{
+    (void)state;
+    tiny_expect(tiny_train(&tiny, "never.db", "r", "--set router.name=expert_choice"), 2,
+                "block 0: router.name = expert_choice looks at the tokens that follow");
+}
+
 /* Train documents read again, at the end alone; of held-out splits decisions are kept, of training none. */
 static void test_seen_and_held_out(void **state)
 {
@@ -132,6 +193,9 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_shared_experts),
         cmocka_unit_test(test_varying_k),
+        cmocka_unit_test(test_every_router),
+        cmocka_unit_test(test_tokens_of_no_expert),
+        cmocka_unit_test(test_not_causal_is_refused),
         cmocka_unit_test(test_seen_and_held_out),
         cmocka_unit_test(test_routed_from_a_checkpoint),
     };

@@ -386,6 +386,33 @@ static void test_forward_against_oracle(void **state)
     fixture_close(&f);
 }
 
+/* All losses of the newer routers, with noise and without: naive_model_loss adds up what struct losses
+ * averages over two blocks. */
+static void test_routers_against_oracle(void **state)
+{
+    static const char *const names[] = {"bias", "relu", "noisy_topk"};
+    struct router_config c = {
+        .n_experts = 6, .k = 2, .scale = 1.5F, .importance = 0.7F, .load = 0.4F, .capacity = 1.1F};
+    struct loss_weights weights = {.balance = 0.5F, .z = 0.25F, .entropy = 0.3F};
+
+    (void)state;
+    for (int i = 0; i < 6; i++) {
+        struct layer_config block = routed(names[i / 2], c);
+        struct fixture f;
+        struct random noise;
+        random_seed(&noise, 4, 0);
+        fixture_open(&f, config_of(block, block), 7);
+        struct losses l = model_forward(&f.model, &f.batch, false, 1.0F, &weights, i % 2 ? &noise : NULL);
+        double slow = naive_model_loss(&f.model, f.values, &f.batch, &weights, NULL);
+        double fast = l.lm + 2 * (0.5 * l.balance + 0.25 * l.z + 0.3 * l.entropy) + l.own;
+        if (strcmp(names[i / 2], "bias") != 0)
+            assert_true(l.own > 0.1);
+        if (!(fabs(fast - slow) < 2e-5 * slow))
+            fail_msg("%s: %.9g, not %.9g", names[i / 2], fast, slow);
+        fixture_close(&f);
+    }
+}
+
 /* Training and evaluation take different paths through the output layer; they must agree, and evaluating must
  * leave no gradient behind. */
 static void test_evaluation_leaves_no_gradient(void **state)
@@ -482,6 +509,7 @@ int main(void)
         cmocka_unit_test(test_shared_experts),
         cmocka_unit_test(test_blocks_differ),
         cmocka_unit_test(test_forward_against_oracle),
+        cmocka_unit_test(test_routers_against_oracle),
         cmocka_unit_test(test_evaluation_leaves_no_gradient),
         cmocka_unit_test(test_threads_change_nothing),
         cmocka_unit_test(test_too_large_a_pass),
