@@ -20,6 +20,7 @@ import sys
 import numpy as np
 
 TIE = 1e-6
+NO_EXPERT = ([], [], 0.0)  # of a token that has none: it has no row
 
 
 def read_checkpoint(path):
@@ -77,7 +78,7 @@ class Model:
         self.router = settings["router.name"]
 
     def probabilities(self, block, x, ids):
-        """(T, N), and which experts each token may use."""
+        """(T, N) probabilities or raw scores, and which experts each token may use."""
         n = int(of_block(self.s["router.experts"], block))
         usable = np.ones((len(ids), n), bool)
         if self.router == "hash":
@@ -85,16 +86,28 @@ class Model:
             usable = table[ids][:, None] == np.arange(n)
             return usable.astype(float), usable
         z = x @ self.t[f"layers.{block}.router"].T
+        if self.router == "bias":
+            return 1.0 / (1.0 + np.exp(-z)), usable
+        if self.router == "relu":
+            return np.maximum(z, 0.0), z > 0
         if self.router == "mask":
             usable = self.t[f"layers.{block}.router.visible"][ids] > 0
             z = np.where(usable, z, -np.inf)
         p = np.exp(z - z.max(axis=1, keepdims=True))
         return p / p.sum(axis=1, keepdims=True), usable
 
+    def preferences(self, block, x, p):
+        """What experts are chosen by."""
+        if self.router == "relu":
+            return x @ self.t[f"layers.{block}.router"].T
+        return p + self.t[f"layers.{block}.router.bias"] if self.router == "bias" else p
+
     def choose(self, block, p, usable):
         """Experts of one token in order of choice, and how far the choice was from another one."""
         order = np.lexsort((np.arange(len(p)), -p))
-        if self.router == "topp":
+        if self.router == "relu":
+            n, stake = int(usable.sum()), np.abs(p).min()
+        elif self.router == "topp":
             total, threshold = np.cumsum(p[order]), float(np.float32(self.s["router.p"]))
             beyond = np.nonzero(total > threshold)[0]
             n = len(p) if threshold >= 1 or not len(beyond) else beyond[0] + 1
@@ -109,7 +122,9 @@ class Model:
         rare_gate = float(np.float32(self.s.get("mask.rare_gate", "0")))
         if visible is not None and rare_gate > 0 and visible[token].max() > 1:
             return rare_gate * p / p.sum()
-        return p / p.sum() if self.s["router.renormalize"] == "true" else p
+        scale = float(np.float32(self.s["router.scale"])) if self.router == "bias" else 1.0
+        shares = self.s["router.renormalize"] == "true" or self.router == "noisy_topk"
+        return scale * (p / p.sum() if shares else p)
 
     def forward(self, ids, logged, report):
         """Losses of the tokens ids[1:], following `logged` (block -> experts by position) through ties."""
@@ -133,10 +148,11 @@ class Model:
         result = np.zeros_like(y)
         p, usable = self.probabilities(block, y, ids)
         weight = np.zeros_like(p)
+        preferred = self.preferences(block, y, p)
         for i, token in enumerate(ids):
-            chosen, stake = self.choose(block, p[i], usable[i])
+            chosen, stake = self.choose(block, preferred[i], usable[i])
             if logged is not None:
-                chosen = report.compare(chosen, logged[block][i], p[i], stake)
+                chosen = report.compare(chosen, logged.get(block, {}).get(i, NO_EXPERT), p[i], preferred[i], stake)
             weight[i, chosen] = self.weights(block, token, p[i, chosen])
         for e in np.nonzero(weight.any(axis=0))[0]:
             rows = np.nonzero(weight[:, e])[0]
@@ -151,8 +167,8 @@ class Report:
         self.tokens = self.ties = self.wrong = self.gates = self.wrong_gates = self.documents = self.wrong_losses = 0
         self.worst_gate = self.worst_loss = 0.0
 
-    def compare(self, chosen, logged, p, stake):
-        """Counts a token's decisions; returns the experts to go on with."""
+    def compare(self, chosen, logged, p, preferred, stake):
+        """Counts a token's decisions; returns the experts to go on with. p: gates; preferred: chosen by."""
         experts, gates, step = logged
         self.tokens += 1
         self.gates += len(gates)
@@ -163,7 +179,7 @@ class Report:
             return chosen
         common = min(len(chosen), len(experts))
         differs = next((i for i in range(common) if chosen[i] != experts[i]), None)
-        at_stake = stake if differs is None else abs(p[chosen[differs]] - p[experts[differs]])
+        at_stake = stake if differs is None else abs(preferred[chosen[differs]] - preferred[experts[differs]])
         if at_stake <= TIE:
             self.ties += 1
             return experts
@@ -212,7 +228,7 @@ def check_split(db, run_id, model, split, report):
     for sequence, document, n_tokens, blob in db.execute(
             "SELECT sequence_id, document_id, n_tokens, tokens FROM sequence JOIN sample USING (sample_id)"
             " WHERE run_id = ? AND split = ? AND step = ? ORDER BY sequence_id", (run_id, split, step)).fetchall():
-        losses = model.forward(read_ids(blob, n_tokens), routing.get(sequence), report)
+        losses = model.forward(read_ids(blob, n_tokens), routing.get(sequence, {}), report)
         sums[document] = sums.get(document, 0.0) + losses.sum()
     for document, loss in db.execute(
             "SELECT document_id, loss_sum FROM document_loss WHERE run_id = ? AND split = ? AND step = ?",

@@ -100,6 +100,25 @@ static void test_hash(void **state)
     check("hash", "--set router.name=hash --set router.k=1");
 }
 
+static void test_bias(void **state)
+{
+    (void)state;
+    check("bias", "--set router.name=bias --set router.bias_rate=0.02 --set router.scale=1.5");
+    check("scores", "--set router.name=bias --set router.k=1 --set router.renormalize=false");
+}
+
+static void test_relu(void **state)
+{
+    (void)state;
+    check("relu", "--set router.name=relu --set router.k=1");
+}
+
+static void test_noisy_topk(void **state)
+{
+    (void)state;
+    check("noisy", "--set router.name=noisy_topk --set router.k=3");
+}
+
 /* It can tell: with the weights of another seed neither routing nor losses are those that were logged. */
 static void test_another_model_is_told(void **state)
 {
@@ -123,6 +142,9 @@ int main(void)
         cmocka_unit_test(test_topp),
         cmocka_unit_test(test_mask),
         cmocka_unit_test(test_hash),
+        cmocka_unit_test(test_bias),
+        cmocka_unit_test(test_relu),
+        cmocka_unit_test(test_noisy_topk),
         cmocka_unit_test(test_another_model_is_told),
     };
     return cmocka_run_group_tests(tests, open_group, close_group);
