@@ -8,9 +8,9 @@
 #include "base/options.h"
 #include "base/progress.h"
 #include "bench/shared/figures.h"
+#include "bench/shared/made_up.h"
 #include "engine/blas.h"
 #include "engine/config.h"
-#include "engine/kernels.h"
 #include "engine/model.h"
 
 struct arguments {
@@ -38,39 +38,6 @@ static const struct program program = {
     .examples = "bench/step\nbench/step --set model.width=128 --set router.hidden=128 --vocabulary 4096",
     .options = options,
 };
-
-static int fill(struct batch *b, int tokens, int context, int vocabulary, struct error *err)
-{
-    struct random r;
-
-    random_seed(&r, 1, 0);
-    b->n_tokens = tokens;
-    b->n_sequences = tokens / context;
-    b->input = malloc(sizeof(int32_t) * (size_t)tokens);
-    b->target = malloc(sizeof(int32_t) * (size_t)tokens);
-    b->position = malloc(sizeof(int32_t) * (size_t)tokens);
-    b->start = malloc(sizeof(int32_t) * ((size_t)b->n_sequences + 1));
-    if (!b->input || !b->target || !b->position || !b->start)
-        return error_no_memory(err, "the batch");
-    for (int t = 0; t < tokens; t++) {
-        b->input[t] = (int32_t)random_below(&r, (uint64_t)vocabulary);
-        b->target[t] = (int32_t)random_below(&r, (uint64_t)vocabulary);
-        b->position[t] = t % context;
-    }
-    for (int s = 0; s <= b->n_sequences; s++)
-        b->start[s] = s * context;
-    return 0;
-}
-
-static void update(struct model *m, float *first, float *second)
-{
-    struct adamw s = {1e-4F, 0.9F, 0.95F, 1e-8F, 0.1F, 0.1F, 0.05F, 1.0F};
-    double start = clock_seconds(), norm = sum_of_squares(m->pool, m->gradients, m->n_weights);
-
-    s.gradient_scale = norm > 1.0 ? 1.0F : 0.5F; /* keeps the norm from being optimised away */
-    adamw_update(m->pool, &s, m->weights, m->gradients, first, second, m->n_weights);
-    m->seconds[PART_OPTIMISER] += clock_seconds() - start;
-}
 
 static void tell(struct figures *f, const char *part, double seconds, double step)
 {
@@ -125,7 +92,7 @@ static int bench(void *context, char **operands, int n_operands, FILE *out, stru
     }
     tokens = (int)config_int(&config, "train.tokens_per_step");
     if (config_model(&config, (int)args.vocabulary, &mc, err) || pool_open(&pool, (int)args.threads, err) ||
-        model_init(&m, &mc, tokens, pool, err) || fill(&b, tokens, mc.context, mc.vocabulary, err) ||
+        model_init(&m, &mc, tokens, pool, err) || made_up_batch(&b, tokens, mc.context, mc.vocabulary, err) ||
         model_seed(&m, 1, err))
         goto done;
     moments = calloc(2 * m.n_weights, sizeof *moments);
@@ -140,7 +107,7 @@ static int bench(void *context, char **operands, int n_operands, FILE *out, stru
             seconds = 0.0;
         }
         model_forward(&m, &b, true, 1.0F, &weights, NULL);
-        update(&m, moments, moments + m.n_weights);
+        made_up_update(&m, moments, moments + m.n_weights);
         seconds += clock_seconds() - start;
         double one = blas_measure_limit(pool, 2048, 3, err);
         limit += step >= 0 ? one / (double)args.steps : 0.0;
@@ -148,10 +115,7 @@ static int bench(void *context, char **operands, int n_operands, FILE *out, stru
     result = print(&m, model_flops_per_token(&mc, NULL, mc.context) * tokens, seconds, limit, out, err);
 done:
     free(moments);
-    free(b.input);
-    free(b.target);
-    free(b.position);
-    free(b.start);
+    made_up_release(&b);
     model_release(&m);
     pool_close(pool);
     config_release(&config);
