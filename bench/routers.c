@@ -300,13 +300,11 @@ static int bench_one(const struct contestant *c, struct pool *pool, const struct
 
 static int check_arguments(struct error *err)
 {
-    const char *names[N_CONTESTANTS];
-
-    for (int i = 0; i < N_CONTESTANTS; i++)
-        names[i] = contestants[i].router;
     for (int i = 0; i < args.only.n; i++) {
-        const char *nearest = nearest_name(args.only.items[i], names, N_CONTESTANTS);
-        if (!nearest || strcmp(nearest, args.only.items[i]) != 0)
+        bool found = false;
+        for (int c = 0; c < N_CONTESTANTS; c++)
+            found = found || strcmp(contestants[c].router, args.only.items[i]) == 0;
+        if (!found)
             return error_set(err, STATUS_USAGE, "there is no router '%s' to time", args.only.items[i]);
     }
     if (args.steps < 1 || args.steps > MOST_STEPS)

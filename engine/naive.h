@@ -24,8 +24,8 @@ void naive_topk(const double *p, int N, int k, bool renormalize, const int32_t *
                 double *weight);
 
 /* Loss of the batch from weights laid out as m->parameters say: lm + weights.balance * sum of balance losses
- * + weights.z * sum of z losses + weights.entropy * sum of entropy losses + the routers' own. Routing is held to
- * what m->layers[].routing chose in the last model_forward of the same batch, dropped decisions and noise
+ * + weights.z * sum of z losses + weights.entropy * sum of entropy losses + the routers' own. Routing is held
+ * to what m->layers[].routing chose in the last model_forward of the same batch, dropped decisions and noise
  * included. token_loss: (T) or NULL. Aborts when memory is short: it
  * serves tests. */
 double naive_model_loss(const struct model *m, const double *values, const struct batch *b,

@@ -74,7 +74,7 @@ static void choose_tokens(struct routing *r, int e, int n)
     for (int t = 0; t < T; t++) {
         size_t cell = (size_t)t * N + e;
         float p = comparable(r->probability[cell]);
-        r->kept[CHOSEN][cell] = p > least || (p == least && equals-- > 0);
+        r->kept[CHOSEN][cell] = p > least || (p == least && equals-- > 0) ? 1.0F : 0.0F;
     }
 }
 

@@ -68,6 +68,24 @@ static void test_overhead(void **state)
         "decision-heavy: width 64, 8 layers, top-8 of 64\",2,");
 }
 
+/* Every router has its row, beside top-k with as many experts a token. */
+static void test_routers(void **state)
+{
+    (void)state;
+    expect(test_run(
+               "%s/routers --quiet --steps 1 --json '%s/routers.json' --vocabulary 100 --set model.width=16 "
+               "--set model.heads=2 --set model.layers=1 --set model.context=16 --set "
+               "train.tokens_per_step=64 --set router.hidden=8",
+               bench, folder),
+           "Routers beside top-k");
+    expect(test_run(
+               "sqlite3 :memory: \"SELECT group_concat(value ->> 'router'), max(abs((value ->> 'k') - (value "
+               "->> 'top_k'))) < 0.5, min(value ->> 'ratio') > 0 FROM "
+               "json_each(readfile('%s/routers.json'))\"",
+               folder),
+           "topk,topp,mask,hash,bias,relu,expert_choice,noisy_topk|1|1\n");
+}
+
 static int open_group(void **state)
 {
     const char *given = getenv("MOESCOPE_BENCH");
@@ -91,6 +109,7 @@ int main(void)
         cmocka_unit_test(test_logbook),
         cmocka_unit_test(test_large),
         cmocka_unit_test(test_overhead),
+        cmocka_unit_test(test_routers),
     };
     return cmocka_run_group_tests(tests, open_group, close_group);
 }

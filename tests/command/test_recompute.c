@@ -138,14 +138,10 @@ static void test_another_model_is_told(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_topk),
-        cmocka_unit_test(test_topp),
-        cmocka_unit_test(test_mask),
-        cmocka_unit_test(test_hash),
-        cmocka_unit_test(test_bias),
-        cmocka_unit_test(test_relu),
-        cmocka_unit_test(test_noisy_topk),
-        cmocka_unit_test(test_another_model_is_told),
+        cmocka_unit_test(test_topk),       cmocka_unit_test(test_topp),
+        cmocka_unit_test(test_mask),       cmocka_unit_test(test_hash),
+        cmocka_unit_test(test_bias),       cmocka_unit_test(test_relu),
+        cmocka_unit_test(test_noisy_topk), cmocka_unit_test(test_another_model_is_told),
     };
     return cmocka_run_group_tests(tests, open_group, close_group);
 }

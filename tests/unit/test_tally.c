@@ -138,6 +138,33 @@ static void test_by_hand(void **state)
     by_hand_close(&h);
 }
 
+/* Scores that are no softmax count as shares of their sum; a token without any has no part in figures of the
+ * router. Token 1 has three times its scores, token 2 none. */
+static void test_scores(void **state)
+{
+    struct by_hand h;
+    struct tally t;
+
+    (void)state;
+    by_hand_open(&h);
+    for (int e = 0; e < N; e++) {
+        h.layer.routing.probability[N + e] *= 3.0F;
+        h.layer.routing.probability[2 * N + e] = 0.0F;
+    }
+    assert_int_equal(tally_init(&t, &h.layer, 1, 2, 2, NULL), 0);
+    tally_clear(&t, false, true);
+    tally_add(&t, &h.corpus, &h.packed, &h.model);
+    const struct layer_tally *l = &t.layers[0];
+    check_sums(l->probability_sum, 1.25, 1.0, .75);
+    assert_int_equal(l->n_scored, 3);
+    assert_close(l->entropy_sum, 3 * 1.5 * log(2), 1e-5);
+    check_sums(l->rank_mass, 1.5, 2.25, 3.0);
+    tally_clear(&t, false, true);
+    assert_int_equal(l->n_scored, 0);
+    tally_release(&t);
+    by_hand_close(&h);
+}
+
 static void test_losses_by_hand(void **state)
 {
     struct by_hand h;
@@ -384,9 +411,13 @@ static void test_sink_fails(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_by_hand),        cmocka_unit_test(test_losses_by_hand),
-        cmocka_unit_test(test_without_layers), cmocka_unit_test(test_of_a_model),
-        cmocka_unit_test(test_evaluation),     cmocka_unit_test(test_document_without_predictions),
+        cmocka_unit_test(test_by_hand),
+        cmocka_unit_test(test_losses_by_hand),
+        cmocka_unit_test(test_scores),
+        cmocka_unit_test(test_without_layers),
+        cmocka_unit_test(test_of_a_model),
+        cmocka_unit_test(test_evaluation),
+        cmocka_unit_test(test_document_without_predictions),
         cmocka_unit_test(test_sink_fails),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
