@@ -236,7 +236,7 @@ static double median(const double *x)
 /* Share of sgemm's limit, step by step. */
 static double share_of(const struct runner *r, const double *limit)
 {
-    double share[MOST_STEPS];
+    double share[MOST_STEPS] = {0};
 
     for (int64_t i = 0; i < args.steps; i++)
         share[i] = r->flops[i] / r->seconds[i] / (1e9 * limit[i]);
@@ -245,7 +245,7 @@ static double share_of(const struct runner *r, const double *limit)
 
 static double ratio_of(const struct pair *p)
 {
-    double ratio[MOST_STEPS];
+    double ratio[MOST_STEPS] = {0};
 
     for (int64_t i = 0; i < args.steps; i++)
         ratio[i] = p->router.flops[i] / p->router.seconds[i] / (p->topk.flops[i] / p->topk.seconds[i]);
