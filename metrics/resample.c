@@ -12,7 +12,7 @@ const char *const verdict_names[4] = {"undetermined", "better", "worse", "equiva
 
 struct bootstrap_options bootstrap_defaults(void)
 {
-    return (struct bootstrap_options){2000, 0.95, 10};
+    return (struct bootstrap_options){.n_resamples = 2000, .level = 0.95, .min_documents = 10};
 }
 
 /* ---- documents ---- */
@@ -43,14 +43,6 @@ static void unit_add(const struct unit *u, double *numerator, double *denominato
     }
 }
 
-static double units_estimate(const struct unit *units, int n)
-{
-    double numerator[2] = {0}, denominator[2] = {0};
-    for (int i = 0; i < n; i++)
-        unit_add(&units[i], numerator, denominator);
-    return ratio_difference(numerator, denominator);
-}
-
 static int stratum_end(const struct unit *units, int n, int first)
 {
     int end = first + 1;
@@ -59,16 +51,25 @@ static int stratum_end(const struct unit *units, int n, int first)
     return end;
 }
 
-/* One resample: as many documents from each stratum as it has. */
-static double units_resample(const struct unit *units, int n, struct random *r)
+/* Both ratios' difference over the units as they are or, with r, over one resample: as many documents from
+ * each stratum as it has. */
+static double units_figure(const struct unit *units, int n, bool equal_strata, struct random *r)
 {
-    double numerator[2] = {0}, denominator[2] = {0};
+    double numerator[2] = {0}, denominator[2] = {0}, sum = 0;
+    int strata = 0;
     for (int first = 0, end; first < n; first = end) {
         end = stratum_end(units, n, first);
-        for (int i = first; i < end; i++)
-            unit_add(&units[first + (int)random_below(r, (uint64_t)(end - first))], numerator, denominator);
+        for (int i = first; i < end; i++) {
+            int drawn = r ? first + (int)random_below(r, (uint64_t)(end - first)) : i;
+            unit_add(&units[drawn], numerator, denominator);
+        }
+        if (!equal_strata)
+            continue;
+        sum += ratio_difference(numerator, denominator);
+        numerator[0] = numerator[1] = denominator[0] = denominator[1] = 0;
+        strata++;
     }
-    return ratio_difference(numerator, denominator);
+    return equal_strata ? sum / strata : ratio_difference(numerator, denominator);
 }
 
 static int smallest_stratum(const struct unit *units, int n)
@@ -100,14 +101,19 @@ static int units_bootstrap(struct unit *units, int n, const struct bootstrap_opt
                          "a bootstrap needs resamples (%d) and a level between 0 and 1 (%g)", o->n_resamples,
                          o->level);
     qsort(units, (size_t)n, sizeof *units, unit_compare);
-    *i = (struct interval){n ? units_estimate(units, n) : NAN, NAN, NAN, NAN, n, smallest_stratum(units, n)};
+    *i = (struct interval){n ? units_figure(units, n, o->equal_strata, NULL) : NAN,
+                           NAN,
+                           NAN,
+                           NAN,
+                           n,
+                           smallest_stratum(units, n)};
     if (n == 0 || i->smallest < o->min_documents)
         return 0;
     double *draws = malloc((size_t)o->n_resamples * sizeof *draws);
     if (!draws)
         return error_no_memory(err, "the bootstrap");
     for (int b = 0; b < o->n_resamples; b++)
-        draws[b] = units_resample(units, n, r);
+        draws[b] = units_figure(units, n, o->equal_strata, r);
     gsl_sort(draws, 1, (size_t)o->n_resamples);
     i->low = quantile_sorted(draws, o->n_resamples, (1 - o->level) / 2);
     i->high = quantile_sorted(draws, o->n_resamples, (1 + o->level) / 2);

@@ -2,6 +2,8 @@
  * about two methods; tokens are never a unit, since those of one document are not independent. */
 #ifndef METRICS_RESAMPLE_H
 #define METRICS_RESAMPLE_H
+#include <stdbool.h>
+
 #include "base/error.h"
 #include "base/random.h"
 
@@ -18,6 +20,7 @@ struct bootstrap_options {
     int n_resamples;   /* 2000 */
     double level;      /* 0.95 */
     int min_documents; /* 10: fewer in any stratum and no interval is given */
+    bool equal_strata; /* false; true: the mean of the strata's own figures, each counting alike */
 };
 struct bootstrap_options bootstrap_defaults(void);
 

@@ -51,7 +51,7 @@ static void test_two_documents(void **state)
     (void)state;
     /* Draws from {0, 1} average 0, 1/2, 1 with probabilities 1/4, 1/2, 1/4. */
     const double loss[] = {0, 1}, tokens[] = {1, 1};
-    struct bootstrap_options o = {4000, 0.95, 2};
+    struct bootstrap_options o = {.n_resamples = 4000, .level = 0.95, .min_documents = 2};
     struct random r = seeded(2);
     struct interval i;
     assert_int_equal(bootstrap_ratio(loss, tokens, NULL, 2, &o, &r, &i, NULL), 0);
@@ -63,7 +63,7 @@ static void test_two_documents(void **state)
     assert_close(i.high, 0.5, 0);
     /* A stratum each: they are what they are. */
     const int stratum[] = {8, -3};
-    o = (struct bootstrap_options){100, 0.95, 1};
+    o = (struct bootstrap_options){.n_resamples = 100, .level = 0.95, .min_documents = 1};
     assert_int_equal(bootstrap_ratio(loss, tokens, stratum, 2, &o, &r, &i, NULL), 0);
     assert_close(i.low, 0.5, 0);
     assert_close(i.high, 0.5, 0);
@@ -103,7 +103,7 @@ static void test_paired_difference(void **state)
         a[d] = b[d] + 0.1 * tokens[d];
         stratum[d] = d % 2;
     }
-    struct bootstrap_options o = {999, 0.95, 6};
+    struct bootstrap_options o = {.n_resamples = 999, .level = 0.95, .min_documents = 6};
     struct random r = seeded(4);
     struct interval i;
     assert_int_equal(bootstrap_difference(a, tokens, b, tokens, stratum, 12, &o, &r, &i, NULL), 0);
@@ -128,17 +128,49 @@ static void test_paired_difference(void **state)
     assert_int_equal(i.n, 11);
 }
 
+/* Two domains, of 100 and of 10 tokens a document, differing by -0.1 and by +0.3 nats a token: by token
+ * (-0.1 x 100 + 0.3 x 10) / 110 = -0.0636..., the domains counting alike (-0.1 + 0.3) / 2 = 0.1. */
+static void test_strata_counting_alike(void **state)
+{
+    (void)state;
+    double a[20], b[20], tokens[20];
+    int stratum[20];
+    for (int d = 0; d < 20; d++) {
+        stratum[d] = d % 2;
+        tokens[d] = d % 2 ? 10 : 100;
+        b[d] = tokens[d] * (1 + d / 4.);
+        a[d] = b[d] + tokens[d] * (d % 2 ? 0.3 : -0.1);
+    }
+    struct bootstrap_options o = bootstrap_defaults();
+    struct random r = seeded(5);
+    struct interval i;
+    assert_int_equal(bootstrap_difference(a, tokens, b, tokens, stratum, 20, &o, &r, &i, NULL), 0);
+    assert_close(i.estimate, -7. / 110, exact);
+    o.equal_strata = true;
+    assert_int_equal(bootstrap_difference(a, tokens, b, tokens, stratum, 20, &o, &r, &i, NULL), 0);
+    assert_close(i.estimate, 0.1, exact);
+    assert_close(i.low, 0.1, exact); /* the same in every document of a domain, however they are drawn */
+    assert_close(i.high, 0.1, exact);
+    /* One document 2 nats a token off: its domain by 0.2, the mean of both by 0.1; resamples have it 0, 1, 2,
+     * ... times, so that low is where they have it not, P(0) = 0.9^10 = 0.35. */
+    a[0] += 2 * tokens[0];
+    assert_int_equal(bootstrap_difference(a, tokens, b, tokens, stratum, 20, &o, &r, &i, NULL), 0);
+    assert_close(i.estimate, 0.2, exact);
+    assert_close(i.low, 0.1, exact);
+    assert_close(i.high, 0.4, exact); /* three times: P(> 3) = 0.013 */
+}
+
 static void test_bootstrap_usage(void **state)
 {
     (void)state;
     const double one[] = {1};
-    struct bootstrap_options o = {0, 0.95, 1};
+    struct bootstrap_options o = {.n_resamples = 0, .level = 0.95, .min_documents = 1};
     struct random r = seeded(1);
     struct interval i;
     struct error err = {0};
     assert_int_equal(bootstrap_ratio(one, one, NULL, 1, &o, &r, &i, &err), -1);
     assert_int_equal(err.status, STATUS_USAGE);
-    o = (struct bootstrap_options){10, 1, 1};
+    o = (struct bootstrap_options){.n_resamples = 10, .level = 1, .min_documents = 1};
     assert_int_equal(bootstrap_ratio(one, one, NULL, 1, &o, &r, &i, &err), -1);
 }
 
@@ -249,6 +281,7 @@ int main(void)
         cmocka_unit_test(test_two_documents),
         cmocka_unit_test(test_interval_has_the_width_of_the_standard_error),
         cmocka_unit_test(test_paired_difference),
+        cmocka_unit_test(test_strata_counting_alike),
         cmocka_unit_test(test_bootstrap_usage),
         cmocka_unit_test(test_student),
         cmocka_unit_test(test_verdict),
