@@ -6,13 +6,45 @@
 
 #include "analysis/shared/compare.h"
 
-static int check_options(const struct compare *c, struct error *err)
+/* "language=en" */
+static int read_label(struct compare *c, struct error *err)
+{
+    const char *equals = c->where_label ? strchr(c->where_label, '=') : NULL;
+    if (!c->where_label)
+        return 0;
+    if (!equals || equals == c->where_label)
+        return error_set(err, STATUS_USAGE, "a label is KEY=VALUE, such as language=en, not '%s'",
+                         c->where_label);
+    c->key = strndup(c->where_label, (size_t)(equals - c->where_label));
+    c->value = strdup(equals + 1);
+    return c->key && c->value ? 0 : error_no_memory(err, "the label");
+}
+
+/* Which token's frequency; and a table that is about it wants to be told. */
+static int read_by(struct compare *c, const struct analysis *a, struct error *err)
+{
+    static const char *const tables[] = {"frequency", "frequency_seeds", "buckets"};
+    for (size_t i = 0; i < sizeof tables / sizeof *tables && a->table && !c->by; i++)
+        if (strcmp(a->table, tables[i]) == 0)
+            return error_set(err, STATUS_USAGE,
+                             "the table '%s' takes --by input-frequency or --by target-frequency", a->table);
+    if (c->by && strcmp(c->by, "input-frequency") == 0)
+        c->of = "input";
+    else if (c->by && strcmp(c->by, "target-frequency") == 0)
+        c->of = "target";
+    else if (c->by)
+        return error_set(err, STATUS_USAGE,
+                         "losses are told apart by input-frequency or target-frequency, not by '%s'", c->by);
+    return 0;
+}
+
+static int check_options(struct compare *c, const struct analysis *a, struct error *err)
 {
     if (c->group_by && strcmp(c->group_by, "seed") != 0)
         return error_set(err, STATUS_USAGE, "runs can be grouped by seed, not by '%s'", c->group_by);
     if (c->margin < 0)
         return error_set(err, STATUS_USAGE, "the margin must not be negative");
-    return 0;
+    return read_label(c, err) != 0 || read_by(c, a, err) != 0 ? -1 : 0;
 }
 
 static int prepare(struct analysis *a, struct error *err)
@@ -20,9 +52,12 @@ static int prepare(struct analysis *a, struct error *err)
     struct compare *c = a->state;
     bool routing =
         analysis_wants(a, "verdict") || analysis_wants(a, "agreement") || analysis_wants(a, "incomparable");
-    if (check_options(c, err) != 0 || compare_choose_runs(c, a, err) != 0 || compare_losses(c, a, err) != 0)
+    if (check_options(c, a, err) != 0 || compare_choose_runs(c, a, err) != 0 ||
+        compare_losses(c, a, err) != 0)
         return -1;
     if (compare_is_grouped(c) && compare_groups(c, err) != 0)
+        return -1;
+    if (c->of && compare_by_frequency(c, a, err) != 0)
         return -1;
     if (routing && compare_routing(c, a, err) != 0)
         return -1;
@@ -54,6 +89,9 @@ static void bind(const struct analysis *a, struct query *q)
     int other = c->baseline == 0 ? 1 : 0;
     query_bind_text(q, ":runs", c->runs.ids);
     query_bind_text(q, ":split", c->split);
+    query_bind_text(q, ":key", c->key);
+    query_bind_text(q, ":value", c->value);
+    query_bind_text(q, ":of", c->of);
     if (c->step >= 0)
         query_bind_int(q, ":step", c->step);
     query_bind_int(q, ":run_a", c->runs.runs[c->baseline].run_id);
@@ -208,6 +246,69 @@ static int group_rows(struct analysis *a, struct table *t, struct error *err)
     return 0;
 }
 
+static void judged_cells(struct table *t, const struct judged_interval *j)
+{
+    table_figure(t, j->i.estimate);
+    table_figure(t, j->i.low);
+    table_figure(t, j->i.high);
+    table_text(t, verdict_names[j->verdict]);
+    table_figure(t, j->adjusted);
+}
+
+static void frequency_row(struct table *t, const struct frequency_difference *d, const char *name,
+                          const char *baseline)
+{
+    table_text(t, name);
+    table_text(t, baseline);
+    table_text(t, frequency_names[d->bucket]);
+    table_int(t, d->n);
+    table_figure(t, d->tokens);
+    table_figure(t, d->loss);
+    table_figure(t, d->baseline_loss);
+    judged_cells(t, &d->by_token);
+    judged_cells(t, &d->by_domain);
+}
+
+static int frequency_rows(struct analysis *a, struct table *t, struct error *err)
+{
+    const struct compare *c = a->state;
+    (void)err;
+    for (int i = 0; i < c->frequency.n; i++) {
+        const struct frequency_difference *d = &c->frequency.items[i];
+        frequency_row(t, d, compare_name(c, d->run), compare_name(c, d->baseline));
+    }
+    return 0;
+}
+
+static int frequency_seed_rows(struct analysis *a, struct table *t, struct error *err)
+{
+    const struct compare *c = a->state;
+    char name[128], baseline[128];
+    (void)err;
+    for (int i = 0; i < c->frequency_seeds.n; i++) {
+        const struct frequency_difference *d = &c->frequency_seeds.items[i];
+        frequency_row(t, d, runs_group_name(&c->runs, d->run, name),
+                      runs_group_name(&c->runs, d->baseline, baseline));
+    }
+    return 0;
+}
+
+static int bucket_rows(struct analysis *a, struct table *t, struct error *err)
+{
+    const struct compare *c = a->state;
+    (void)err;
+    for (int i = 0; i < N_BUCKETS && c->of; i++) {
+        const struct frequency_bucket *b = &c->buckets[i];
+        table_text(t, frequency_names[i]);
+        table_int(t, b->ids);
+        table_int(t, b->train_tokens);
+        table_figure(t, b->share);
+        table_int(t, b->least);
+        table_int(t, b->most);
+    }
+    return 0;
+}
+
 static int reason_rows(struct analysis *a, struct table *t, struct error *err)
 {
     const struct compare *c = a->state;
@@ -260,6 +361,27 @@ static const struct analysis_table tables[] = {
      .help = "a group's mean loss in nats per token with Student's interval over its seeds (--group-by seed)",
      .columns = "group,seeds,loss,low,high",
      .rows = group_rows},
+    {.name = "frequency",
+     .help =
+         "a run and bucket of token frequency against the baseline (--by), paired by document, in nats per "
+         "token: every token counting alike, then every domain; p by Benjamini-Hochberg",
+     .columns = "run,baseline,bucket,documents,tokens,loss,baseline_loss,difference,low,high,verdict,p,"
+                "by_domain,domain_low,domain_high,domain_verdict,domain_p",
+     .sql = "analysis/compare_frequency",
+     .rows = frequency_rows},
+    {.name = "frequency_seeds",
+     .help = "the same of a group of runs alike but for the seed, paired by seed (--by, --group-by seed); "
+             "tokens and losses are means over seeds",
+     .columns = "group,baseline,bucket,seeds,tokens,loss,baseline_loss,difference,low,high,verdict,p,"
+                "by_domain,domain_low,domain_high,domain_verdict,domain_p",
+     .rows = frequency_seed_rows},
+    {.name = "buckets",
+     .help = "what a bucket of token frequency is (--by): its ids, what they make up of the train tokens, "
+             "and how "
+             "often the rarest and the most frequent of them occur",
+     .columns = "bucket,ids,train_tokens,share,least,most",
+     .sql = "analysis/compare_buckets",
+     .rows = bucket_rows},
     {.name = "incomparable",
      .help = "what to keep in mind, or not to compare at all",
      .columns = "reason",
@@ -276,6 +398,10 @@ int main(int argc, char **argv)
         {"margin", 'm', OPTION_REAL, &c.margin, "X", "nats per token that count as equal (default 0.01)"},
         {"group-by", 'g', OPTION_STRING, &c.group_by, "seed",
          "group runs alike but for the seed and compare the groups"},
+        {"by", 0, OPTION_STRING, &c.by, "WHAT",
+         "also by token frequency: input-frequency or target-frequency"},
+        {"where-label", 0, OPTION_STRING, &c.where_label, "KEY=VALUE",
+         "losses of documents with this label alone (language=en)"},
         {"split", 0, OPTION_STRING, &c.split, "SPLIT",
          "whose losses: valid, probe or routed (default valid)"},
         {"step", 0, OPTION_INT, &c.step, "N", "the last evaluation up to step N (default: each run's last)"},
@@ -290,11 +416,13 @@ int main(int argc, char **argv)
                  "Differences are paired by document and below 0 where a run is better than the baseline. "
                  "Verdicts: better, worse,\nequivalent (the interval lies within the margin), "
                  "undetermined. Intervals are of 95 %, from 2000 resamples of\ndocuments within domains; "
-                 "a domain with fewer than 10 documents has none.\n",
+                 "a domain with fewer than 10 documents has none.\n"
+                 "By token frequency takes runs of one corpus with log.decisions = held_out or all.\n",
              .examples =
                  "moescope compare log.db dense top1 top2\n"
                  "moescope compare log.db top1 top2 --table difference --format csv\n"
-                 "moescope compare log.db dense-1 dense-2 dense-3 top2-1 top2-2 top2-3 --group-by seed\n",
+                 "moescope compare log.db dense-1 dense-2 dense-3 top2-1 top2-2 top2-3 --group-by seed\n"
+                 "moescope compare log.db smoe mask --by target-frequency --where-label language=en\n",
              .options = options,
              .min_operands = 2,
              .max_operands = -1},

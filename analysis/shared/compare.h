@@ -23,6 +23,30 @@ struct group_difference { /* of a group of runs from the baseline's, paired by s
     enum verdict verdict;
 };
 
+struct frequency_bucket {                   /* of ids of the baseline's corpus */
+    int64_t ids, train_tokens, least, most; /* least, most: train tokens of its rarest and most frequent id */
+    double share;                           /* of all train tokens */
+};
+
+struct judged_interval {
+    struct interval i;
+    double adjusted; /* p by Benjamini-Hochberg over all buckets and runs, or groups */
+    enum verdict verdict;
+};
+
+struct frequency_difference {           /* in one bucket of token frequency, in nats per token */
+    int run, baseline, bucket;          /* indices of runs or, paired by seed, of groups */
+    int n, unlike;                      /* documents, of which the two read different pieces; or seeds */
+    double tokens, loss, baseline_loss; /* means over seeds */
+    struct judged_interval by_token;    /* every token counts alike */
+    struct judged_interval by_domain;   /* every domain does: rare tokens are not spread evenly over them */
+};
+
+struct frequency_differences {
+    struct frequency_difference *items;
+    int n;
+};
+
 struct routing_agreement { /* of two runs in one layer */
     int a, b, layer;
     struct matched_routing m;
@@ -36,9 +60,11 @@ struct reasons { /* each once */
 
 struct compare {
     /* options */
-    const char *baseline_name, *group_by, *split;
-    double margin; /* nats per token */
+    const char *baseline_name, *group_by, *split, *by, *where_label; /* as they are given */
+    double margin;                                                   /* nats per token */
     int64_t seed, step;
+    const char *of;    /* what `by` means: input, target; NULL: not by frequency */
+    char *key, *value; /* of where_label; NULL: all documents */
 
     char **names; /* (n) the baseline first when it was not among the operands */
     struct runs runs;
@@ -50,6 +76,9 @@ struct compare {
     int n_differences;
     struct group_difference *group_differences;
     int n_group_differences;
+    struct frequency_bucket buckets[N_BUCKETS];
+    struct evaluation *by_frequency; /* (n_runs, N_BUCKETS); NULL without --by */
+    struct frequency_differences frequency, frequency_seeds;
     struct probe_pass *probes; /* (n_runs) the last of each */
     int n_probes;              /* 0: not read */
     struct routing_agreement *agreements;
@@ -62,11 +91,21 @@ struct compare {
 int compare_choose_runs(struct compare *c, const struct analysis *a, struct error *err);
 int compare_losses(struct compare *c, const struct analysis *a, struct error *err);
 int compare_groups(struct compare *c, struct error *err); /* with --group-by seed */
+/* With --by: STATUS_INPUT where the runs have no buckets in common or a run's token losses were not kept. */
+int compare_by_frequency(struct compare *c, const struct analysis *a, struct error *err);
 int compare_routing(struct compare *c, const struct analysis *a, struct error *err); /* may be left out */
 /* What is not comparable, or to be kept in mind. */
 int compare_find_reasons(struct compare *c, struct error *err);
 void compare_release(struct compare *c); /* safe on zeroed */
 
+static const double compare_level = 0.95; /* of every interval here */
+
+/* Which losses the options ask for. */
+struct losses_asked compare_asked(const struct compare *c);
+/* A better or worse whose adjusted p is over 5 % does not stand: undetermined. */
+enum verdict compare_stands(enum verdict verdict, double adjusted);
+/* A run before it has the same settings and seed: that is a repetition, not another seed. */
+bool compare_is_repeated(const struct compare *c, int run);
 /* What a run is measured against: the baseline or, between groups, the baseline group's run of the same seed;
  * -1: nothing. */
 int compare_partner(const struct compare *c, int run);

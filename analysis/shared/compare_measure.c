@@ -6,8 +6,6 @@
 
 #include "analysis/shared/compare.h"
 
-static const double level = 0.95; /* of every interval here */
-
 void compare_release(struct compare *c)
 {
     for (int i = 0; i < c->n_evaluations; i++)
@@ -17,6 +15,13 @@ void compare_release(struct compare *c)
     for (int i = 0; i < c->reasons.n; i++)
         free(c->reasons.texts[i]);
     free(c->reasons.texts);
+    for (int i = 0; i < c->n_evaluations * N_BUCKETS && c->by_frequency; i++)
+        evaluation_release(&c->by_frequency[i]);
+    free(c->by_frequency);
+    free(c->frequency.items);
+    free(c->frequency_seeds.items);
+    free(c->key);
+    free(c->value);
     free(c->evaluations);
     free(c->probes);
     free(c->differences);
@@ -125,6 +130,12 @@ static int compare_pair(struct compare *c, int run, int baseline, struct error *
     return result;
 }
 
+enum verdict compare_stands(enum verdict verdict, double adjusted)
+{
+    bool directed = verdict == VERDICT_BETTER || verdict == VERDICT_WORSE;
+    return directed && adjusted > 1 - compare_level ? VERDICT_UNDETERMINED : verdict;
+}
+
 /* Adjusts the p-values of one family, and takes back a better or worse that does not survive. */
 static int adjust_family(struct compare *c, bool of_domains, struct error *err)
 {
@@ -139,21 +150,40 @@ static int adjust_family(struct compare *c, bool of_domains, struct error *err)
         if ((d->domain >= 0) != of_domains)
             continue;
         d->adjusted = p[i];
-        if ((d->verdict == VERDICT_BETTER || d->verdict == VERDICT_WORSE) && p[i] > 1 - level)
-            d->verdict = VERDICT_UNDETERMINED;
+        d->verdict = compare_stands(d->verdict, p[i]);
     }
     free(p);
     return result;
 }
 
+struct losses_asked compare_asked(const struct compare *c)
+{
+    return (struct losses_asked){
+        .runs = c->runs.ids, .split = c->split, .step = c->step, .key = c->key, .value = c->value};
+}
+
+static int check_label(const struct compare *c, struct error *err)
+{
+    int n = 0;
+    for (int i = 0; i < c->runs.n; i++)
+        n += c->evaluations[i].n;
+    if (c->key && n == 0)
+        return error_set(err, STATUS_INPUT,
+                         "none of these runs has losses of split '%s' in documents with the "
+                         "label %s=%s",
+                         c->split, c->key, c->value);
+    return 0;
+}
+
 int compare_losses(struct compare *c, const struct analysis *a, struct error *err)
 {
+    const struct losses_asked asked = compare_asked(c);
     c->evaluations = calloc((size_t)c->runs.n, sizeof *c->evaluations);
     if (!c->evaluations)
         return error_no_memory(err, "the losses");
     c->n_evaluations = c->runs.n;
-    if (evaluations_read(c->evaluations, c->runs.n, &c->domains, a->logbook, c->runs.ids, c->split, c->step,
-                         err) != 0)
+    if (evaluations_read(c->evaluations, c->runs.n, &c->domains, a->logbook, &asked, err) != 0 ||
+        check_label(c, err) != 0)
         return -1;
     for (int i = 0; i < c->runs.n; i++) {
         int partner = compare_partner(c, i);
@@ -173,8 +203,7 @@ const struct run_difference *compare_difference(const struct compare *c, int run
 
 /* ---- seeds ---- */
 
-/* A run before it has the same settings and seed: that is a repetition, not another seed. */
-static bool is_repeated(const struct compare *c, int run)
+bool compare_is_repeated(const struct compare *c, int run)
 {
     for (int i = 0; i < run; i++)
         if (c->runs.runs[i].group == c->runs.runs[run].group &&
@@ -199,12 +228,12 @@ static int compare_group(struct compare *c, int group, struct error *err)
     for (int i = 0; i < c->runs.n; i++) {
         const struct run_difference *d = compare_difference(c, i, -1);
         if (c->runs.runs[i].group != group || !d || d->unlike || !isfinite(d->i.estimate) ||
-            is_repeated(c, i))
+            compare_is_repeated(c, i))
             continue;
         row.unit = d->unit;
         differences[n++] = d->i.estimate;
     }
-    student_interval(differences, n, level, &row.i);
+    student_interval(differences, n, compare_level, &row.i);
     row.verdict = interval_verdict(&row.i, margin_in(c, &c->evaluations[c->baseline], row.unit, -1));
     items[c->n_group_differences++] = row;
     free(differences);
@@ -226,9 +255,9 @@ int compare_group_losses(const struct compare *c, int group, struct interval *i,
     if (!losses)
         return error_no_memory(err, "the seeds");
     for (int r = 0; r < c->runs.n; r++)
-        if (c->runs.runs[r].group == group && !is_repeated(c, r))
+        if (c->runs.runs[r].group == group && !compare_is_repeated(c, r))
             losses[n++] = evaluation_mean(&c->evaluations[r], NATS_PER_TOKEN, -1);
-    student_interval(losses, n, level, i);
+    student_interval(losses, n, compare_level, i);
     free(losses);
     return 0;
 }

@@ -133,6 +133,51 @@ static void judge_group(const struct compare *c, const struct group_difference *
     verdict_add(v, name, row->i.n ? verdict_names[row->verdict] : "not compared", "%s: %s", name, t->data);
 }
 
+/* ---- by token frequency ---- */
+
+static const char *name_of(const struct compare *c, int i, char buffer[128])
+{
+    return compare_is_grouped(c) ? runs_group_name(&c->runs, i, buffer) : compare_name(c, i);
+}
+
+static void add_bucket(struct text *t, const struct frequency_difference *d)
+{
+    text_printf(t, "%s %s (%+.3f", frequency_names[d->bucket], verdict_names[d->by_token.verdict],
+                d->by_token.i.estimate);
+    if (!isnan(d->by_token.i.low))
+        text_printf(t, ", 95 %% %+.3f to %+.3f", d->by_token.i.low, d->by_token.i.high);
+    if (d->by_domain.verdict != d->by_token.verdict)
+        text_printf(t, "; with domains counting alike %s, %+.3f", verdict_names[d->by_domain.verdict],
+                    d->by_domain.i.estimate);
+    text_add(t, ")");
+}
+
+/* One sentence a run or group: the n buckets from `d` on. */
+static void judge_frequency(const struct compare *c, const struct frequency_difference *d, int n,
+                            struct verdicts *v, struct text *t)
+{
+    char name[128], baseline[128];
+    const char *subject = name_of(c, d->run, name);
+    text_clear(t);
+    for (int i = 0; i < n; i++) {
+        text_add(t, i ? ", " : "");
+        add_bucket(t, &d[i]);
+    }
+    verdict_add(v, subject, "by frequency",
+                "%s against %s by frequency of the %s token, in nats per token: %s", subject,
+                name_of(c, d->baseline, baseline), c->of, t->data);
+}
+
+static void judge_frequencies(const struct compare *c, struct verdicts *v, struct text *t)
+{
+    const struct frequency_differences *all = compare_is_grouped(c) ? &c->frequency_seeds : &c->frequency;
+    for (int i = 0, n; i < all->n; i += n) {
+        for (n = 1; i + n < all->n && all->items[i + n].run == all->items[i].run;)
+            n++;
+        judge_frequency(c, &all->items[i], n, v, t);
+    }
+}
+
 /* ---- all of them ---- */
 
 static void judge_scope(const struct compare *c, struct verdicts *v)
@@ -213,6 +258,7 @@ int compare_judge(struct analysis *a, struct verdicts *v, struct error *err)
     for (int i = 0; i < c->runs.n && !compare_is_grouped(c); i++)
         if (i != c->baseline)
             judge_run(c, i, v, &t);
+    judge_frequencies(c, v, &t);
     judge_scope(c, v);
     judge_agreements(c, v, &t);
     judge_config(c, v, &t);

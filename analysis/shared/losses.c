@@ -5,6 +5,8 @@
 #include <string.h>
 
 const char *const loss_unit_names[2] = {"nats/token", "bits/byte"};
+const char *const frequency_names[N_BUCKETS] = {"first 50 %", "50 to 80 %", "80 to 95 %", "rest",
+                                                "unseen in training"};
 
 /* ---- reading ---- */
 
@@ -60,31 +62,36 @@ static int add_row(struct evaluation *e, struct domain_names *domains, struct qu
     return append(e, &d, err);
 }
 
-static int read_rows(struct evaluation *evaluations, int n_runs, struct domain_names *domains,
-                     struct query *q, struct error *err)
+static int read_rows(struct evaluation *evaluations, int n_runs, bool by_frequency,
+                     struct domain_names *domains, struct query *q, struct error *err)
 {
-    int more;
+    int more, buckets = by_frequency ? N_BUCKETS : 1;
     while ((more = query_step(q, err)) == 1) {
-        int64_t run = query_int(q, "position");
-        if (run >= 0 && run < n_runs && add_row(&evaluations[run], domains, q, err) != 0)
+        int64_t run = query_int(q, "position"), bucket = by_frequency ? query_int(q, "bucket") : 0;
+        if (run >= 0 && run < n_runs && bucket >= 0 && bucket < buckets &&
+            add_row(&evaluations[run * buckets + bucket], domains, q, err) != 0)
             return -1;
     }
     return more;
 }
 
 int evaluations_read(struct evaluation *evaluations, int n_runs, struct domain_names *domains,
-                     struct logbook *lb, const char *runs, const char *split, int64_t step, struct error *err)
+                     struct logbook *lb, const struct losses_asked *asked, struct error *err)
 {
     struct query *q;
-    for (int i = 0; i < n_runs; i++)
+    int n = n_runs * (asked->of ? N_BUCKETS : 1);
+    for (int i = 0; i < n; i++)
         evaluations[i] = (struct evaluation){.step = -1};
-    if (query_open(&q, lb, "analysis/compare_losses", err) != 0)
+    if (query_open(&q, lb, asked->of ? "analysis/compare_frequency" : "analysis/compare_losses", err) != 0)
         return -1;
-    query_bind_text(q, ":runs", runs);
-    query_bind_text(q, ":split", split);
-    if (step >= 0)
-        query_bind_int(q, ":step", step);
-    int result = read_rows(evaluations, n_runs, domains, q, err);
+    query_bind_text(q, ":runs", asked->runs);
+    query_bind_text(q, ":split", asked->split);
+    query_bind_text(q, ":key", asked->key);
+    query_bind_text(q, ":value", asked->value);
+    query_bind_text(q, ":of", asked->of);
+    if (asked->step >= 0)
+        query_bind_int(q, ":step", asked->step);
+    int result = read_rows(evaluations, n_runs, asked->of != NULL, domains, q, err);
     query_close(q);
     return result;
 }
@@ -270,12 +277,13 @@ int paired_documents_unlike(const struct paired_documents *p, bool one_vocabular
     return n;
 }
 
-int paired_interval(const struct paired_documents *p, enum loss_unit unit, int domain, uint64_t seed,
-                    struct interval *i, struct error *err)
+static int difference_interval(const struct paired_documents *p, enum loss_unit unit, int domain,
+                               bool domains_alike, uint64_t seed, struct interval *i, struct error *err)
 {
     struct bootstrap_options options = bootstrap_defaults();
     struct columns left, right;
     struct random r;
+    options.equal_strata = domains_alike;
     *i = no_interval;
     if (columns_init(&left, &p->left, unit, domain, err) != 0)
         return -1;
@@ -291,4 +299,16 @@ int paired_interval(const struct paired_documents *p, enum loss_unit unit, int d
     columns_release(&left);
     columns_release(&right);
     return result;
+}
+
+int paired_interval(const struct paired_documents *p, enum loss_unit unit, int domain, uint64_t seed,
+                    struct interval *i, struct error *err)
+{
+    return difference_interval(p, unit, domain, false, seed, i, err);
+}
+
+int paired_interval_of_domains(const struct paired_documents *p, enum loss_unit unit, uint64_t seed,
+                               struct interval *i, struct error *err)
+{
+    return difference_interval(p, unit, -1, true, seed, i, err);
 }

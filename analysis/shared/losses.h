@@ -33,11 +33,22 @@ struct domain_names {
 };
 void domain_names_release(struct domain_names *d);
 
-/* evaluations: (n_runs), those of the run ids in the JSON array `runs`, in its order; domains are added to.
- * `step` -1: each run's last; otherwise the last one that is not after it. */
+/* How frequent a token is, by the counts of its corpus's train split: the most frequent ids that make up half
+ * of its tokens, those from there to 80 %, to 95 %, the rest, and ids that it never has. */
+enum { N_BUCKETS = 5 };
+extern const char *const frequency_names[N_BUCKETS];
+
+struct losses_asked {
+    const char *runs;        /* a JSON array of run ids */
+    const char *split;       /* valid, probe, routed, ... */
+    int64_t step;            /* -1: each run's last; otherwise the last one that is not after it */
+    const char *key, *value; /* of documents with that label alone; NULL: all */
+    const char *of; /* NULL: all tokens; "input", "target": by that token's frequency, from logged tokens */
+};
+/* evaluations: (n_runs), or (n_runs, N_BUCKETS) by frequency, where bytes are not known; runs in the order of
+ * `runs`. Domains are added to. */
 int evaluations_read(struct evaluation *evaluations, int n_runs, struct domain_names *domains,
-                     struct logbook *lb, const char *runs, const char *split, int64_t step,
-                     struct error *err);
+                     struct logbook *lb, const struct losses_asked *asked, struct error *err);
 void evaluation_release(struct evaluation *e);
 
 enum loss_unit { NATS_PER_TOKEN, BITS_PER_BYTE };
@@ -64,5 +75,8 @@ int paired_documents_unlike(const struct paired_documents *p, bool one_vocabular
 /* Left minus right: below 0, left is better. */
 int paired_interval(const struct paired_documents *p, enum loss_unit unit, int domain, uint64_t seed,
                     struct interval *i, struct error *err);
+/* The mean of the domains' own differences, each domain counting alike. */
+int paired_interval_of_domains(const struct paired_documents *p, enum loss_unit unit, uint64_t seed,
+                               struct interval *i, struct error *err);
 
 #endif

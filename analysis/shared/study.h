@@ -6,6 +6,7 @@
 #include <stdint.h>
 #include <stdio.h>
 
+#include "analysis/shared/losses.h"
 #include "base/error.h"
 #include "base/table.h"
 #include "metrics/resample.h"
@@ -140,9 +141,6 @@ int study_add_figure(const struct study *s, const struct study_figure *f, const 
                      struct figures *figures, struct error *err);
 
 /* ---- by token frequency ---- */
-
-enum { N_BUCKETS = 5 };
-extern const char *const frequency_names[N_BUCKETS];
 
 /* Differences of one configuration from the reference in one bucket, paired by seed: of all its tokens, and
  * of the mean over domains, each counting alike (rare tokens are not spread evenly over domains). */

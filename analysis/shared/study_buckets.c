@@ -5,9 +5,6 @@
 
 #include "analysis/shared/study.h"
 
-const char *const frequency_names[N_BUCKETS] = {"first 50 %", "50 to 80 %", "80 to 95 %", "rest",
-                                                "unseen in training"};
-
 enum { MOST_SEEDS = 64 };
 
 struct bucket_sum { /* of a configuration, seed, bucket and domain */

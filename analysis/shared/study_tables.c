@@ -83,7 +83,8 @@ static int pair_row(const struct study_view *s, const struct study_run *a, const
     int result = -1;
 
     snprintf(ids, sizeof ids, "[%lld,%lld]", (long long)a->run_id, (long long)b->run_id);
-    if (evaluations_read(evaluations, 2, &domains, s->logbook, ids, "valid", -1, err))
+    const struct losses_asked asked = {.runs = ids, .split = "valid", .step = -1};
+    if (evaluations_read(evaluations, 2, &domains, s->logbook, &asked, err))
         return -1;
     if (paired_documents_init(&paired, &evaluations[0], &evaluations[1], false, err) == 0) {
         result = paired_interval(&paired, NATS_PER_TOKEN, -1, 1, &i, err);
