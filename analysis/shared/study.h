@@ -151,7 +151,8 @@ struct bucket_difference {
 };
 /* differences: (n_configurations, N_BUCKETS); n of an interval is 0 where there is no pair. `of` is "input"
  * or "target"; key, value: a label of the documents, NULL: all. */
-int study_buckets(const struct study *s, struct logbook *lb, const char *of, const char *key,
-                  const char *value, struct bucket_difference *differences, struct error *err);
+int study_buckets(const struct study *s, const struct study_results *r, struct logbook *lb, const char *of,
+                  const char *key, const char *value, struct bucket_difference *differences,
+                  struct error *err);
 
 #endif

@@ -187,7 +187,7 @@ static int print_buckets(const struct study_view *s, const struct study_table *t
 
     if (!d)
         return error_no_memory(err, "losses by token frequency");
-    result = study_buckets(s->study, s->logbook, of ? of : "target", parameter(table, "key"),
+    result = study_buckets(s->study, s->results, s->logbook, of ? of : "target", parameter(table, "key"),
                            parameter(table, "value"), d, err);
     if (result == 0) {
         t = table_open(out, format, NULL, columns, 11);
