@@ -195,6 +195,10 @@ static void judge_scope(const struct compare *c, struct verdicts *v)
             "resampled within domains; methods take several seeds of each and --group-by seed%s; equivalent "
             "is within %g nats per token",
             same_but_seed ? " (some of these runs differ only in it)" : "", c->margin);
+    if (c->key)
+        verdict_add(v, "documents", "some",
+                    "documents: losses are of documents with the label %s=%s alone, routing of all", c->key,
+                    c->value);
 }
 
 static void judge_config(const struct compare *c, struct verdicts *v, struct text *t)

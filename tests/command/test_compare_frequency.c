@@ -266,6 +266,9 @@ static void test_one_language(void **state)
     (void)state;
     expect_rows(csv, expected, 4);
     free(csv);
+    csv = fixture_table(&fixture, "verdict", "smoe.seed1 mask.seed1 --where-label language=en");
+    assert_non_null(strstr(csv, "losses are of documents with the label language=en alone"));
+    free(csv);
     csv = fixture_table(&fixture, "losses", "smoe.seed1 mask.seed1 --where-label language=de");
     assert_close(rows_real(csv, "smoe.seed1,", "documents"), 10, 0);
     assert_close(rows_real(csv, "smoe.seed1,", "loss"), 15. / 4, exact);

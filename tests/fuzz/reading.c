@@ -117,6 +117,8 @@ static const struct {
     {main_of_compare, {"IN", "first", "second"}},
     {main_of_compare, {"IN", "first", "second", "--split", "probe", "--format", "json"}},
     {main_of_compare, {"IN", "first", "second", "--group-by", "seed", "--table", "groups"}},
+    {main_of_compare, {"IN", "first", "second", "--by", "target-frequency", "--table", "frequency"}},
+    {main_of_compare, {"IN", "first", "second", "--by", "input-frequency", "--group-by", "seed"}},
     {main_of_check, {"IN", "--format", "json"}},
     {main_of_runs, {"IN"}},
     {main_of_runs, {"IN", "--delete", "first", "--rename", "second=first"}},
