@@ -234,6 +234,12 @@ out:
     return result;
 }
 
+enum verdict adjusted_verdict(enum verdict verdict, double adjusted, double level)
+{
+    bool directed = verdict == VERDICT_BETTER || verdict == VERDICT_WORSE;
+    return directed && adjusted > 1 - level ? VERDICT_UNDETERMINED : verdict;
+}
+
 void wilson_interval(double successes, double trials, double level, struct interval *i)
 {
     *i = (struct interval){NAN, NAN, NAN, NAN, (int)trials, (int)trials};

@@ -59,6 +59,9 @@ enum verdict interval_verdict(const struct interval *i, double margin);
  * is a discovery. p, adjusted: (n), may be the same array. NaN stays NaN and does not count. */
 int benjamini_hochberg(const double *p, int n, double *adjusted, struct error *err);
 
+/* A better or worse stands while its adjusted p-value is at most 1 - level; otherwise it is undetermined. */
+enum verdict adjusted_verdict(enum verdict verdict, double adjusted, double level);
+
 /* Wilson's score interval of a proportion (Wilson 1927). Only for independent trials (documents, samples). */
 void wilson_interval(double successes, double trials, double level, struct interval *i);
 

@@ -102,8 +102,6 @@ static const double compare_level = 0.95; /* of every interval here */
 
 /* Which losses the options ask for. */
 struct losses_asked compare_asked(const struct compare *c);
-/* A better or worse whose adjusted p is over 5 % does not stand: undetermined. */
-enum verdict compare_stands(enum verdict verdict, double adjusted);
 /* A run before it has the same settings and seed: that is a repetition, not another seed. */
 bool compare_is_repeated(const struct compare *c, int run);
 /* What a run is measured against: the baseline or, between groups, the baseline group's run of the same seed;

@@ -212,8 +212,9 @@ static int judge_all(const struct compare *c, struct frequency_differences *all,
     for (int i = 0; i < all->n && result == 0; i++) {
         struct judged_interval *j = judged(&all->items[i], by_domain);
         j->adjusted = p[i];
-        j->verdict = all->items[i].unlike ? VERDICT_UNDETERMINED
-                                          : compare_stands(interval_verdict(&j->i, c->margin), p[i]);
+        j->verdict = all->items[i].unlike
+                         ? VERDICT_UNDETERMINED
+                         : adjusted_verdict(interval_verdict(&j->i, c->margin), p[i], compare_level);
     }
     free(p);
     return result;

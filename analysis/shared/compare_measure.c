@@ -130,12 +130,6 @@ static int compare_pair(struct compare *c, int run, int baseline, struct error *
     return result;
 }
 
-enum verdict compare_stands(enum verdict verdict, double adjusted)
-{
-    bool directed = verdict == VERDICT_BETTER || verdict == VERDICT_WORSE;
-    return directed && adjusted > 1 - compare_level ? VERDICT_UNDETERMINED : verdict;
-}
-
 /* Adjusts the p-values of one family, and takes back a better or worse that does not survive. */
 static int adjust_family(struct compare *c, bool of_domains, struct error *err)
 {
@@ -150,7 +144,7 @@ static int adjust_family(struct compare *c, bool of_domains, struct error *err)
         if ((d->domain >= 0) != of_domains)
             continue;
         d->adjusted = p[i];
-        d->verdict = compare_stands(d->verdict, p[i]);
+        d->verdict = adjusted_verdict(d->verdict, p[i], compare_level);
     }
     free(p);
     return result;

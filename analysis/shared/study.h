@@ -147,7 +147,8 @@ int study_add_figure(const struct study *s, const struct study_figure *f, const 
 struct bucket_difference {
     double tokens, loss; /* means over seeds */
     struct interval by_token, by_domain;
-    enum verdict verdict; /* on by_token */
+    double adjusted;      /* by_token's p-value among those of all buckets and configurations */
+    enum verdict verdict; /* on by_token, while its adjusted p-value is at most 0.05 */
 };
 /* differences: (n_configurations, N_BUCKETS); n of an interval is 0 where there is no pair. `of` is "input"
  * or "target"; key, value: a label of the documents, NULL: all. */

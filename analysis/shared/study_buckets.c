@@ -75,7 +75,26 @@ static void summarise(const struct bucketed *b, int c, int bucket, struct bucket
     out->loss /= n;
     student_interval(by_token, pairs, 0.95, &out->by_token);
     student_interval(by_domain, pairs, 0.95, &out->by_domain);
-    out->verdict = interval_verdict(&out->by_token, b->study->margin);
+}
+
+/* The p-values of all buckets and configurations are adjusted together. */
+static int judge_all(const struct study *s, struct bucket_difference *differences, struct error *err)
+{
+    int n = s->n_configurations * N_BUCKETS, result;
+    double *p = malloc((size_t)n * sizeof *p);
+
+    if (!p)
+        return error_no_memory(err, "losses by token frequency");
+    for (int i = 0; i < n; i++)
+        p[i] = differences[i].by_token.n > 0 ? differences[i].by_token.p : (double)NAN;
+    result = benjamini_hochberg(p, n, p, err);
+    for (int i = 0; i < n && result == 0; i++) {
+        struct bucket_difference *d = &differences[i];
+        d->adjusted = p[i];
+        d->verdict = adjusted_verdict(interval_verdict(&d->by_token, s->margin), p[i], 0.95);
+    }
+    free(p);
+    return result;
 }
 
 /* asked: without its runs, which are the results'. */
@@ -111,6 +130,8 @@ int study_buckets(const struct study *s, const struct study_results *r, struct l
         for (int bucket = 0; bucket < N_BUCKETS; bucket++)
             summarise(&b, c, bucket, &differences[c * N_BUCKETS + bucket]);
     }
+    if (result == 0)
+        result = judge_all(s, differences, err);
     for (int i = 0; i < r->n * N_BUCKETS && b.evaluations; i++)
         evaluation_release(&b.evaluations[i]);
     free(b.evaluations);

@@ -168,6 +168,7 @@ static void bucket_row(const struct study_view *s, int c, int bucket, const stru
     table_figure(t, d->by_token.n > 0 ? d->by_token.estimate : (double)NAN);
     table_figure(t, d->by_token.low);
     table_figure(t, d->by_token.high);
+    table_figure(t, d->by_token.n > 0 ? d->adjusted : (double)NAN);
     table_text(t, c == study_reference(s->study, one->ablation) ? "reference" : verdict_names[d->verdict]);
     table_figure(t, d->by_domain.n > 0 ? d->by_domain.estimate : (double)NAN);
     table_figure(t, d->by_domain.low);
@@ -177,9 +178,9 @@ static void bucket_row(const struct study_view *s, int c, int bucket, const stru
 static int print_buckets(const struct study_view *s, const struct study_table *table, FILE *out,
                          enum table_format format, struct error *err)
 {
-    static const char *const columns[] = {"configuration", "bucket",     "tokens",     "loss",
-                                          "difference",    "low",        "high",       "verdict",
-                                          "by_domain",     "domain_low", "domain_high"};
+    static const char *const columns[] = {"configuration", "bucket",    "tokens",     "loss",
+                                          "difference",    "low",       "high",       "p",
+                                          "verdict",       "by_domain", "domain_low", "domain_high"};
     int n = s->study->n_configurations * N_BUCKETS, result;
     struct bucket_difference *d = calloc((size_t)n, sizeof *d);
     const char *of = parameter(table, "of");
@@ -190,7 +191,7 @@ static int print_buckets(const struct study_view *s, const struct study_table *t
     result = study_buckets(s->study, s->results, s->logbook, of ? of : "target", parameter(table, "key"),
                            parameter(table, "value"), d, err);
     if (result == 0) {
-        t = table_open(out, format, NULL, columns, 11);
+        t = table_open(out, format, NULL, columns, 12);
         for (int bucket = 0; bucket < N_BUCKETS && t; bucket++) {
             for (int c = 0; c < s->study->n_configurations; c++) {
                 if (s->chosen[c] && d[c * N_BUCKETS + bucket].tokens > 0.0)
