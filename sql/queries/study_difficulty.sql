@@ -1,6 +1,7 @@
 -- How many experts do easy and hard tokens get, difficulty being the loss of another run?
 -- Runs of a study, named CONFIGURATION.seedN; difficulty is the loss of configuration :by (dense) with the same seed,
 -- in tenths of the valid tokens at the last step: 1 is the easiest. Mean over layers and seeds.
+-- Configurations in which every token gets as many as the other are left out.
 WITH study_run AS (
     SELECT run_id, seed, substr(name, 1, instr(name, '.seed') - 1) AS configuration FROM run
     WHERE instr(name, '.seed') > 1 AND status = 'finished'
@@ -19,6 +20,7 @@ hard AS MATERIALIZED (
 used AS MATERIALIZED (
     SELECT l.configuration, l.seed, c.sample_id, c.position, sum(c.decisions) * 1.0 / l.layers AS experts
     FROM last AS l JOIN routing_count AS c ON c.run_id = l.run_id AND c.step = l.step AND c.split = 'valid'
+    WHERE EXISTS (SELECT 1 FROM moe_layer AS m WHERE m.run_id = l.run_id AND m.k IS NULL)
     GROUP BY l.run_id, c.sample_id, c.position
 ),
 tenths AS (

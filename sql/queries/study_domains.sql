@@ -1,6 +1,7 @@
 -- How many experts does a token get in each domain, by configuration of a study?
 -- Runs named CONFIGURATION.seedN, on the first :positions (32) positions of valid documents at the last step, so that
 -- domains with long documents are not compared with short ones; mean over layers, lowest and highest of the seeds.
+-- Configurations in which every token gets as many as the other are left out.
 WITH study_run AS (
     SELECT run_id, seed, substr(name, 1, instr(name, '.seed') - 1) AS configuration FROM run
     WHERE instr(name, '.seed') > 1 AND status = 'finished'
@@ -16,6 +17,7 @@ used AS (
     FROM last AS l
     JOIN routing_count AS c ON c.run_id = l.run_id AND c.step = l.step AND c.split = 'valid'
     WHERE c.position < coalesce(:positions, 32)
+      AND EXISTS (SELECT 1 FROM moe_layer AS m WHERE m.run_id = l.run_id AND m.k IS NULL)
     GROUP BY l.run_id, c.domain_id
 ),
 met AS (

@@ -2,6 +2,7 @@
 -- Runs of a study, named CONFIGURATION.seedN, on valid documents at the last step; mean over layers and seeds. A
 -- piece begins a word when its text begins with a space. Buckets: the ids that make up the most frequent 50 % of the
 -- train tokens, those from there to 80 %, to 95 %, and the rest.
+-- Configurations in which every token gets as many as the other are left out.
 WITH study_run AS (
     SELECT run_id, seed, substr(name, 1, instr(name, '.seed') - 1) AS configuration FROM run
     WHERE instr(name, '.seed') > 1 AND status = 'finished'
@@ -28,6 +29,7 @@ item AS MATERIALIZED (
 used AS (
     SELECT l.run_id, l.configuration, l.seed, c.token_id, sum(c.decisions) * 1.0 / l.layers AS decisions
     FROM last AS l JOIN routing_count AS c ON c.run_id = l.run_id AND c.step = l.step AND c.split = 'valid'
+    WHERE EXISTS (SELECT 1 FROM moe_layer AS m WHERE m.run_id = l.run_id AND m.k IS NULL)
     GROUP BY l.run_id, c.token_id
 ),
 met AS (

@@ -1,5 +1,6 @@
 -- How many experts does a token get in the course of training, by configuration of a study?
 -- Runs named CONFIGURATION.seedN; a row for every :every steps (200), mean over layers and seeds.
+-- Configurations in which every token gets as many as the other are left out.
 WITH study_run AS (
     SELECT run_id, seed, substr(name, 1, instr(name, '.seed') - 1) AS configuration FROM run
     WHERE instr(name, '.seed') > 1 AND status = 'finished'
@@ -10,6 +11,7 @@ used AS (
                AS decisions,
            max(w.last_step) AS last_step, min(w.first_step) AS first_step, r.run_id
     FROM study_run AS r JOIN expert_load_window AS w USING (run_id)
+    WHERE EXISTS (SELECT 1 FROM moe_layer AS m WHERE m.run_id = r.run_id AND m.k IS NULL)
     GROUP BY r.run_id, since
 ),
 counted AS (
