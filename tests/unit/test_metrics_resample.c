@@ -274,6 +274,19 @@ static void test_wilson(void **state)
     assert_nan(i.low);
 }
 
+/* Better and worse need their adjusted p-value, equivalent and undetermined do not; NaN is no test that
+ * failed. */
+static void test_adjusted_verdict(void **state)
+{
+    (void)state;
+    assert_int_equal(adjusted_verdict(VERDICT_BETTER, 0.05, 0.95), VERDICT_BETTER);
+    assert_int_equal(adjusted_verdict(VERDICT_WORSE, 0.01, 0.95), VERDICT_WORSE);
+    assert_int_equal(adjusted_verdict(VERDICT_WORSE, 0.06, 0.95), VERDICT_UNDETERMINED);
+    assert_int_equal(adjusted_verdict(VERDICT_BETTER, 0.02, 0.99), VERDICT_UNDETERMINED);
+    assert_int_equal(adjusted_verdict(VERDICT_EQUIVALENT, 0.9, 0.95), VERDICT_EQUIVALENT);
+    assert_int_equal(adjusted_verdict(VERDICT_BETTER, NAN, 0.95), VERDICT_BETTER);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -286,6 +299,7 @@ int main(void)
         cmocka_unit_test(test_student),
         cmocka_unit_test(test_verdict),
         cmocka_unit_test(test_benjamini_hochberg),
+        cmocka_unit_test(test_adjusted_verdict),
         cmocka_unit_test(test_wilson),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
