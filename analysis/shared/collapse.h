@@ -9,6 +9,7 @@
 
 struct load_window {
     int64_t first_step, last_step, steps; /* steps: logged ones */
+    double tokens;                        /* that were counted; NaN: not in all of the steps */
 };
 
 struct load_series {             /* of one layer */

@@ -49,13 +49,16 @@ int collapse_count(const struct collapse *c, enum collapse_state state)
 
 /* ---- windows ---- */
 
-/* Tokens that one layer routed. Where k is fixed, from its decisions; otherwise from the mean of all training
- * steps, or else from the router's probabilities, which add up to 1 a token if it is a softmax. */
+/* Tokens that one layer routed. Where k is fixed, from its decisions; otherwise as they were counted (NaN:
+ * were not), or from the mean of all training steps, or else from the router's probabilities, which add up to
+ * 1 a token if it is a softmax. */
 static double tokens_of(const struct collapse *c, const struct moe_layer *layer, double decisions,
-                        double probability, double steps)
+                        double probability, double steps, double counted)
 {
     if (layer->k > 0)
         return decisions / layer->k;
+    if (counted > 0)
+        return counted;
     if (c->tokens_per_step > 0 && strcmp(c->split, "train") == 0)
         return c->tokens_per_step * steps;
     return probability > 0 ? round(probability) : NAN;
@@ -74,7 +77,7 @@ static double default_steps(const struct collapse *c, const struct analysis *a, 
 
 static void choose_window(struct collapse *c, const struct analysis *a, double decisions, double probability)
 {
-    double tokens = tokens_of(c, &a->layers[0], decisions, probability, (double)c->n_steps);
+    double tokens = tokens_of(c, &a->layers[0], decisions, probability, (double)c->n_steps, NAN);
     double length = (double)(c->last_step - c->first_step + 1);
     double steps = fmin(length, default_steps(c, a, tokens / (double)c->n_steps));
     c->window_span = c->window_steps > 0 ? c->window_steps : (int64_t)steps;
@@ -157,8 +160,8 @@ static int add_window(struct collapse *c, const struct analysis *a, struct query
     for (int i = 0; i < c->n_series; i++)
         if (grow_series(&c->series[i], n, (size_t)a->layers[i].n_experts, err) != 0)
             return -1;
-    windows[n] =
-        (struct load_window){query_int(q, "first_step"), query_int(q, "last_step"), query_int(q, "steps")};
+    windows[n] = (struct load_window){query_int(q, "first_step"), query_int(q, "last_step"),
+                                      query_int(q, "steps"), NAN};
     c->n_windows++;
     return 0;
 }
@@ -222,6 +225,28 @@ static int load_windows(struct collapse *c, const struct analysis *a, struct err
     return result;
 }
 
+/* A count is a window's when it is of the same steps: loads may not be logged at each. */
+static int count_tokens(struct collapse *c, const struct analysis *a, struct error *err)
+{
+    struct query *q;
+    int more, w = 0;
+    if (query_open(&q, a->logbook, "analysis/collapse_window_tokens", err) != 0)
+        return -1;
+    query_bind_int(q, ":run", a->run_id);
+    collapse_bind(c, q);
+    while ((more = query_step(q, err)) == 1) {
+        int64_t first = query_int(q, "first_step");
+        while (w < c->n_windows && c->windows[w].first_step < first)
+            w++;
+        if (w < c->n_windows && c->windows[w].first_step == first &&
+            c->windows[w].last_step == query_int(q, "last_step") &&
+            c->windows[w].steps == query_int(q, "steps"))
+            c->windows[w].tokens = query_real(q, "tokens");
+    }
+    query_close(q);
+    return more;
+}
+
 /* ---- judging ---- */
 
 static int judge_layer(struct collapse *c, const struct analysis *a, int layer, int64_t *steps,
@@ -235,8 +260,8 @@ static int judge_layer(struct collapse *c, const struct analysis *a, int layer, 
     s->lowest = 0;
     s->last_breach = -1;
     for (int w = 0; w < c->n_windows; w++) {
-        double tokens =
-            tokens_of(c, of, s->window[w].n_tokens, s->window[w].total, (double)c->windows[w].steps);
+        double tokens = tokens_of(c, of, s->window[w].n_tokens, s->window[w].total,
+                                  (double)c->windows[w].steps, c->windows[w].tokens);
         load_summarise(&s->window[w], s->load + (size_t)w * (size_t)of->n_experts, of->n_experts, tokens);
         s->breach[w] = collapse_breach(&c->rule, &s->window[w]);
         if (s->breach[w] > 0)
@@ -274,7 +299,8 @@ static int read_status(struct collapse *c, const struct analysis *a, struct erro
 
 int collapse_read(struct collapse *c, const struct analysis *a, struct error *err)
 {
-    if (read_status(c, a, err) != 0 || find_windows(c, a, err) != 0 || load_windows(c, a, err) != 0)
+    if (read_status(c, a, err) != 0 || find_windows(c, a, err) != 0 || load_windows(c, a, err) != 0 ||
+        count_tokens(c, a, err) != 0)
         return -1;
     return judge_layers(c, a, err);
 }

@@ -75,13 +75,12 @@ static void small_load(int64_t step, int layer, int64_t load[N_EXPERTS], int64_t
     memset(dropped, 0, N_EXPERTS * sizeof *dropped);
 }
 
-/* One expert for every token and another for half of them, in steps of 100 tokens. */
+/* One expert for every token and another for half of them, in steps of 80 and 120 tokens. */
 static void varying_load(int64_t step, int layer, int64_t load[N_EXPERTS], int64_t dropped[N_EXPERTS])
 {
-    static const int64_t loads[N_EXPERTS] = {100, 50, 0, 0};
-    (void)step;
+    static const int64_t loads[2][N_EXPERTS] = {{80, 40, 0, 0}, {120, 60, 0, 0}};
     (void)layer;
-    memcpy(load, loads, sizeof loads);
+    memcpy(load, loads[step % 2], sizeof loads[0]);
     memset(dropped, 0, N_EXPERTS * sizeof *dropped);
 }
 
@@ -104,7 +103,8 @@ static void add_loads(int64_t run_id, int n_layers, int64_t n_steps,
             double entropy = layer == 2 ? 0.99 : 0.5;
             logbook_batch_layer_metric(b, step, "train", layer, "router_entropy", entropy * log(N_EXPERTS));
         }
-        logbook_batch_metric(b, step, "train", "tokens", 100.0 * (double)(step + 1));
+        logbook_batch_metric(b, step, "train", "tokens",
+                             100.0 * (double)step + (step % 2 ? 100.0 : 80.0)); /* 80, 200, 280, ... */
         test_must(logbook_batch_commit(b, &err), &err);
     }
     test_must(logbook_writer_close(w, &err), &err);
@@ -314,12 +314,23 @@ static void test_tokens_where_k_varies(void **state)
 {
     char *csv = table_of("varying", "load", "");
     (void)state;
-    /* 100 tokens a step by the metric `tokens`; 1.5 choices a token, and no other router with 1.5 could be
-     * less even. */
+    /* 80 and 120 tokens in two steps by the metric `tokens`; 1.5 choices a token, and no other router
+     * with 1.5 could be less even. */
     assert_int_equal(rows_count(csv), 10);
     assert_close(rows_real(csv, "2,0,", "tokens"), 200, 0);
     assert_close(rows_real(csv, "2,0,", "top_share"), 1, 1e-12);
     assert_close(rows_real(csv, "2,0,", "normalized_entropy"), 0, 1e-9);
+    free(csv);
+    /* One step a window: shares are of the step's own tokens, not of the mean's. */
+    csv = table_of("varying", "load", "--window 1");
+    assert_int_equal(rows_count(csv), 20);
+    assert_close(rows_real(csv, "2,0,", "tokens"), 80, 0);
+    assert_close(rows_real(csv, "2,0,", "top_share"), 1, 1e-12);
+    assert_close(rows_real(csv, "3,0,", "tokens"), 120, 0);
+    assert_close(rows_real(csv, "3,0,", "top_share"), 1, 1e-12);
+    free(csv);
+    csv = table_of("varying", "experts", "--window 1");
+    assert_close(rows_real(csv, "3,0,1,", "share"), 0.5, 1e-12);
     free(csv);
 }
 
