@@ -1,5 +1,6 @@
 #include <inttypes.h>
 #include <math.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "analysis/shared/specialization.h"
@@ -39,6 +40,17 @@ static void add_tokens_part(struct text *t, const struct specialization *s, int 
     text_printf(t, "; the token alone tells %.2f", shown(token->null.observed));
 }
 
+/* The interval of the difference from the first step does not lie above 0. */
+static bool no_better(const struct association *before, const struct interval *growth)
+{
+    return before && !isnan(growth->low) && !(growth->low > 0);
+}
+
+static const char *no_better_word(const struct association *before)
+{
+    return before->step == 0 ? "untrained" : "unchanged";
+}
+
 /* What to say and, returned, the verdict in a word. */
 static const char *describe_domains(struct text *t, const struct association *now,
                                     const struct association *before, const struct interval *growth)
@@ -54,27 +66,34 @@ static const char *describe_domains(struct text *t, const struct association *no
                     before->step);
         return "undetermined";
     }
-    if (before && !(growth->low > 0)) {
+    if (no_better(before, growth)) {
         text_printf(t, "experts tell domains apart no better than at step %" PRId64, before->step);
-        return before->step == 0 ? "untrained" : "unchanged";
+        return no_better_word(before);
     }
     text_printf(t, "experts tell domains apart%s", is_weak ? ", but weakly" : "");
     return is_weak ? "weak" : "specialised";
 }
 
-static int judge_domains(struct specialization *s, int layer, struct verdicts *v, struct error *err)
+static const struct association *domains_now(const struct specialization *s, int layer)
 {
-    const struct association *now = associations_find(&s->associations, layer, LABEL_DOMAIN, s->step);
-    const struct association *before =
-        s->first.n > 0 ? associations_find(&s->associations, layer, LABEL_DOMAIN, s->first.step) : NULL;
-    struct interval growth = {0};
+    return associations_find(&s->associations, layer, LABEL_DOMAIN, s->step);
+}
+
+/* NULL: nothing was logged before. */
+static const struct association *domains_before(const struct specialization *s, int layer)
+{
+    return s->first.n > 0 ? associations_find(&s->associations, layer, LABEL_DOMAIN, s->first.step) : NULL;
+}
+
+static void judge_domains(const struct specialization *s, int layer, const struct interval *growth,
+                          struct verdicts *v)
+{
+    const struct association *now = domains_now(s, layer), *before = domains_before(s, layer);
     struct text t;
     char subject[32];
-    if (before && association_growth(&s->documents, before, now, &growth, err) != 0)
-        return -1;
     text_init(&t);
     snprintf(subject, sizeof subject, "layer %d", layer);
-    const char *verdict = describe_domains(&t, now, before, &growth);
+    const char *verdict = describe_domains(&t, now, before, growth);
     text_add(&t, " (");
     add_figures(&t, now, before);
     if (association_holds(now))
@@ -83,7 +102,6 @@ static int judge_domains(struct specialization *s, int layer, struct verdicts *v
     verdict_add(v, subject, verdict, "%s: %s", subject, t.data);
     v->failed = v->failed || t.failed;
     text_release(&t);
-    return 0;
 }
 
 /* The expert that does most to set the domain apart, of those that certainly prefer it; -1: none. */
@@ -220,34 +238,60 @@ static void say_basis(const struct specialization *s, struct verdicts *v)
                 against, d->n_documents, specialization_domains(s), d->n_tokens);
 }
 
-/* The finding in one line. */
-static void say_headline(struct analysis *a, const struct specialization *s, struct verdicts *v)
+/* The finding in one line. Layers that were as good untrained count, and are told. */
+static void say_headline(struct analysis *a, const struct specialization *s, const struct interval *growth,
+                         struct verdicts *v)
 {
-    const struct association *best = best_layer(a, s, LABEL_DOMAIN);
-    int n = 0;
-    for (int i = 0; i < a->n_layers; i++)
-        n +=
-            association_holds(associations_find(&s->associations, a->layers[i].layer, LABEL_DOMAIN, s->step));
+    const struct association *best = best_layer(a, s, LABEL_DOMAIN), *before = NULL;
+    int n = 0, n_no_better = 0;
+    char but[80] = "";
+    for (int i = 0; i < a->n_layers; i++) {
+        before = domains_before(s, a->layers[i].layer);
+        bool apart = association_holds(domains_now(s, a->layers[i].layer));
+        n += apart;
+        n_no_better += apart && no_better(before, &growth[i]);
+    }
+    if (n_no_better > 0)
+        snprintf(but, sizeof but, "; in %d of these no better than at step %" PRId64, n_no_better,
+                 before->step);
     if (n > 0)
         verdict_add(
-            v, "run", "specialised",
-            "experts tell domains apart in %d of %d layers, best in layer %d (%.2f nat of at most %.2f)", n,
-            a->n_layers, best->layer, best->null.observed, association_ceiling(best));
+            v, "run", n_no_better < n ? "specialised" : no_better_word(before),
+            "experts tell domains apart in %d of %d layers, best in layer %d (%.2f nat of at most %.2f)%s", n,
+            a->n_layers, best->layer, best->null.observed, association_ceiling(best), but);
     else
         verdict_add(v, "run", "none", "experts tell domains apart in none of %d layers", a->n_layers);
 }
 
-static int judge_layers(struct analysis *a, struct specialization *s, struct verdicts *v, struct error *err)
+/* growth: (n_layers) differences from the first step. */
+static int measure_growth(const struct analysis *a, const struct specialization *s, struct interval *growth,
+                          struct error *err)
 {
-    say_headline(a, s, v);
     for (int i = 0; i < a->n_layers; i++) {
-        int layer = a->layers[i].layer;
-        if (judge_domains(s, layer, v, err) != 0)
+        const struct association *before = domains_before(s, a->layers[i].layer);
+        if (before && association_growth(&s->documents, before, domains_now(s, a->layers[i].layer),
+                                         &growth[i], err) != 0)
             return -1;
-        if (association_holds(associations_find(&s->associations, layer, LABEL_DOMAIN, s->step)))
-            judge_servers(s, i, &a->layers[i], v);
     }
     return 0;
+}
+
+static int judge_layers(struct analysis *a, struct specialization *s, struct verdicts *v, struct error *err)
+{
+    struct interval *growth = calloc((size_t)a->n_layers, sizeof *growth);
+    if (!growth)
+        return error_no_memory(err, "the verdict");
+    int result = measure_growth(a, s, growth, err);
+    if (result == 0)
+        say_headline(a, s, growth, v);
+    for (int i = 0; i < a->n_layers && result == 0; i++) {
+        int layer = a->layers[i].layer;
+        judge_domains(s, layer, &growth[i], v);
+        if (association_holds(domains_now(s, layer)))
+            judge_servers(s, i, &a->layers[i], v);
+    }
+    free(growth);
+    return result;
 }
 
 int specialization_judge(struct analysis *a, struct verdicts *v, struct error *err)

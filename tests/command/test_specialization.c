@@ -81,6 +81,9 @@ static int open_all(void **state)
                                .n_steps = 1,
                                .route = route_pairs};
     fixture_run(&fixture, &run);
+    run.name = "still";
+    run.n_steps = 2;
+    fixture_run(&fixture, &run);
     fixture_unrouted_runs(&fixture);
     fixture_finish(&fixture);
     information = table_of("known", "information");
@@ -255,9 +258,20 @@ static void test_verdict(void **state)
         strstr(csv, "layer 0, expert by domain (lift): c 0 (4.0), english 1 (4.0), german 2 (4.0), "));
     assert_non_null(strstr(csv, "layer 1: experts do not tell domains apart"));
     assert_null(strstr(csv, "layer 1, expert by domain"));
-    assert_non_null(strstr(
-        csv, "experts tell domains apart in 2 of 4 layers, best in layer 0 (1.38 nat of at most 1.39)"));
+    assert_non_null(strstr(csv,
+                           "experts tell domains apart in 2 of 4 layers, best in layer 0 (1.38 nat of at "
+                           "most 1.39); in 1 of these no better than at step 0"));
+    rows_expect(csv, "run,", "verdict", "specialised");
     assert_non_null(strstr(csv, "60 documents of 4 domains, 1920 tokens"));
+    free(csv);
+}
+
+/* Apart in every layer, but in each as before training: that is not what training did. */
+static void test_verdict_on_what_no_training_did(void **state)
+{
+    char *csv = table_of("still", "verdict");
+    (void)state;
+    rows_expect(csv, "run,", "verdict", "untrained");
     free(csv);
 }
 
@@ -360,6 +374,7 @@ int main(void)
         cmocka_unit_test(test_saturation),
         cmocka_unit_test(test_repetition),
         cmocka_unit_test(test_verdict),
+        cmocka_unit_test(test_verdict_on_what_no_training_did),
         cmocka_unit_test(test_formats),
         cmocka_unit_test(test_few_documents),
         cmocka_unit_test(test_refusals),
