@@ -284,18 +284,31 @@ static void add_client(struct text *t, const struct client *c)
         text_printf(t, "\u00a0(%.1f–\u2060%.1f)", c->low, c->high);
 }
 
+/* What an expert would have of a domain's tokens if all had alike: k / N, from the shares themselves, since k
+ * may vary by token. NaN: no shares. */
+static double even_share(const struct csv *lift, int layer)
+{
+    double sum = 0;
+    int n = 0;
+    for (int i = 0; i < lift->n_rows; i++)
+        if (csv_int(lift, i, "layer") == layer && isfinite(csv_real(lift, i, "share"))) {
+            sum += csv_real(lift, i, "share");
+            n++;
+        }
+    return n ? sum / n : NAN;
+}
+
 /* "layer 2: expert 13 serves sayings_es ×8.1 (7.7–8.4); expert 2 sayings_ru ×7.0 (...), man_ru ×4.8 (...)":
  * the strongest preferences, of experts with at least a quarter of an even load: a rare expert is rarely
  * anybody's. */
 static void add_served(struct page *p, int run)
 {
     enum { SHOWN_EXPERTS = 6, SHOWN_DOMAINS = 2 };
-    const struct report_run *of = &p->report->runs[run];
     const struct csv *lift = report_table(p->report, run, "specialization", "lift");
     struct client all[MOST_CLIENTS], own[MOST_CLIENTS];
     struct text t;
     int layer = report_best_layer(p->report, run), said[SHOWN_EXPERTS], n_said = 0;
-    double even = (of->k > 0 ? of->k : 1) / (double)(of->n_experts > 0 ? of->n_experts : 1);
+    double even = lift && layer >= 0 ? even_share(lift, layer) : NAN;
     int n = lift && layer >= 0 ? report_clients(lift, layer, -1, 1.5, all) : 0;
     text_init(&t);
     for (int i = 0; i < n && n_said < SHOWN_EXPERTS; i++) {

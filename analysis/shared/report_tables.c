@@ -103,7 +103,7 @@ static void add_router_cell(struct page *p, const struct report_run *run)
         if (run->k > 0)
             text_printf(p->html, ", %d of %d", run->k, run->n_experts);
         else
-            text_printf(p->html, ", of %d", run->n_experts);
+            text_printf(p->html, ", %d experts", run->n_experts); /* tokens differ in how many they get */
     }
 }
 

@@ -284,6 +284,24 @@ static char *page_of_changed(const char *sql)
     return read_out("out.html");
 }
 
+/* Tokens of two experts on average, where k is no number of the layer: an even share is a half, and expert 2,
+ * with 0.11, has less than a quarter of it; of one expert a token it would have more. */
+static void test_where_k_varies(void **state)
+{
+    (void)state;
+    write_file("tables", "specialization-lift.csv",
+               "layer,domain,expert,share,lift,low,high,q\n"
+               "1,c,0,1,1,0.9,1.1,0.9\n1,english,0,1,1,0.9,1.1,0.9\n"
+               "1,c,1,0.3,0.5,0.4,0.6,0.001\n1,english,1,0.9,1.5,1.4,1.6,0.001\n"
+               "1,c,2,0.2,1.8,1.6,2,0.001\n1,english,2,0.02,0.2,0.1,0.3,0.001\n"
+               "1,c,3,0.29,1,0.9,1.1,0.9\n1,english,3,0.29,1,0.9,1.1,0.9\n");
+    char *page = page_of_changed("UPDATE moe_layer SET k = NULL");
+    holds(page, ", 4 experts<td>");
+    holds(page, "interval: expert\u00a01 serves english\u00a0×1.5\u00a0(1.4–\u20601.6).");
+    holds_not(page, "expert\u00a02 ");
+    free(page);
+}
+
 static void test_captions_speak_of_all_runs(void **state)
 {
     (void)state;
@@ -552,6 +570,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         ON_STAGE(test_words),
+        ON_STAGE(test_where_k_varies),
         ON_STAGE(test_captions_speak_of_all_runs),
         ON_STAGE(test_names_are_escaped),
         ON_STAGE(test_page_stands_alone),
