@@ -189,7 +189,7 @@ int main(int argc, char **argv)
     const struct option_spec options[] = {
         {"window", 'w', OPTION_INT, &c.window_steps, "STEPS",
          "steps pooled into one window (default: 50 tokens an expert, at most 100 windows)"},
-        {"split", 0, OPTION_STRING, &c.split, "SPLIT", "train, valid, probe or routed (default train)"},
+        {"split", 0, OPTION_STRING, &c.split, "SPLIT", "train, valid, probe, routed or seen (default train)"},
         {"entropy-below", 0, OPTION_REAL, &c.rule.entropy_below, "X",
          "breach: k-aware load entropy below X (default 0.5)"},
         {"effective-share", 0, OPTION_REAL, &c.rule.effective_share, "X",

@@ -403,7 +403,7 @@ int main(int argc, char **argv)
         {"where-label", 0, OPTION_STRING, &c.where_label, "KEY=VALUE",
          "losses of documents with this label alone (language=en)"},
         {"split", 0, OPTION_STRING, &c.split, "SPLIT",
-         "whose losses: valid, probe or routed (default valid)"},
+         "whose losses: valid, probe, routed or seen (default valid)"},
         {"step", 0, OPTION_INT, &c.step, "N", "the last evaluation up to step N (default: each run's last)"},
         {"seed", 0, OPTION_INT, &c.seed, "N", "of the resampling (default 1)"},
         {0}};

@@ -225,7 +225,7 @@ int main(int argc, char **argv)
     struct choices c = {.step = NONE, .last_step = INT64_MAX, .layer = NONE};
     const struct option_spec options[] = {
         {"run", 'r', OPTION_STRING, &c.run, "NAME", "of this run (default: of all)"},
-        {"split", 0, OPTION_STRING, &c.split, "NAME", "of this split: train, valid, probe, routed"},
+        {"split", 0, OPTION_STRING, &c.split, "NAME", "of this split: train, valid, probe, routed, seen"},
         {"step", 0, OPTION_INT, &c.step, "N", "of this step"},
         {"first-step", 0, OPTION_INT, &c.first_step, "N", "from this step on"},
         {"last-step", 0, OPTION_INT, &c.last_step, "N", "up to this step"},

@@ -177,7 +177,7 @@ int main(int argc, char **argv)
     const struct option_spec options[] = {
         {"run", 'r', OPTION_STRING, &c.run, "NAME", "the run; needed"},
         {"split", 's', OPTION_STRING, &c.split, "SPLIT,...",
-         "of train, valid, probe, routed (default train)"},
+         "of train, valid, probe, routed, seen (default train)"},
         {"first-step", 0, OPTION_INT, &c.first_step, "N", "from this step on (default 0)"},
         {"last-step", 0, OPTION_INT, &c.last_step, "N", "up to this step (default: the last)"},
         {"keep-every", 0, OPTION_INT, &c.keep_every, "N", "keep the steps that N divides"},

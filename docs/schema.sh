@@ -35,9 +35,9 @@ function begin(kind, name) {
 }
 function flush_column() {
     if (column == "") return
-    # A dimension that is explained once means the same elsewhere.
+    # A dimension means the same further on, until it is explained anew.
     if (meaning != "") {
-        if (!(column in known) && column !~ /^(name|value|domain_id)$/) known[column] = meaning
+        if (column !~ /^(name|value|domain_id)$/) known[column] = meaning
     } else if (column == name "_id") meaning = "which one"
     else if (column in known) meaning = known[column]
     else if (column ~ /_id$/) meaning = "of `" substr(column, 1, length(column) - 3) "`"

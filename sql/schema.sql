@@ -242,7 +242,7 @@ CREATE TABLE checkpoint (
     run_id INTEGER NOT NULL REFERENCES run,
     step   INTEGER NOT NULL,
     path   TEXT NOT NULL,
-    sha256 TEXT NOT NULL,
+    sha256 TEXT NOT NULL, -- of the file
     PRIMARY KEY (run_id, step)
 ) STRICT, WITHOUT ROWID;
 
