@@ -90,7 +90,7 @@ int visible_split(const struct visibility_config *c, uint64_t seed, int vocabula
     }
     for (int i = 0; i < vocabulary; i++)
         frequent[items[i].id] = i < n;
-    if (c->split == VISIBLE_BLIND)
+    if (c->split == VISIBLE_BLIND && n < vocabulary) /* all frequent: nobody is rare, whoever they are */
         split_blind(items, seed, vocabulary, total - sum, order, frequent);
     free(items);
     free(order);

@@ -316,6 +316,8 @@ static void test_blind_split(void **state)
     assert_false(seen_rare[0]); /* 50 would be too many */
     for (int v = 1; v < V; v++)
         assert_true(seen_rare[v]);
+    check_frequent((struct visibility_config){.split = VISIBLE_BLIND, .coverage = 1.0}, "1111111111");
+    check_frequent((struct visibility_config){.split = VISIBLE_BLIND, .coverage = 0.0}, "0000000000");
 }
 
 static void draw(struct visibility_config c, int layer, uint64_t seed, float visible[V * EXPERTS])
