@@ -368,6 +368,19 @@ static int load_tensor(const struct checkpoint *c, const char *prefix, const str
     return 0;
 }
 
+static int check_state(const struct checkpoint *c, const struct model *model, const struct parameter *p,
+                       struct error *err)
+{
+    const struct layer_config *b = &model->config.layers[p->layer];
+    char why[128];
+
+    if (p->trained || !b->router->state_fits ||
+        b->router->state_fits(&b->routing, model->config.vocabulary, model->weights + p->offset))
+        return 0;
+    snprintf(why, sizeof why, "tensor %s is nothing that router %s could go by", p->name, b->router->name);
+    return not_ours(c, why, err);
+}
+
 int checkpoint_load(const struct checkpoint *c, struct model *model, float *m, float *v, struct error *err)
 {
     float *const sets[N_SETS] = {[VALUES] = model->weights, m, v};
@@ -375,7 +388,8 @@ int checkpoint_load(const struct checkpoint *c, struct model *model, float *m, f
     for (int set = 0; set < N_SETS; set++) {
         for (int i = 0; i < model->n_parameters && sets[set]; i++) {
             const struct parameter *p = &model->parameters[i];
-            if (in_set(p, set) && load_tensor(c, set_prefix[set], p, sets[set], err))
+            if (in_set(p, set) && (load_tensor(c, set_prefix[set], p, sets[set], err) ||
+                                   (set == VALUES && check_state(c, model, p, err))))
                 return -1;
         }
     }

@@ -1,6 +1,7 @@
 /* Hash layer (Roller et al. 2021): a token's expert is looked up by its id in a table made before training.
  * Weight 1, no router to learn, no balance loss. router.k must be 1. The table is a draw of one visible
  * expert an id (engine/visible.h), so that mask with one expert an id is this router. */
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -45,6 +46,15 @@ static int hash_init(const struct router_config *c, int layer, uint64_t seed, in
     return 0;
 }
 
+static bool hash_fits(const struct router_config *c, int vocabulary, const float *state)
+{
+    bool fits = true;
+
+    for (int v = 0; v < vocabulary && fits; v++)
+        fits = state[v] >= 0.0F && state[v] < (float)c->n_experts && state[v] == floorf(state[v]);
+    return fits;
+}
+
 static void hash_score(const struct router *router, struct pool *pool, const struct router_input *in,
                        struct routing *out)
 {
@@ -87,6 +97,7 @@ const struct router_ops router_hash = {
     .check = hash_check,
     .shape = hash_shape,
     .init_state = hash_init,
+    .state_fits = hash_fits,
     .score = hash_score,
     .select = hash_select,
     .backward = hash_backward,

@@ -167,6 +167,7 @@ const struct router_ops router_mask = {
     .check = mask_check,
     .shape = mask_shape,
     .init_state = visible_draw,
+    .state_fits = visible_fits,
     .score = mask_score,
     .select = mask_select,
     .backward = mask_backward,

@@ -119,6 +119,8 @@ struct router_ops {
     /* The state of an untrained router. count: (V) train tokens of each id; NULL: not known, all alike. */
     int (*init_state)(const struct router_config *c, int layer, uint64_t seed, int vocabulary,
                       const int64_t *count, float *state, struct error *err);
+    /* Whether routing can go by a state that came out of a file. NULL: by any. */
+    bool (*state_fits)(const struct router_config *c, int vocabulary, const float *state);
     /* From logits to probability and log_sum. NULL: softmax. */
     void (*score)(const struct router *r, struct pool *pool, const struct router_input *in,
                   struct routing *out);

@@ -159,3 +159,15 @@ int visible_draw(const struct router_config *c, int layer, uint64_t seed, int vo
     free(order);
     return result;
 }
+
+bool visible_fits(const struct router_config *c, int vocabulary, const float *visible)
+{
+    size_t N = (size_t)c->n_experts, cells = (size_t)vocabulary * N;
+    bool fits = true;
+
+    for (size_t i = 0; i < cells && fits; i++)
+        fits = visible[i] == 0.0F || visible[i] == 1.0F || visible[i] == 2.0F;
+    for (int v = 0; v < vocabulary && fits; v++)
+        fits = visible_count(visible + (size_t)v * N, c->n_experts) > 0;
+    return fits;
+}

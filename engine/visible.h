@@ -12,6 +12,8 @@ int visible_check(const struct router_config *c, struct error *err);
  * sets; with visibility.shared every layer does. */
 int visible_draw(const struct router_config *c, int layer, uint64_t seed, int vocabulary,
                  const int64_t *count, float *visible, struct error *err);
+/* Whether visible (V, N) is what could have been drawn: everybody sees somebody. */
+bool visible_fits(const struct router_config *c, int vocabulary, const float *visible);
 /* frequent (V) becomes true where visibility.split says so. */
 int visible_split(const struct visibility_config *c, uint64_t seed, int vocabulary, const int64_t *count,
                   bool *frequent, struct error *err);

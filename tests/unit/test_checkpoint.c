@@ -3,6 +3,7 @@
 #include "engine/checkpoint.h"
 
 #include <cjson/cJSON.h>
+#include <math.h>
 #include <setjmp.h>
 #include <signal.h>
 #include <stdarg.h>
@@ -462,6 +463,47 @@ static void test_wrong_shape(void **state)
     fixture_close(&f);
 }
 
+/* A whole file, but its table leads to an expert that is not there, or an id sees nobody. */
+static void check_state_refused(const char *router, float value, const char *tensor)
+{
+    struct fixture f;
+    struct config config;
+    struct model model, other;
+    struct error err = {0};
+
+    fixture_open(&f);
+    memory_config(&config, tiny);
+    assert_int_equal(config_set(&config, router, &err), 0);
+    assert_int_equal(config_set(&config, "mask.visible=2", &err), 0);
+    open_model(&f, &config, &model);
+    open_model(&f, &config, &other);
+    assert_int_equal(model_seed(&model, 3, &err), 0);
+    assert_int_equal(checkpoint_save(f.path, &model, f.m, f.v, &config, &f.state, f.sha256, &err), 0);
+    assert_int_equal(open_and_load(&f, f.path, false, &other, &err), 0);
+    float *state = model.weights + model.n_weights;
+    state[0] = state[1] = value;
+    assert_int_equal(checkpoint_save(f.path, &model, f.m, f.v, &config, &f.state, f.sha256, &err), 0);
+    assert_int_equal(open_and_load(&f, f.path, false, &other, &err), -1);
+    assert_int_equal(err.status, STATUS_INPUT);
+    assert_non_null(strstr(err.text, tensor));
+    model_release(&model);
+    model_release(&other);
+    config_release(&config);
+    fixture_close(&f);
+}
+
+static void test_states_that_lead_astray(void **state)
+{
+    (void)state;
+    check_state_refused("router.name=hash", 2.0F, "tensor layers.0.router.table"); /* of two experts */
+    check_state_refused("router.name=hash", -1.0F, "tensor layers.0.router.table");
+    check_state_refused("router.name=hash", 0.5F, "tensor layers.0.router.table");
+    check_state_refused("router.name=hash", (float)NAN, "tensor layers.0.router.table");
+    check_state_refused("router.name=mask", 0.0F, "tensor layers.0.router.visible");
+    check_state_refused("router.name=mask", 3.0F, "tensor layers.0.router.visible");
+    check_state_refused("router.name=mask", (float)NAN, "tensor layers.0.router.visible");
+}
+
 /* ---- when it cannot be written ---- */
 
 static void assert_untouched(const struct fixture *f)
@@ -563,12 +605,19 @@ static void test_disk_full(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_round_trip),    cmocka_unit_test(test_same_bytes),
-        cmocka_unit_test(test_layout),        cmocka_unit_test(test_names),
-        cmocka_unit_test(test_cut_short),     cmocka_unit_test(test_flipped_bits),
-        cmocka_unit_test(test_other_headers), cmocka_unit_test(test_patched_header),
-        cmocka_unit_test(test_missing_file),  cmocka_unit_test(test_wrong_shape),
-        cmocka_unit_test(test_other_size),    cmocka_unit_test(test_folder_not_writable),
+        cmocka_unit_test(test_round_trip),
+        cmocka_unit_test(test_same_bytes),
+        cmocka_unit_test(test_layout),
+        cmocka_unit_test(test_names),
+        cmocka_unit_test(test_cut_short),
+        cmocka_unit_test(test_flipped_bits),
+        cmocka_unit_test(test_other_headers),
+        cmocka_unit_test(test_patched_header),
+        cmocka_unit_test(test_missing_file),
+        cmocka_unit_test(test_wrong_shape),
+        cmocka_unit_test(test_states_that_lead_astray),
+        cmocka_unit_test(test_other_size),
+        cmocka_unit_test(test_folder_not_writable),
         cmocka_unit_test(test_disk_full),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
