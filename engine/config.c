@@ -1,6 +1,7 @@
 #include "engine/config.h"
 
 #include <assert.h>
+#include <ctype.h>
 #include <errno.h>
 #include <limits.h>
 #include <math.h>
@@ -234,6 +235,18 @@ static int unknown_key(const char *name, struct error *err)
                      name, nearest ? "; did you mean '" : "", nearest ? nearest : "", nearest ? "'?" : "");
 }
 
+/* "8, 16" is "8,16", also for whoever compares it. */
+static void drop_blanks(char *value)
+{
+    char *to = value;
+
+    for (const char *from = value; *from; from++) {
+        if (!isspace((unsigned char)*from))
+            *to++ = *from;
+    }
+    *to = '\0';
+}
+
 int config_assign(struct config *c, const char *name, const char *value, struct error *err)
 {
     int key = config_find(name);
@@ -245,6 +258,8 @@ int config_assign(struct config *c, const char *name, const char *value, struct 
     if (check_value(&config_keys[key], value, err))
         return -1;
     snprintf(c->values[key], sizeof c->values[key], "%s", value);
+    if (config_keys[key].kind == CONFIG_INT_LIST)
+        drop_blanks(c->values[key]);
     c->given[key] = true;
     return 0;
 }
