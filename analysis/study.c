@@ -71,6 +71,8 @@ static int find_paths(struct session *s, struct error *err)
         text_printf(&s->text, "%s/text", out);
     text_printf(&s->corpus, "%s/%s-%lld-%lld", out, study->text ? study->name : "corpus",
                 (long long)study->vocabulary, (long long)study->max_document_bytes);
+    if (study->tokens_per_domain > 0) /* another corpus, which studies may want beside the whole one */
+        text_printf(&s->corpus, "-%lld", (long long)study->tokens_per_domain);
     text_printf(&s->log, "%s/%s%s.db", out, study->name, quick);
     if (s->text.failed || s->corpus.failed || s->log.failed)
         return error_no_memory(err, "a path");
@@ -229,6 +231,8 @@ static int train_missing(struct session *s, struct error *err)
             int64_t seed = s->study.seeds[k];
             if (!s->chosen[c] || study_finished(&s->results, c, seed))
                 continue;
+            if (interrupted)
+                return error_set(err, STATUS_MACHINE, "interrupted");
             run_name(&s->study.configurations[c], seed, name);
             tell_progress(s, missing, name);
             if (train(s, &s->study.configurations[c], seed, err))

@@ -12,6 +12,8 @@
 #include "metrics/resample.h"
 #include "sql/read.h"
 
+enum { STUDY_MOST_SEEDS = 64 };
+
 struct study_setting {
     char *key, *value; /* of moescope train: "router.k", "2" */
 };

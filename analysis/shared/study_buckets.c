@@ -6,8 +6,6 @@
 #include "analysis/shared/study.h"
 #include "base/text.h"
 
-enum { MOST_SEEDS = 64 };
-
 struct bucketed {
     const struct study *study;
     const struct study_results *results;
@@ -55,10 +53,10 @@ static double tokens_of(const struct evaluation *e)
 static void summarise(const struct bucketed *b, int c, int bucket, struct bucket_difference *out)
 {
     int reference = study_reference(b->study, b->study->configurations[c].ablation), n = 0, pairs = 0;
-    double by_token[MOST_SEEDS], by_domain[MOST_SEEDS];
+    double by_token[STUDY_MOST_SEEDS], by_domain[STUDY_MOST_SEEDS];
 
     *out = (struct bucket_difference){0};
-    for (int k = 0; k < b->study->n_seeds && k < MOST_SEEDS; k++) {
+    for (int k = 0; k < b->study->n_seeds; k++) {
         const struct evaluation *mine = find(b, c, k, bucket), *theirs = find(b, reference, k, bucket);
         if (!mine)
             continue;

@@ -48,6 +48,20 @@ static int set_real(double *field, const char *key, const char *value, struct er
     return 0;
 }
 
+/* A seed that counted twice would make intervals narrower than they are. */
+static int check_seed(const struct study *s, struct error *err)
+{
+    int64_t seed = s->seeds[s->n_seeds];
+
+    if (s->n_seeds >= STUDY_MOST_SEEDS)
+        return error_set(err, STATUS_USAGE, "seeds are more than %d", STUDY_MOST_SEEDS);
+    for (int i = 0; i < s->n_seeds; i++) {
+        if (s->seeds[i] == seed)
+            return error_set(err, STATUS_USAGE, "seeds has %lld twice", (long long)seed);
+    }
+    return 0;
+}
+
 static int set_seeds(struct study *s, const char *value, struct error *err)
 {
     char *copy = strdup(value), *rest = copy, *item;
@@ -61,7 +75,8 @@ static int set_seeds(struct study *s, const char *value, struct error *err)
             break;
         }
         s->seeds = seeds;
-        result = set_int(&seeds[s->n_seeds], "seeds", item + strspn(item, " "), 0, err);
+        if (set_int(&seeds[s->n_seeds], "seeds", item + strspn(item, " "), 0, err) || check_seed(s, err))
+            result = -1;
         s->n_seeds++;
     }
     free(copy);

@@ -89,13 +89,19 @@ bool study_finished(const struct study_results *r, int configuration, int64_t se
 
 /* ---- is it the run that the study means? ---- */
 
+/* Numbers and lists of numbers as numbers ("8, 16" is [8,16]), everything else as text. */
 static bool same_value(const char *asked, const char *stored)
 {
-    char *end_asked, *end_stored;
-    double a = strtod(asked, &end_asked), b = strtod(stored, &end_stored);
-    bool numbers = end_asked != asked && *end_asked == '\0' && end_stored != stored && *end_stored == '\0';
-
-    return numbers ? a == b : strcmp(asked, stored) == 0;
+    for (const char *a = asked, *b = stored;;) {
+        char *end_a, *end_b;
+        double x = strtod(a, &end_a), y = strtod(b, &end_b);
+        if (end_a == a || end_b == b || x != y || *end_a != *end_b || (*end_a && *end_a != ','))
+            return strcmp(asked, stored) == 0;
+        if (*end_a == '\0')
+            return true;
+        a = end_a + 1;
+        b = end_b + 1;
+    }
 }
 
 int study_check_run(const struct study *s, const struct configuration *c, struct logbook *lb, int64_t run_id,
@@ -143,10 +149,10 @@ void study_summarise(const struct study *s, const struct study_results *r, int c
                      struct study_summary *summary)
 {
     int reference = study_reference(s, s->configurations[configuration].ablation), n = 0, pairs = 0;
-    double losses[64], differences[64];
+    double losses[STUDY_MOST_SEEDS], differences[STUDY_MOST_SEEDS];
 
     *summary = (struct study_summary){0};
-    for (int i = 0; i < s->n_seeds && n < 64; i++) {
+    for (int i = 0; i < s->n_seeds; i++) {
         const struct study_run *run = study_results_find(r, configuration, s->seeds[i]);
         const struct study_run *other = study_results_find(r, reference, s->seeds[i]);
         if (!counts(run))

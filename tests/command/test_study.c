@@ -29,7 +29,7 @@ static const char study[] = "[study]\n"
                             "model.width = 16\n"
                             "model.heads = 2\n"
                             "model.context = 32\n"
-                            "router.experts = 4\n"
+                            "router.experts = 4, 4\n"
                             "router.hidden = 8\n"
                             "train.tokens_per_step = 64\n"
                             "train.steps = 6\n"
@@ -253,6 +253,7 @@ static void test_bad_files(void **state)
     expect_bad("[study]\\nnam = x\\n",
                "'bad.ini' line 2: unknown key 'nam' in [study]; did you mean 'name'?");
     expect_bad("[study]\\nname = x\\nseeds = 1,x\\n", "'bad.ini' line 3: seeds is 'x'");
+    expect_bad("[study]\\nname = x\\nseeds = 1, 2, 1\\n", "'bad.ini' line 3: seeds has 1 twice");
     expect_bad("[study]\\nname = x\\n[unknown]\\na = b\\n", "'bad.ini' line 4: unknown section [unknown]");
     expect_bad("[study]\\nname = x\\nseeds = 1\\nreference = b\\n[run a]\\nlabel = l\\n",
                "reference names 'b', but there is no [run b]");
