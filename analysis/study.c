@@ -136,6 +136,26 @@ static int make_corpus(struct session *s, struct error *err)
     return run_sibling("moescope-corpus", argv, err) ? error_prefix(err, "preparing the corpus") : 0;
 }
 
+/* ---- what is there ---- */
+
+static int read_results(struct session *s, struct error *err)
+{
+    study_results_release(&s->results);
+    if (!file_exists(s->log.data))
+        return 0;
+    if (!s->logbook && logbook_open(&s->logbook, s->log.data, err))
+        return -1;
+    if (study_results_read(&s->results, &s->study, s->logbook, err))
+        return -1;
+    for (int i = 0; i < s->results.n; i++) {
+        const struct study_run *run = &s->results.runs[i];
+        const struct configuration *c = &s->study.configurations[run->configuration];
+        if (study_check_run(&s->study, c, s->logbook, run->run_id, run->name, err))
+            return -1;
+    }
+    return 0;
+}
+
 /* ---- training ---- */
 
 static void run_name(const struct configuration *c, int64_t seed, char name[128])
@@ -193,13 +213,19 @@ static int train(struct session *s, const struct configuration *c, int64_t seed,
     return result;
 }
 
+static bool is_missing(const struct session *s, int configuration, int64_t seed)
+{
+    return s->chosen[configuration] && !study_finished(&s->results, configuration, seed) &&
+           !study_diverged(&s->results, configuration, seed);
+}
+
 static int count_missing(const struct session *s)
 {
     int n = 0;
 
     for (int k = 0; k < s->study.n_seeds; k++) {
         for (int c = 0; c < s->study.n_configurations; c++)
-            n += s->chosen[c] && !study_finished(&s->results, c, s->study.seeds[k]);
+            n += is_missing(s, c, s->study.seeds[k]);
     }
     return n;
 }
@@ -213,6 +239,18 @@ static void tell_progress(const struct session *s, int missing, const char *name
     else
         fprintf(stderr, "%s: %d runs left, about %s; now %s\n", s->study.name, missing,
                 text_duration(left, (clock_seconds() - s->started) / s->trained * missing), name);
+}
+
+/* A run whose loss is not finite has failed, the study has not: the others are trained. */
+static bool has_diverged(struct session *s, int configuration, int64_t seed)
+{
+    struct error unread = {0};
+    bool diverged =
+        !interrupted && read_results(s, &unread) == 0 && study_diverged(&s->results, configuration, seed);
+
+    logbook_close(s->logbook); /* trainings write to it */
+    s->logbook = NULL;
+    return diverged;
 }
 
 /* Seed by seed, so that a study that is stopped has compared all it could. */
@@ -229,13 +267,13 @@ static int train_missing(struct session *s, struct error *err)
     for (int k = 0; k < s->study.n_seeds; k++) {
         for (int c = 0; c < s->study.n_configurations; c++) {
             int64_t seed = s->study.seeds[k];
-            if (!s->chosen[c] || study_finished(&s->results, c, seed))
+            if (!is_missing(s, c, seed))
                 continue;
             if (interrupted)
                 return error_set(err, STATUS_MACHINE, "interrupted");
             run_name(&s->study.configurations[c], seed, name);
             tell_progress(s, missing, name);
-            if (train(s, &s->study.configurations[c], seed, err))
+            if (train(s, &s->study.configurations[c], seed, err) && !has_diverged(s, c, seed))
                 return error_prefix(err, "run '%s'", name);
             s->trained++;
             missing--;
@@ -244,25 +282,7 @@ static int train_missing(struct session *s, struct error *err)
     return 0;
 }
 
-/* ---- what is there ---- */
-
-static int read_results(struct session *s, struct error *err)
-{
-    study_results_release(&s->results);
-    if (!file_exists(s->log.data))
-        return 0;
-    if (!s->logbook && logbook_open(&s->logbook, s->log.data, err))
-        return -1;
-    if (study_results_read(&s->results, &s->study, s->logbook, err))
-        return -1;
-    for (int i = 0; i < s->results.n; i++) {
-        const struct study_run *run = &s->results.runs[i];
-        const struct configuration *c = &s->study.configurations[run->configuration];
-        if (study_check_run(&s->study, c, s->logbook, run->run_id, run->name, err))
-            return -1;
-    }
-    return 0;
-}
+/* ---- which runs ---- */
 
 static int choose_parts(struct session *s, struct error *err)
 {
@@ -310,11 +330,24 @@ static struct study_view view_of(const struct session *s)
     return (struct study_view){&s->study, &s->results, s->logbook, s->chosen};
 }
 
+static void tell_diverged(const struct session *s)
+{
+    for (int i = 0; i < s->results.n; i++) {
+        const struct study_run *run = &s->results.runs[i];
+        if (run->diverged && s->chosen[run->configuration])
+            fprintf(stderr,
+                    "%s: the loss of run '%s' was not finite, so that no table has it; to train it anew: "
+                    "moescope runs %s --delete %s\n",
+                    s->study.name, run->name, s->log.data, run->name);
+    }
+}
+
 static int print_results(struct session *s, FILE *out, enum table_format format, struct error *err)
 {
     if (s->results.n == 0)
         return error_set(err, STATUS_INPUT,
                          "'%s' has no run of this study yet; train them without --no-training", s->log.data);
+    tell_diverged(s);
     const struct study_view view = view_of(s);
     if (s->options->table)
         return study_print(&view, s->options->table, out, format, err);

@@ -87,7 +87,8 @@ const char *study_setting(const struct study *s, const struct configuration *c, 
 struct study_run {
     int64_t run_id, seed;
     char name[128], status[16];
-    int configuration;                                                                   /* index */
+    bool diverged;     /* failed because its loss was not finite: trained anew it would be again */
+    int configuration; /* index */
     double probe_loss, probe_experts, valid_loss, valid_experts, tokens, flops, seconds; /* NaN: none */
 };
 
@@ -102,6 +103,7 @@ void study_results_release(struct study_results *r);
 const struct study_run *study_results_find(const struct study_results *r, int configuration, int64_t seed);
 
 bool study_finished(const struct study_results *r, int configuration, int64_t seed);
+bool study_diverged(const struct study_results *r, int configuration, int64_t seed);
 
 /* Every setting that the study asks for must be the run's (numbers as numbers; keys that the run's version
  * did not know are passed over), or it is STATUS_INPUT naming run and key. */

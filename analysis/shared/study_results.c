@@ -21,6 +21,7 @@ static int read_run(struct study_results *r, const struct study *s, struct query
     struct study_run *run = &grown[r->n++];
     *run = (struct study_run){.run_id = query_int(q, "run_id"),
                               .seed = query_int(q, "seed"),
+                              .diverged = query_int(q, "diverged") != 0,
                               .configuration = (int)(c - s->configurations),
                               .probe_loss = query_real(q, "probe_loss"),
                               .probe_experts = query_real(q, "probe_experts"),
@@ -85,6 +86,13 @@ bool study_finished(const struct study_results *r, int configuration, int64_t se
     const struct study_run *run = study_results_find(r, configuration, seed);
 
     return run && strcmp(run->status, "finished") == 0;
+}
+
+bool study_diverged(const struct study_results *r, int configuration, int64_t seed)
+{
+    const struct study_run *run = study_results_find(r, configuration, seed);
+
+    return run && run->diverged;
 }
 
 /* ---- is it the run that the study means? ---- */

@@ -237,6 +237,31 @@ static void test_interrupted(void **state)
     tiny_expect_answer(&tiny, "out/long.db", "SELECT name, status FROM run", "one.seed0|interrupted\n");
 }
 
+static struct test_run ask_astray(void)
+{
+    return test_run("cd %s && sed 's/name = small/name = astray/; s/^seeds.*/seeds = 0/; "
+                    "s/train.steps = 6/train.steps = 50/; s/^router.k = 1/&\\ntrain.learning_rate = "
+                    "100\\ntrain.decay = 100\\ntrain.warmup = 0/' small.ini > astray.ini && "
+                    "%s/moescope-study astray.ini --out out",
+                    tiny.folder, tiny.bin);
+}
+
+/* A run that diverges is no reason to leave the others untrained, nor to train it again and again. */
+static void test_diverged(void **state)
+{
+    struct test_run r;
+
+    (void)state;
+    tiny_expect(ask_astray(), 0, "the loss of run 'one.seed0' was not finite, so that no table has it");
+    tiny_expect_answer(&tiny, "out/astray.db", "SELECT name, status FROM run ORDER BY run_id",
+                       "one.seed0|failed\ntwo.seed0|finished\nchosen.seed0|finished\n");
+    r = ask_astray();
+    assert_int_equal(r.status, 0);
+    assert_null(strstr(r.err, "runs to train"));
+    assert_non_null(strstr(r.err, "one.seed0"));
+    test_run_release(&r);
+}
+
 static void expect_bad(const char *line, const char *said)
 {
     char command[512];
@@ -274,6 +299,7 @@ int main(void)
         cmocka_unit_test(test_another_setting_is_refused),
         cmocka_unit_test(test_quick),
         cmocka_unit_test(test_interrupted),
+        cmocka_unit_test(test_diverged),
         cmocka_unit_test(test_bad_files),
     };
     return cmocka_run_group_tests(tests, open_group, close_group);
