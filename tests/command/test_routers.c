@@ -50,12 +50,34 @@ static void test_shared_experts(void **state)
     expect_sound("shared.db");
 }
 
+/* All that reads a logbook, of a run whose k the layers do not say. */
+static void expect_analysed(const char *db)
+{
+    static const char *const verbs[] = {"collapse --run r",
+                                        "collapse --run r --split valid",
+                                        "demand --run r",
+                                        "specialization --run r --permutations 20",
+                                        "report -q -o out.html",
+                                        "export moe_layer -q -o out.npy",
+                                        "export routing -q -o out.csv",
+                                        "sql experts_by_domain"};
+    for (size_t i = 0; i < sizeof verbs / sizeof *verbs; i++) {
+        const char *verb = verbs[i];
+        int word = (int)strcspn(verb, " ");
+        struct test_run r =
+            test_run("cd %s && %s/moescope-%.*s %s %s", tiny.folder, tiny.bin, word, verb, db, verb + word);
+        if (r.status != 0 || strstr(r.out, "nan") || strstr(r.out, "inf "))
+            fail_msg("%s: status %d: %s%s", verb, r.status, r.err, r.out);
+        test_run_release(&r);
+    }
+}
+
 /* k is NULL where tokens differ; the decisions are as many as the loads say. */
 static void test_varying_k(void **state)
 {
     static const char *const settings[] = {"--set router.name=topp --set router.p=0.3",
                                            "--set router.name=mask --set router.k=2 --set mask.visible=3"};
-    char db[16], more[160];
+    char db[32], more[160];
 
     (void)state;
     for (int i = 0; i < 2; i++) {
@@ -74,6 +96,7 @@ static void test_varying_k(void **state)
             "FROM expert_load WHERE split = 'train' AND domain_id IS NULL)",
             "1\n");
         expect_sound(db);
+        expect_analysed(db);
     }
 }
 
@@ -154,9 +177,24 @@ static void test_seen_and_held_out(void **state)
                        "SELECT count(*) FROM document_loss AS a JOIN document_loss AS b USING (document_id) "
                        "WHERE a.split = 'seen' AND b.split IN ('valid', 'probe')",
                        "0\n");
+    tiny_expect_answer(
+        &tiny, "seen.db",
+        "SELECT min(split), max(split) FROM document WHERE document_id IN (SELECT document_id FROM "
+        "document_loss WHERE split = 'seen')",
+        "train|train\n");
     tiny_expect_answer(&tiny, "seen.db",
                        "SELECT group_concat(split) FROM (SELECT DISTINCT split FROM routing ORDER BY split)",
                        "probe,seen,valid\n");
+    tiny_expect_answer(
+        &tiny, "seen.db",
+        "SELECT group_concat(split) FROM (SELECT DISTINCT split FROM token_loss ORDER BY split)",
+        "probe,seen,valid\n");
+    /* of training, loads alone */
+    tiny_expect_answer(
+        &tiny, "seen.db",
+        "SELECT count(DISTINCT step), min(n) > 0 FROM (SELECT step, sum(assignments) AS n FROM "
+        "expert_load WHERE split = 'train' GROUP BY step)",
+        "5|1\n");
     expect_sound("seen.db");
 }
 

@@ -113,6 +113,30 @@ static void test_samples_by_hand(void **state)
     fixture_close(&f);
 }
 
+/* The first two train documents of each domain, five tokens of each: of domain 0 one has nothing to predict
+ * and the other a single token. */
+static void test_read_again(void **state)
+{
+    static const struct sample expected[] = {{1, 0, 1}, {3, 0, 5}, {4, 0, 5}, {8, 0, 5}, {9, 0, 5}};
+    struct corpus corpus;
+    struct samples samples;
+    struct error err = {0};
+
+    (void)state;
+    memory_corpus(&corpus, documents, N_DOCUMENTS, 50);
+    if (samples_init_seen(&samples, &corpus, CONTEXT, 5, 2, &err))
+        fail_msg("%s", err.text);
+    assert_int_equal(samples.n, 5);
+    assert_int_equal(samples.n_tokens, 21);
+    for (int i = 0; i < samples.n; i++) {
+        assert_int_equal(samples.items[i].document, expected[i].document);
+        assert_int_equal(samples.items[i].offset, expected[i].offset);
+        assert_int_equal(samples.items[i].n_tokens, expected[i].n_tokens);
+    }
+    samples_release(&samples);
+    memory_corpus_release(&corpus);
+}
+
 static void test_nothing_to_read(void **state)
 {
     static const struct memory_document lonely[] = {{0, SPLIT_TRAIN, 9}, {0, SPLIT_VALID, 1}};
@@ -316,6 +340,7 @@ int main(void)
         cmocka_unit_test(test_every_prediction_once),
         cmocka_unit_test(test_tokens_per_document),
         cmocka_unit_test(test_samples_by_hand),
+        cmocka_unit_test(test_read_again),
         cmocka_unit_test(test_nothing_to_read),
         cmocka_unit_test(test_epochs),
         cmocka_unit_test(test_batches_are_full),

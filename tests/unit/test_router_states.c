@@ -12,13 +12,21 @@
 
 #include "tests/training.h"
 
+enum { TOPK, TOPP, MASK, BIAS, RELU, NOISY_TOPK, HASH, N_NAMES };
 static const char *const names[] = {"router.name=topk", "router.name=topp", "router.name=mask",
-                                    "router.name=bias", "router.name=relu", "router.name=noisy_topk"};
-enum { N_NAMES = sizeof names / sizeof *names };
+                                    "router.name=bias", "router.name=relu", "router.name=noisy_topk",
+                                    "router.name=hash"};
 
 static void open_router(struct training *r, int router, const char *more, int threads)
 {
-    const char *const s[] = {names[router], "mask.visible=3", "loss.z=0", "train.steps=16", more, NULL};
+    const char *const s[] = {names[router],
+                             "mask.visible=3",
+                             "loss.z=0",
+                             "train.steps=16",
+                             "router.shared=1",
+                             router == HASH ? "router.k=1" : "router.k=2",
+                             more,
+                             NULL};
 
     training_open(r, s, threads, 5);
 }
@@ -77,7 +85,7 @@ static void test_threads_and_looks_change_nothing(void **state)
 static void test_states_move(void **state)
 {
     (void)state;
-    for (int i = 3; i <= 4; i++) {
+    for (int i = BIAS; i <= RELU; i++) {
         struct training r;
         open_router(&r, i, "valid.every=0", 1);
         float before = r.trainer.model.layers[0].router.state[0];

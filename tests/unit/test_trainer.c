@@ -55,7 +55,8 @@ static void test_loss_falls(void **state)
 
 /* ---- the same run ---- */
 
-/* Noise, capacity, masks, two passes a step, several epochs: whatever could forget where it was. */
+/* Noise, capacity, masks, shared experts, two passes a step, several epochs: whatever could forget where it
+ * was. */
 static const char *const restless[] = {"train.steps=12",
                                        "train.tokens_per_step=96",
                                        "train.accumulation=2",
@@ -65,6 +66,8 @@ static const char *const restless[] = {"train.steps=12",
                                        "train.checkpoint_every=4",
                                        "router.name=mask",
                                        "mask.visible=3",
+                                       "router.shared=2",
+                                       "valid.seen_documents=1",
                                        "loss.entropy=0.01",
                                        NULL};
 
@@ -148,6 +151,8 @@ static void assert_same_story(const struct training *unbroken, const struct trai
     }
     assert_close(memory_metric(&resumed->sink, 12, SPLIT_VALID, "loss"),
                  memory_metric(&unbroken->sink, 12, SPLIT_VALID, "loss"), 0.0);
+    assert_close(memory_metric(&resumed->sink, 12, SPLIT_SEEN, "loss"),
+                 memory_metric(&unbroken->sink, 12, SPLIT_SEEN, "loss"), 0.0);
 }
 
 static void check_interruption(const struct training *unbroken, int64_t at, int threads)
@@ -387,6 +392,21 @@ static void steps_of(const struct memory_sink *s, enum memory_kind kind, enum co
         if (s->calls[i].kind == kind && s->calls[i].split == split)
             at += (size_t)snprintf(text + at, size - at, "%lld ", (long long)s->calls[i].step);
     }
+}
+
+/* What was read in training is read again once, when all of it has been. */
+static void test_seen_at_the_end(void **state)
+{
+    static const char *const s[] = {"valid.every=5", "valid.seen_documents=1", NULL};
+    struct training r;
+    char text[64];
+
+    (void)state;
+    training_open(&r, s, 1, 1);
+    training_run(&r);
+    steps_of(&r.sink, MEMORY_SUMMARY, SPLIT_SEEN, text, sizeof text);
+    assert_string_equal(text, "20 ");
+    training_close(&r);
 }
 
 static void check_schedule(settings s, const char *probe, const char *valid, const char *checkpoints)
@@ -706,6 +726,7 @@ int main(void)
         cmocka_unit_test(test_corpus_without_probe),
         cmocka_unit_test(test_accumulation),
         cmocka_unit_test(test_schedule),
+        cmocka_unit_test(test_seen_at_the_end),
         cmocka_unit_test(test_calls_are_grouped),
         cmocka_unit_test(test_what_a_step_tells),
         cmocka_unit_test(test_metrics_add_up),
