@@ -108,7 +108,7 @@ static void test_every_router(void **state)
         "--set router.name=bias", "--set router.name=bias --set router.k=1 --set router.renormalize=false",
         "--set router.name=relu --set router.k=1", "--set router.name=noisy_topk",
         "--set router.name=noisy_topk --set router.capacity=0.8"};
-    char db[16], more[256];
+    char db[32], more[256];
 
     (void)state;
     for (int i = 0; i < 5; i++) {
@@ -203,7 +203,7 @@ static void test_routed_from_a_checkpoint(void **state)
 {
     static const char text[] = "the cold river runs under the bridge\n";
     static const char *const routers[] = {"router.name=mask", "router.name=hash", "router.name=topp"};
-    char db[16], more[128];
+    char db[32], more[128];
 
     (void)state;
     test_write(tiny.folder, "new.txt", text, sizeof text - 1);
