@@ -110,10 +110,12 @@ bench-large: $(benches) all ## readers of a logbook of 300 million decisions: a 
 	$(out)/bench/large --bin $(bindir) --json build/bench/large.json
 
 studies: all ## train the papers' studies, hours on two cores, resumable: tables and figures in build/studies
+	mkdir -p build/studies
 	for s in $(study_names); do $(bindir)/moescope study studies/$$s.ini --part all --figures build/studies/$$s \
 	    -o build/studies/$$s.txt || exit; done
 
 studies-quick: all ## the same in a few minutes, too small to say anything: does it all work?
+	mkdir -p build/studies
 	for s in $(study_names); do $(bindir)/moescope study studies/$$s.ini --quick --figures build/studies/$$s-quick \
 	    -o build/studies/$$s-quick.txt || exit; done
 
