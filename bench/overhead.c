@@ -309,7 +309,7 @@ static int train(struct pairing *p, struct trainer *t, struct recorder *r, const
 {
     enum train_outcome outcome;
 
-    if (recorder_begin(r, "overhead", 1, &t->model.config, model_parameters(&t->model),
+    if (recorder_begin(r, "overhead", 1, &t->model.config, parameters_count(&t->model.parameters),
                        pool_threads(t->model.pool), err))
         return -1;
     p->sink = (struct sink){p, pass, summary, metric, event, checkpoint, commit, drain};

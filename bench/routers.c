@@ -119,7 +119,7 @@ static int runner_open(struct runner *r, const char *const *settings, struct poo
         model_init(&r->model, &r->shape, (int)config_int(&r->config, "train.tokens_per_step"), pool, err) ||
         model_seed(&r->model, 1, err))
         return -1;
-    r->moments = calloc(2 * r->model.n_weights, sizeof *r->moments);
+    r->moments = calloc(2 * r->model.parameters.n_weights, sizeof *r->moments);
     return r->moments ? 0 : error_no_memory(err, "the optimiser");
 }
 
@@ -154,7 +154,7 @@ static void run_step(struct runner *r, const struct batch *b, int64_t at)
     double start = clock_seconds(), router = m->seconds[PART_ROUTER], k[MAX_LAYERS];
 
     model_forward(m, b, true, 1.0F, &weights, &r->noise);
-    made_up_update(m, r->moments, r->moments + m->n_weights);
+    made_up_update(m, r->moments, r->moments + m->parameters.n_weights);
     if (at < 0)
         return;
     r->seconds[at] = clock_seconds() - start;

@@ -95,7 +95,7 @@ static int bench(void *context, char **operands, int n_operands, FILE *out, stru
         model_init(&m, &mc, tokens, pool, err) || made_up_batch(&b, tokens, mc.context, mc.vocabulary, err) ||
         model_seed(&m, 1, err))
         goto done;
-    moments = calloc(2 * m.n_weights, sizeof *moments);
+    moments = calloc(2 * m.parameters.n_weights, sizeof *moments);
     if (!moments) {
         error_no_memory(err, "the optimiser");
         goto done;
@@ -107,7 +107,7 @@ static int bench(void *context, char **operands, int n_operands, FILE *out, stru
             seconds = 0.0;
         }
         model_forward(&m, &b, true, 1.0F, &weights, NULL);
-        made_up_update(&m, moments, moments + m.n_weights);
+        made_up_update(&m, moments, moments + m.parameters.n_weights);
         seconds += clock_seconds() - start;
         double one = blas_measure_limit(pool, 2048, 3, err);
         limit += step >= 0 ? one / (double)args.steps : 0.0;

@@ -98,10 +98,10 @@ static char *make_header(const struct model *model, const struct config *config,
     describe_state(metadata, state);
     describe_config(metadata, config);
     for (int set = 0; set < N_SETS; set++) {
-        for (int i = 0; i < model->n_parameters; i++) {
-            if (!in_set(&model->parameters[i], set))
+        for (int i = 0; i < model->parameters.n; i++) {
+            if (!in_set(&model->parameters.items[i], set))
                 continue;
-            describe_tensor(header, set_prefix[set], &model->parameters[i], &at);
+            describe_tensor(header, set_prefix[set], &model->parameters.items[i], &at);
             tensors++;
         }
     }
@@ -129,8 +129,8 @@ static void seal(char *header, const struct model *model, const float *const set
     uLong crc = crc32_z(0, (const Bytef *)header, strlen(header));
 
     for (int set = 0; set < N_SETS; set++) {
-        for (int i = 0; i < model->n_parameters; i++) {
-            const struct parameter *p = &model->parameters[i];
+        for (int i = 0; i < model->parameters.n; i++) {
+            const struct parameter *p = &model->parameters.items[i];
             if (in_set(p, set))
                 crc = crc32_z(crc, (const Bytef *)(sets[set] + p->offset), p->count * sizeof(float));
         }
@@ -154,8 +154,8 @@ static int write_all(FILE *f, struct sha256 *hash, const char *header, const str
     if (write_bytes(f, hash, &length, sizeof length) || write_bytes(f, hash, header, length))
         return -1;
     for (int set = 0; set < N_SETS; set++) {
-        for (int i = 0; i < model->n_parameters; i++) {
-            const struct parameter *p = &model->parameters[i];
+        for (int i = 0; i < model->parameters.n; i++) {
+            const struct parameter *p = &model->parameters.items[i];
             if (in_set(p, set) && write_bytes(f, hash, sets[set] + p->offset, p->count * sizeof(float)))
                 return -1;
         }
@@ -167,7 +167,7 @@ int checkpoint_save(const char *path, const struct model *model, const float *m,
                     const struct config *config, const struct checkpoint_state *state,
                     char sha256[SHA256_HEX], struct error *err)
 {
-    const float *const sets[N_SETS] = {[VALUES] = model->weights, m, v};
+    const float *const sets[N_SETS] = {[VALUES] = model->parameters.values, m, v};
     char *header = make_header(model, config, state);
     struct sha256 hash;
     struct output out;
@@ -375,7 +375,7 @@ static int check_state(const struct checkpoint *c, const struct model *model, co
     char why[128];
 
     if (p->trained || !b->router->state_fits ||
-        b->router->state_fits(&b->routing, model->config.vocabulary, model->weights + p->offset))
+        b->router->state_fits(&b->routing, model->config.vocabulary, model->parameters.values + p->offset))
         return 0;
     snprintf(why, sizeof why, "tensor %s is nothing that router %s could go by", p->name, b->router->name);
     return not_ours(c, why, err);
@@ -383,11 +383,11 @@ static int check_state(const struct checkpoint *c, const struct model *model, co
 
 int checkpoint_load(const struct checkpoint *c, struct model *model, float *m, float *v, struct error *err)
 {
-    float *const sets[N_SETS] = {[VALUES] = model->weights, m, v};
+    float *const sets[N_SETS] = {[VALUES] = model->parameters.values, m, v};
 
     for (int set = 0; set < N_SETS; set++) {
-        for (int i = 0; i < model->n_parameters && sets[set]; i++) {
-            const struct parameter *p = &model->parameters[i];
+        for (int i = 0; i < model->parameters.n && sets[set]; i++) {
+            const struct parameter *p = &model->parameters.items[i];
             if (in_set(p, set) && (load_tensor(c, set_prefix[set], p, sets[set], err) ||
                                    (set == VALUES && check_state(c, model, p, err))))
                 return -1;

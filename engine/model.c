@@ -105,15 +105,6 @@ double model_flops_per_token(const struct model_config *c, const double *k, doub
     return 6.0 * model_active_weights(c, k) + 12.0 * c->n_layers * mean_context * c->width / 2.0;
 }
 
-double model_parameters(const struct model *m)
-{
-    double n = 0.0;
-
-    for (int i = 0; i < m->n_parameters; i++)
-        n += m->parameters[i].trained ? (double)m->parameters[i].count : 0.0;
-    return n;
-}
-
 double model_config_weights(const struct model_config *c)
 {
     double D = c->width, sum = D * c->vocabulary + D;
@@ -141,37 +132,29 @@ double model_config_states(const struct model_config *c)
 
 /* ---- the parameter table ---- */
 
-static struct parameter *add_parameter(struct model *m, const char *name, const float **value,
-                                       float **gradient, float deviation, bool decay)
-{
-    struct parameter *p = &m->parameters[m->n_parameters++];
-
-    *p = (struct parameter){
-        .value = value, .gradient = gradient, .deviation = deviation, .decay = decay, .trained = gradient};
-    snprintf(p->name, sizeof p->name, "%s", name);
-    return p;
-}
-
-static void set_shape(struct model *m, struct parameter *p, int n, int a, int b, int c)
-{
-    p->n_dimensions = n;
-    p->shape[0] = a;
-    p->shape[1] = b;
-    p->shape[2] = c;
-    p->count = (size_t)a * (size_t)(n > 1 ? b : 1) * (size_t)(n > 2 ? c : 1);
-    p->offset = m->n_values;
-    m->n_values += (p->count + 15) & ~(size_t)15; /* every tensor starts on a cache line */
-}
-
 static void add_vector(struct model *m, const char *name, const float **value, float **gradient)
 {
-    set_shape(m, add_parameter(m, name, value, gradient, 0.0F, false), 1, m->config.width, 1, 1);
+    parameters_add(&m->parameters, name, value, gradient, 1, (const int[]){m->config.width})->mean = 1.0F;
+}
+
+static void add_matrices(struct model *m, const char *name, const float **value, float **gradient,
+                         float deviation, int matrices, int rows, int columns)
+{
+    const int shape[] = {matrices, rows, columns};
+    struct parameter *p = parameters_add(&m->parameters, name, value, gradient, 3, shape);
+
+    p->deviation = deviation;
+    p->decay = true;
 }
 
 static void add_matrix(struct model *m, const char *name, const float **value, float **gradient,
                        float deviation, int rows, int columns)
 {
-    set_shape(m, add_parameter(m, name, value, gradient, deviation, true), 2, rows, columns, 1);
+    struct parameter *p =
+        parameters_add(&m->parameters, name, value, gradient, 2, (const int[]){rows, columns});
+
+    p->deviation = deviation;
+    p->decay = true;
 }
 
 static void add_layer(struct model *m, int l)
@@ -193,10 +176,8 @@ static void add_layer(struct model *m, int l)
         snprintf(name, sizeof name, "layers.%d.router.%s", l, shape.second);
         add_matrix(m, name, &b->router.second, &b->router.d_second, base, N, D);
     }
-    set_shape(m, add_parameter(m, NAME("experts.in"), &b->experts.in, &b->experts.d_in, base, true), 3, N,
-              2 * F, D);
-    set_shape(m, add_parameter(m, NAME("experts.out"), &b->experts.out, &b->experts.d_out, residual, true), 3,
-              N, D, F);
+    add_matrices(m, NAME("experts.in"), &b->experts.in, &b->experts.d_in, base, N, 2 * F, D);
+    add_matrices(m, NAME("experts.out"), &b->experts.out, &b->experts.d_out, residual, N, D, F);
     if (b->shared.n_experts > 0) {
         add_matrix(m, NAME("shared.in"), &b->shared.in, &b->shared.d_in, base, 2 * b->shared.F, D);
         add_matrix(m, NAME("shared.out"), &b->shared.out, &b->shared.d_out, residual, D, b->shared.F);
@@ -212,45 +193,32 @@ static void add_state(struct model *m, int l)
     if (!shape.state)
         return;
     snprintf(name, sizeof name, "layers.%d.router.%s", l, shape.state);
-    struct parameter *p = add_parameter(m, name, &m->layers[l].router.state, NULL, 0.0F, false);
-    p->layer = l;
-    set_shape(m, p, shape.state_columns > 0 ? 2 : 1, shape.state_rows, shape.state_columns, 1);
+    parameters_add(&m->parameters, name, &m->layers[l].router.state, NULL, shape.state_columns > 0 ? 2 : 1,
+                   (const int[]){shape.state_rows, shape.state_columns})
+        ->layer = l;
 }
 
 static void describe_parameters(struct model *m)
 {
-    const float embedding_deviation = 0.02F;
+    const int shape[] = {m->config.vocabulary, m->config.width};
 
-    set_shape(m, add_parameter(m, "embedding", &m->embedding, &m->d_embedding, embedding_deviation, false), 2,
-              m->config.vocabulary, m->config.width, 1);
+    parameters_add(&m->parameters, "embedding", &m->embedding, &m->d_embedding, 2, shape)->deviation = 0.02F;
     for (int l = 0; l < m->config.n_layers; l++)
         add_layer(m, l);
     add_vector(m, "norm", &m->norm, &m->d_norm);
-    m->n_weights = m->n_values;
     for (int l = 0; l < m->config.n_layers; l++)
         add_state(m, l);
 }
 
-static uint64_t hash_name(const char *name)
-{
-    uint64_t h = 1469598103934665603U; /* FNV-1a: only to give each name a random stream of its own */
-
-    for (; *name; name++)
-        h = (h ^ (unsigned char)*name) * 1099511628211U;
-    return h;
-}
-
 int model_seed(struct model *m, uint64_t seed, struct error *err)
 {
-    for (int i = 0; i < m->n_parameters; i++) {
-        const struct parameter *p = &m->parameters[i];
+    parameters_seed(&m->parameters, seed);
+    for (int i = 0; i < m->parameters.n; i++) {
+        const struct parameter *p = &m->parameters.items[i];
         const struct layer_config *b = &m->config.layers[p->layer];
-        struct random r;
-        random_seed(&r, seed, hash_name(p->name));
-        for (size_t j = 0; j < p->count && p->trained; j++)
-            m->weights[p->offset + j] = p->deviation > 0.0F ? p->deviation * (float)random_normal(&r) : 1.0F;
-        if (!p->trained && b->router->init_state(&b->routing, p->layer, seed, m->config.vocabulary,
-                                                 m->config.token_count, m->weights + p->offset, err))
+        if (!p->trained &&
+            b->router->init_state(&b->routing, p->layer, seed, m->config.vocabulary, m->config.token_count,
+                                  m->parameters.values + p->offset, err))
             return -1;
     }
     return 0;
@@ -260,10 +228,10 @@ void model_update_router(struct model *m, int l, const struct router_usage *usag
 {
     const struct layer_config *b = &m->config.layers[l];
 
-    for (int i = 0; i < m->n_parameters && b->router->update; i++) {
-        const struct parameter *p = &m->parameters[i];
+    for (int i = 0; i < m->parameters.n && b->router->update; i++) {
+        const struct parameter *p = &m->parameters.items[i];
         if (!p->trained && p->layer == l)
-            b->router->update(&b->routing, usage, m->weights + p->offset);
+            b->router->update(&b->routing, usage, m->parameters.values + p->offset);
     }
 }
 
@@ -355,28 +323,6 @@ static int init_activations(struct model *m, struct error *err)
     return m->activations->failed ? error_no_memory(err, "the model's activations") : 0;
 }
 
-static int init_weights(struct model *m, struct error *err)
-{
-    int L = m->config.n_layers;
-
-    m->parameters = calloc(2 + 11 * (size_t)L, sizeof *m->parameters);
-    if (!m->parameters)
-        return error_no_memory(err, "the parameter table");
-    describe_parameters(m);
-    m->weights = aligned_alloc(64, m->n_values * sizeof(float));
-    m->gradients = aligned_alloc(64, m->n_weights * sizeof(float));
-    if (!m->weights || !m->gradients)
-        return error_no_memory(err, "the model's weights");
-    memset(m->weights, 0, m->n_values * sizeof(float));
-    memset(m->gradients, 0, m->n_weights * sizeof(float));
-    for (int i = 0; i < m->n_parameters; i++) {
-        *m->parameters[i].value = m->weights + m->parameters[i].offset;
-        if (m->parameters[i].trained)
-            *m->parameters[i].gradient = m->gradients + m->parameters[i].offset;
-    }
-    return 0;
-}
-
 int model_init(struct model *m, const struct model_config *config, int max_tokens, struct pool *pool,
                struct error *err)
 {
@@ -404,7 +350,8 @@ int model_init(struct model *m, const struct model_config *config, int max_token
         b->router.ops = b->config->router;
         b->router.config = b->config->routing;
     }
-    if (init_weights(m, err) || init_activations(m, err)) {
+    describe_parameters(m);
+    if (parameters_allocate(&m->parameters, err) || init_activations(m, err)) {
         model_release(m);
         return -1;
     }
@@ -425,9 +372,7 @@ void model_release(struct model *m)
         free(m->activations->pieces);
     free(m->activations);
     free(m->layers);
-    free(m->parameters);
-    free(m->weights);
-    free(m->gradients);
+    parameters_release(&m->parameters);
     *m = (struct model){0};
 }
 

@@ -1,8 +1,5 @@
 /* The decoder-only language model: pre-norm blocks of causal attention and experts (or one dense network),
- * rotary positions, tied embeddings. Letters: T tokens, D width, V vocabulary, L blocks.
- *
- * All parameters live in one allocation described by one table (struct parameter): sizes, pointers, the
- * optimiser, checkpoints and gradient tests iterate it. */
+ * rotary positions, tied embeddings. Letters: T tokens, D width, V vocabulary, L blocks. */
 #ifndef ENGINE_MODEL_H
 #define ENGINE_MODEL_H
 #include <stdbool.h>
@@ -13,6 +10,7 @@
 #include "base/random.h"
 #include "engine/attention.h"
 #include "engine/moe.h"
+#include "engine/parameters.h"
 #include "engine/pool.h"
 #include "engine/routing.h"
 
@@ -35,19 +33,6 @@ struct model_config {
 
 /* Heads must divide the width, k must not exceed the experts, and so on. */
 int model_config_check(const struct model_config *c, struct error *err);
-
-enum { MAX_DIMENSIONS = 3 };
-struct parameter {
-    char name[48]; /* "layers.0.experts.in" */
-    int n_dimensions, shape[MAX_DIMENSIONS];
-    size_t offset, count; /* in floats */
-    float deviation;      /* initial values: normal with this deviation; 0: all ones */
-    bool decay;           /* weight decay applies */
-    bool trained;         /* has a gradient; otherwise it is a router's state, behind all that have one */
-    int layer;            /* of a state */
-    const float **value;  /* the pointers that model_init sets */
-    float **gradient;     /* NULL: a state has none */
-};
 
 struct layer {
     const struct layer_config *config;
@@ -104,12 +89,8 @@ extern const char *const part_names[N_PARTS];
 struct model {
     struct model_config config;
     struct pool *pool;
-    struct parameter *parameters;
-    int n_parameters;
-    size_t n_weights, n_values; /* that are trained; with the routers' states behind them */
-    float *weights;             /* (n_values) */
-    float *gradients;           /* (n_weights) */
-    const float *embedding;     /* (V, D) also the output projection */
+    struct parameters parameters;
+    const float *embedding; /* (V, D) also the output projection */
     float *d_embedding;
     const float *norm; /* (D) */
     float *d_norm;
@@ -147,8 +128,7 @@ void model_update_router(struct model *m, int l, const struct router_usage *usag
 struct losses model_forward(struct model *m, const struct batch *b, bool train, float gradient_scale,
                             const struct loss_weights *weights, struct random *noise);
 
-/* All weights, padding left out: of a model, and of one that a configuration describes. */
-double model_parameters(const struct model *m);
+/* All weights of the model that a configuration describes, padding left out. */
 double model_config_weights(const struct model_config *c);
 double model_config_states(const struct model_config *c); /* values of routers' states */
 /* Weights that one token passes through in matrix products. k: (L) decisions a token in each block; NULL:

@@ -144,7 +144,7 @@ void naive_topk(const double *p, int N, int k, bool renormalize, const int32_t *
 
 static const double *value_of(const struct model *m, const double *values, const float *pointer)
 {
-    return values + (pointer - m->weights);
+    return values + (pointer - m->parameters.values);
 }
 
 static void add(double *y, const double *x, double scale, size_t n)

@@ -347,7 +347,7 @@ static int run(void *context, char **operands, int n_operands, FILE *out, struct
              check_name(&s, operands[0], err) == 0 &&
              recorder_open(&s.recorder, s.logbook, &s.checkpoint.config, &s.corpus, err) == 0 &&
              recorder_begin(&s.recorder, s.name, s.checkpoint.state.seed, &s.model.config,
-                            model_parameters(&s.model), pool_threads(s.pool), err) == 0 &&
+                            parameters_count(&s.model.parameters), pool_threads(s.pool), err) == 0 &&
              route(&s, err) == 0)
         result = print_losses(&s, out, err);
     job_release(&s);

@@ -410,7 +410,7 @@ static void announce(const struct job *s)
     if (args.quiet)
         return;
     fprintf(stderr, "%s: %s parameters; %s tokens in %lld samples; ", args.name,
-            text_count(parameters, model_parameters(&t->model)),
+            text_count(parameters, parameters_count(&t->model.parameters)),
             text_count(tokens, (double)t->train.n_tokens), (long long)t->train.n);
     if (isfinite(active))
         fprintf(stderr, "%s weights and %s FLOP a token\n", text_count(flops, active),
@@ -517,7 +517,7 @@ static int run_transformer(struct job *s, struct error *err)
         return -1;
     if (s->resuming ? recorder_resume(&s->recorder, args.name, t->step, err)
                     : recorder_begin(&s->recorder, args.name, args.seed, &t->model.config,
-                                     model_parameters(&t->model), pool_threads(s->pool), err))
+                                     parameters_count(&t->model.parameters), pool_threads(s->pool), err))
         return -1;
     t->sink = &s->recorder.sink;
     t->checkpoint_path = s->checkpoint_path;

@@ -87,8 +87,8 @@ int trainer_init(struct trainer *t, const struct config *config, const struct co
         trainer_release(t);
         return -1;
     }
-    t->first_moment = calloc(t->model.n_weights, sizeof(float));
-    t->second_moment = calloc(t->model.n_weights, sizeof(float));
+    t->first_moment = calloc(t->model.parameters.n_weights, sizeof(float));
+    t->second_moment = calloc(t->model.parameters.n_weights, sizeof(float));
     if (!t->first_moment || !t->second_moment) {
         trainer_release(t);
         return error_no_memory(err, "the optimiser");
@@ -254,12 +254,12 @@ static void update_weights(struct trainer *t, double rate, double norm)
                       .correction2 = (float)(1.0 - pow(beta2, (double)t->step + 1.0)),
                       .gradient_scale = clip > 0.0 && norm > clip ? (float)(clip / norm) : 1.0F};
 
-    for (int i = 0; i < m->n_parameters; i++) {
-        const struct parameter *p = &m->parameters[i];
+    for (int i = 0; i < m->parameters.n; i++) {
+        const struct parameter *p = &m->parameters.items[i];
         if (!p->trained)
             continue;
         s.decay = p->decay ? (float)config_real(t->config, "train.decay") : 0.0F;
-        adamw_update(m->pool, &s, m->weights + p->offset, m->gradients + p->offset,
+        adamw_update(m->pool, &s, m->parameters.values + p->offset, m->parameters.gradients + p->offset,
                      t->first_moment + p->offset, t->second_moment + p->offset, p->count);
     }
 }
@@ -392,7 +392,7 @@ static int train_step(struct trainer *t, bool checkpoint_due, struct error *err)
     if (accumulate(t, &l, err))
         return -1;
     before = clock_seconds();
-    norm = sqrt(sum_of_squares(t->model.pool, t->model.gradients, t->model.n_weights));
+    norm = sqrt(sum_of_squares(t->model.pool, t->model.parameters.gradients, t->model.parameters.n_weights));
     finite = isfinite(l.lm) && isfinite(l.balance) && isfinite(l.z) && isfinite(l.entropy) &&
              isfinite(l.own) && isfinite(norm);
     t->model.seconds[PART_OPTIMISER] += clock_seconds() - before;

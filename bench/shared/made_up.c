@@ -41,9 +41,11 @@ void made_up_release(struct batch *b)
 void made_up_update(struct model *m, float *first, float *second)
 {
     struct adamw s = {1e-4F, 0.9F, 0.95F, 1e-8F, 0.1F, 0.1F, 0.05F, 1.0F};
-    double start = clock_seconds(), norm = sum_of_squares(m->pool, m->gradients, m->n_weights);
+    double start = clock_seconds(),
+           norm = sum_of_squares(m->pool, m->parameters.gradients, m->parameters.n_weights);
 
     s.gradient_scale = norm > 1.0 ? 1.0F : 0.5F; /* keeps the norm from being optimised away */
-    adamw_update(m->pool, &s, m->weights, m->gradients, first, second, m->n_weights);
+    adamw_update(m->pool, &s, m->parameters.values, m->parameters.gradients, first, second,
+                 m->parameters.n_weights);
     m->seconds[PART_OPTIMISER] += clock_seconds() - start;
 }

@@ -90,19 +90,20 @@ static void fixture_open(struct fixture *f, struct model_config config, uint64_t
     assert_int_equal(model_seed(&f->model, seed, NULL), 0);
     /* Larger weights than the initial ones, so that no path's gradient is hidden by smallness. */
     random_seed(&r, seed, 1);
-    for (size_t i = 0; i < f->model.n_weights; i++)
-        f->model.weights[i] = f->model.weights[i] * 3.0F + 0.05F * (float)random_normal(&r);
+    for (size_t i = 0; i < f->model.parameters.n_weights; i++)
+        f->model.parameters.values[i] =
+            f->model.parameters.values[i] * 3.0F + 0.05F * (float)random_normal(&r);
     /* States of routers as training leaves them: biases that are not 0, a lambda that counts. */
-    for (int i = 0; i < f->model.n_parameters; i++) {
-        const struct parameter *p = &f->model.parameters[i];
+    for (int i = 0; i < f->model.parameters.n; i++) {
+        const struct parameter *p = &f->model.parameters.items[i];
         bool bias = strstr(p->name, ".router.bias") != NULL, lambda = strstr(p->name, ".lambda") != NULL;
         for (size_t j = 0; j < p->count && !p->trained && (bias || lambda); j++)
-            f->model.weights[p->offset + j] = bias ? 0.3F * (float)random_normal(&r) : 0.8F;
+            f->model.parameters.values[p->offset + j] = bias ? 0.3F * (float)random_normal(&r) : 0.8F;
     }
     f->batch = make_batch();
-    f->values = malloc(f->model.n_weights * sizeof(double));
-    for (size_t i = 0; i < f->model.n_weights; i++)
-        f->values[i] = f->model.weights[i];
+    f->values = malloc(f->model.parameters.n_weights * sizeof(double));
+    for (size_t i = 0; i < f->model.parameters.n_weights; i++)
+        f->values[i] = f->model.parameters.values[i];
 }
 
 static void fixture_close(struct fixture *f)
@@ -123,7 +124,7 @@ static double directional_error(struct fixture *f, const struct parameter *p,
 
     memcpy(saved, f->values + p->offset, p->count * sizeof *saved);
     for (size_t i = 0; i < p->count; i++) {
-        double g = f->model.gradients[p->offset + i];
+        double g = f->model.parameters.gradients[p->offset + i];
         direction[i] = random_below(r, 2) ? 1.0 : -1.0;
         analytic += g * direction[i];
         norm += g * g;
@@ -156,12 +157,12 @@ static void check_gradients(const char *what, struct model_config config, struct
     random_seed(&r, 3, 0);
     random_seed(&noise, 4, 0);
     model_forward(&f.model, &f.batch, true, 1.0F, &weights, &noise);
-    for (int i = 0; i < f.model.n_parameters && f.model.parameters[i].trained; i++) {
+    for (int i = 0; i < f.model.parameters.n && f.model.parameters.items[i].trained; i++) {
         for (int repeat = 0; repeat < 3; repeat++) {
-            double e = directional_error(&f, &f.model.parameters[i], &weights, &r);
+            double e = directional_error(&f, &f.model.parameters.items[i], &weights, &r);
             if (e > worst) {
                 worst = e;
-                worst_name = f.model.parameters[i].name;
+                worst_name = f.model.parameters.items[i].name;
             }
         }
     }
@@ -424,8 +425,8 @@ static void test_evaluation_leaves_no_gradient(void **state)
     (void)state;
     fixture_open(&f, config_of(moe(6, 2, true, 0), dense_block()), 7);
     model_forward(&f.model, &f.batch, false, 1.0F, &weights, NULL);
-    for (size_t i = 0; i < f.model.n_weights; i++)
-        assert_true(f.model.gradients[i] == 0.0F);
+    for (size_t i = 0; i < f.model.parameters.n_weights; i++)
+        assert_true(f.model.parameters.gradients[i] == 0.0F);
     memcpy(eval, f.model.token_loss, sizeof eval);
     model_forward(&f.model, &f.batch, true, 1.0F, &weights, NULL);
     for (int t = 0; t < T; t++)
@@ -446,20 +447,20 @@ static void test_threads_change_nothing(void **state)
         pool_close(f.pool);
         struct error err;
         struct model_config config = f.model.config;
-        size_t n = f.model.n_weights;
+        size_t n = f.model.parameters.n_weights;
         float *weights_copy = malloc(n * sizeof(float));
-        memcpy(weights_copy, f.model.weights, n * sizeof(float));
+        memcpy(weights_copy, f.model.parameters.values, n * sizeof(float));
         model_release(&f.model);
         assert_int_equal(pool_open(&f.pool, threads, &err), 0);
         assert_int_equal(model_init(&f.model, &config, T, f.pool, &err), 0);
-        memcpy(f.model.weights, weights_copy, n * sizeof(float));
+        memcpy(f.model.parameters.values, weights_copy, n * sizeof(float));
         free(weights_copy);
         model_forward(&f.model, &f.batch, true, 1.0F, &weights, NULL);
         if (!first) {
             first = malloc(n * sizeof(float));
-            memcpy(first, f.model.gradients, n * sizeof(float));
+            memcpy(first, f.model.parameters.gradients, n * sizeof(float));
         }
-        assert_memory_equal(first, f.model.gradients, n * sizeof(float));
+        assert_memory_equal(first, f.model.parameters.gradients, n * sizeof(float));
         fixture_close(&f);
     }
     free(first);

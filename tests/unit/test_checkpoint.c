@@ -80,8 +80,8 @@ static void fixture_open(struct fixture *f)
     open_model(f, &f->config, &f->model);
     assert_int_equal(model_seed(&f->model, 3, NULL), 0);
     random_seed(&r, 4, 0);
-    f->m = random_floats(f->model.n_weights, &r);
-    f->v = random_floats(f->model.n_weights, &r);
+    f->m = random_floats(f->model.parameters.n_weights, &r);
+    f->v = random_floats(f->model.parameters.n_weights, &r);
     f->state = (struct checkpoint_state){
         .step = 12, .epoch = 1, .next = 5, .seed = -7, .tokens = 123456789012345, .vocabulary = VOCABULARY};
     memset(f->state.corpus_sha256, 'c', 64);
@@ -106,8 +106,8 @@ static void fixture_close(struct fixture *f)
 
 static void assert_same_tensors(const struct model *model, const float *a, const float *b)
 {
-    for (int i = 0; i < model->n_parameters; i++) {
-        const struct parameter *p = &model->parameters[i];
+    for (int i = 0; i < model->parameters.n; i++) {
+        const struct parameter *p = &model->parameters.items[i];
         assert_memory_equal(a + p->offset, b + p->offset, p->count * sizeof(float));
     }
 }
@@ -117,7 +117,8 @@ static int open_and_load(struct fixture *f, const char *path, bool moments, stru
                          struct error *err)
 {
     struct checkpoint c;
-    float *m = calloc(model->n_weights, sizeof *m), *v = calloc(model->n_weights, sizeof *v);
+    float *m = calloc(model->parameters.n_weights, sizeof *m),
+          *v = calloc(model->parameters.n_weights, sizeof *v);
     int result = checkpoint_open(&c, path, err);
 
     if (result == 0) {
@@ -162,7 +163,7 @@ static void test_round_trip(void **state)
     open_model(&f, &f.config, &other);
     if (open_and_load(&f, f.path, true, &other, &err))
         fail_msg("%s", err.text);
-    assert_same_tensors(&other, other.weights, f.model.weights);
+    assert_same_tensors(&other, other.parameters.values, f.model.parameters.values);
     model_release(&other);
     fixture_close(&f);
 }
@@ -228,7 +229,7 @@ static void test_layout(void **state)
         at = check_tensor(&f, item, at);
         tensors++;
     }
-    assert_int_equal(tensors, 3 * f.model.n_parameters);
+    assert_int_equal(tensors, 3 * f.model.parameters.n);
     assert_int_equal(8 + f.n_header + at, f.n_bytes);
     cJSON_Delete(header);
     fixture_close(&f);
@@ -242,11 +243,11 @@ static void test_names(void **state)
 
     (void)state;
     fixture_open(&f);
-    const float *const sets[] = {f.model.weights, f.m, f.v};
+    const float *const sets[] = {f.model.parameters.values, f.m, f.v};
     cJSON *header = cJSON_ParseWithLength(f.bytes + 8, f.n_header);
     for (int set = 0; set < 3; set++) {
-        for (int i = 0; i < f.model.n_parameters; i++) {
-            const struct parameter *p = &f.model.parameters[i];
+        for (int i = 0; i < f.model.parameters.n; i++) {
+            const struct parameter *p = &f.model.parameters.items[i];
             char name[80];
             snprintf(name, sizeof name, "%s%s", prefixes[set], p->name);
             const cJSON *t = cJSON_GetObjectItemCaseSensitive(header, name);
@@ -275,11 +276,11 @@ static int try_bytes(struct fixture *f, const char *bytes, size_t n, bool moment
     snprintf(path, sizeof path, "%s/damaged", f->folder);
     remove(path); /* or file systems that guard a file written anew flush each of thousands */
     test_write(f->folder, "damaged", bytes, n);
-    for (size_t i = 0; i < model->n_weights; i++)
-        model->weights[i] = -1.0F;
+    for (size_t i = 0; i < model->parameters.n_weights; i++)
+        model->parameters.values[i] = -1.0F;
     int result = open_and_load(f, path, moments, model, &err);
     if (result == 0)
-        assert_same_tensors(model, model->weights, f->model.weights);
+        assert_same_tensors(model, model->parameters.values, f->model.parameters.values);
     else if (err.status != STATUS_INPUT || !strstr(err.text, "damaged"))
         fail_msg("status %d: %s", err.status, err.text);
     return result;
@@ -480,7 +481,7 @@ static void check_state_refused(const char *router, float value, const char *ten
     assert_int_equal(model_seed(&model, 3, &err), 0);
     assert_int_equal(checkpoint_save(f.path, &model, f.m, f.v, &config, &f.state, f.sha256, &err), 0);
     assert_int_equal(open_and_load(&f, f.path, false, &other, &err), 0);
-    float *state = model.weights + model.n_weights;
+    float *state = model.parameters.values + model.parameters.n_weights;
     state[0] = state[1] = value;
     assert_int_equal(checkpoint_save(f.path, &model, f.m, f.v, &config, &f.state, f.sha256, &err), 0);
     assert_int_equal(open_and_load(&f, f.path, false, &other, &err), -1);
@@ -547,7 +548,7 @@ static void test_other_size(void **state)
     fixture_open(&f);
     assert_int_equal(checkpoint_open(&c, f.path, &err), 0);
     assert_int_equal(config_model(&c.config, VOCABULARY, &config, &err), 0);
-    assert_true(model_config_weights(&config) == model_parameters(&f.model));
+    assert_true(model_config_weights(&config) == parameters_count(&f.model.parameters));
     assert_int_equal(checkpoint_fits(&c, &config, &err), 0);
     config.layers[1].hidden = 1048576;
     assert_int_equal(checkpoint_fits(&c, &config, &err), -1);

@@ -185,9 +185,9 @@ static void check_gates(const struct layer *b, const float *biases)
 
 static const struct parameter *parameter_of(const struct model *m, const char *name)
 {
-    for (int i = 0; i < m->n_parameters; i++) {
-        if (strcmp(m->parameters[i].name, name) == 0)
-            return &m->parameters[i];
+    for (int i = 0; i < m->parameters.n; i++) {
+        if (strcmp(m->parameters.items[i].name, name) == 0)
+            return &m->parameters.items[i];
     }
     fail_msg("there is no '%s'", name);
     return NULL;

@@ -36,9 +36,10 @@ static void assert_same(const struct training *a, const struct training *b)
 {
     const struct trainer *x = &a->trainer, *y = &b->trainer;
 
-    assert_memory_equal(x->model.weights, y->model.weights, x->model.n_values * sizeof(float));
-    assert_memory_equal(x->first_moment, y->first_moment, x->model.n_weights * sizeof(float));
-    assert_memory_equal(x->second_moment, y->second_moment, x->model.n_weights * sizeof(float));
+    assert_memory_equal(x->model.parameters.values, y->model.parameters.values,
+                        x->model.parameters.n_values * sizeof(float));
+    assert_memory_equal(x->first_moment, y->first_moment, x->model.parameters.n_weights * sizeof(float));
+    assert_memory_equal(x->second_moment, y->second_moment, x->model.parameters.n_weights * sizeof(float));
 }
 
 static void test_resumed_is_the_same_run(void **state)

@@ -29,15 +29,15 @@ static int assert_same_weights(settings first, settings second)
     training_open(&b, second, 2, 4);
     assert_int_equal(training_run(&a), TRAIN_FINISHED);
     assert_int_equal(training_run(&b), TRAIN_FINISHED);
-    for (int i = 0; i < a.trainer.model.n_parameters; i++) {
-        const struct parameter *p = &a.trainer.model.parameters[i];
-        for (int j = 0; j < b.trainer.model.n_parameters; j++) {
-            const struct parameter *q = &b.trainer.model.parameters[j];
+    for (int i = 0; i < a.trainer.model.parameters.n; i++) {
+        const struct parameter *p = &a.trainer.model.parameters.items[i];
+        for (int j = 0; j < b.trainer.model.parameters.n; j++) {
+            const struct parameter *q = &b.trainer.model.parameters.items[j];
             if (!p->trained || strcmp(p->name, q->name) != 0)
                 continue;
             assert_int_equal(p->count, q->count);
-            assert_memory_equal(a.trainer.model.weights + p->offset, b.trainer.model.weights + q->offset,
-                                p->count * sizeof(float));
+            assert_memory_equal(a.trainer.model.parameters.values + p->offset,
+                                b.trainer.model.parameters.values + q->offset, p->count * sizeof(float));
             same++;
         }
     }
@@ -100,8 +100,8 @@ static void test_a_mask_can_tell(void **state)
     training_open(&b, topk, 1, 4);
     training_run(&a);
     training_run(&b);
-    assert_memory_not_equal(a.trainer.model.weights, b.trainer.model.weights,
-                            a.trainer.model.n_weights * sizeof(float));
+    assert_memory_not_equal(a.trainer.model.parameters.values, b.trainer.model.parameters.values,
+                            a.trainer.model.parameters.n_weights * sizeof(float));
     training_close(&a);
     training_close(&b);
 }

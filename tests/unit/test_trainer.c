@@ -74,9 +74,9 @@ static const char *const restless[] = {"train.steps=12",
 static void assert_same_training(const struct training *a, const struct training *b)
 {
     const struct trainer *x = &a->trainer, *y = &b->trainer;
-    size_t bytes = x->model.n_weights * sizeof(float);
+    size_t bytes = x->model.parameters.n_weights * sizeof(float);
 
-    assert_memory_equal(x->model.weights, y->model.weights, bytes);
+    assert_memory_equal(x->model.parameters.values, y->model.parameters.values, bytes);
     assert_memory_equal(x->first_moment, y->first_moment, bytes);
     assert_memory_equal(x->second_moment, y->second_moment, bytes);
     assert_int_equal(x->tokens, y->tokens);
@@ -117,8 +117,8 @@ static void test_seeds_differ(void **state)
     (void)state;
     training_open(&one, restless, 1, 5);
     training_open(&other, restless, 1, 6);
-    assert_memory_not_equal(one.trainer.model.weights, other.trainer.model.weights,
-                            one.trainer.model.n_weights * sizeof(float));
+    assert_memory_not_equal(one.trainer.model.parameters.values, other.trainer.model.parameters.values,
+                            one.trainer.model.parameters.n_weights * sizeof(float));
     assert_memory_not_equal(one.trainer.stream.order, other.trainer.stream.order,
                             (size_t)one.trainer.train.n * sizeof(int));
     training_close(&one);
@@ -365,7 +365,7 @@ static void test_accumulation(void **state)
     (void)state;
     train_one_step(&one, "train.accumulation=1");
     train_one_step(&two, "train.accumulation=2");
-    size_t n = one.trainer.model.n_weights;
+    size_t n = one.trainer.model.parameters.n_weights;
     double *expected = shelf_widened(&shelf, one.trainer.first_moment, n);
     assert_true(largest_error(two.trainer.first_moment, expected, n) < 1e-4);
     assert_close(memory_metric(&two.sink, 0, SPLIT_TRAIN, "lm_loss"),
@@ -587,7 +587,8 @@ static void test_clipping(void **state)
         training_open(
             &r, (const char *const[]){"train.steps=1", i ? "train.clip=0.01" : "train.clip=0", NULL}, 1, 1);
         training_run(&r);
-        norms[i] = 10.0 * sqrt(sum_of_squares(r.pool, r.trainer.first_moment, r.trainer.model.n_weights));
+        norms[i] =
+            10.0 * sqrt(sum_of_squares(r.pool, r.trainer.first_moment, r.trainer.model.parameters.n_weights));
         double norm = memory_metric(&r.sink, 0, SPLIT_TRAIN, "grad_norm"); /* before clipping */
         assert_true(norm > 0.02);
         assert_close(norms[i], i ? 0.01 : norm, 1e-5 * norm);
@@ -606,14 +607,14 @@ static void test_decay(void **state)
     training_open(&r, s, 1, 1);
     struct shelf shelf = {0};
     struct model *m = &r.trainer.model;
-    double *before = shelf_widened(&shelf, m->weights, m->n_weights);
+    double *before = shelf_widened(&shelf, m->parameters.values, m->parameters.n_weights);
     training_run(&r);
-    for (int i = 0; i < m->n_parameters; i++) {
-        const struct parameter *p = &m->parameters[i];
+    for (int i = 0; i < m->parameters.n; i++) {
+        const struct parameter *p = &m->parameters.items[i];
         double keep = p->decay ? 1.0 - 0.02 * 5.0 : 1.0, furthest = 0.0;
         assert_int_equal(p->decay, p->n_dimensions > 1 && strcmp(p->name, "embedding") != 0);
         for (size_t j = 0; j < p->count; j++) {
-            double moved = fabs((double)m->weights[p->offset + j] - keep * before[p->offset + j]);
+            double moved = fabs((double)m->parameters.values[p->offset + j] - keep * before[p->offset + j]);
             assert_true(moved <= 0.02 * 1.001);
             furthest = fmax(furthest, moved);
         }
@@ -660,12 +661,14 @@ static void test_divergence(void **state)
     assert_int_equal(c.state.step, step - 1);
     assert_true(isfinite(memory_metric(&r.sink, step - 1, SPLIT_TRAIN, "lm_loss")));
     struct shelf shelf = {0};
-    float *weights = shelf_floats(&shelf, r.trainer.model.n_weights);
-    memcpy(weights, r.trainer.model.weights, sizeof *weights * r.trainer.model.n_weights);
-    for (size_t i = 0; i < r.trainer.model.n_weights; i++)
+    float *weights = shelf_floats(&shelf, r.trainer.model.parameters.n_weights);
+    memcpy(weights, r.trainer.model.parameters.values,
+           sizeof *weights * r.trainer.model.parameters.n_weights);
+    for (size_t i = 0; i < r.trainer.model.parameters.n_weights; i++)
         assert_true(isfinite(weights[i])); /* what is not finite was not applied */
     assert_int_equal(checkpoint_load(&c, &r.trainer.model, NULL, NULL, &err), 0);
-    assert_memory_not_equal(weights, r.trainer.model.weights, sizeof *weights * r.trainer.model.n_weights);
+    assert_memory_not_equal(weights, r.trainer.model.parameters.values,
+                            sizeof *weights * r.trainer.model.parameters.n_weights);
     checkpoint_close(&c);
     shelf_clear(&shelf);
     training_close(&r);
