@@ -310,7 +310,8 @@ static void softmax_range(void *context, int first, int last, int worker)
         float *p = c->probability + (size_t)t * c->N;
         float maximum = row_maximum(z, c->N), sum = exp_row(z, p, c->N, maximum, 1.0F);
         scale_row(p, c->N, 1.0F / sum);
-        c->log_sum[t] = maximum + logf(sum);
+        if (c->log_sum)
+            c->log_sum[t] = maximum + logf(sum);
     }
 }
 

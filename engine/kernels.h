@@ -28,7 +28,7 @@ void swiglu_forward(struct pool *pool, const float *h /* (T, 2 F) */, float *a /
 void swiglu_backward(struct pool *pool, float *h /* (T, 2 F) in: values, out: gradient */, const float *d_a,
                      int T, int F);
 
-/* Row-wise softmax and log-sum-exp (T). */
+/* Row-wise softmax and log-sum-exp (T; NULL: not wanted). */
 void softmax_rows(struct pool *pool, const float *logits, float *probability, float *log_sum, int T, int N);
 /* d_logits += p * (d_p - sum(p * d_p)). */
 void softmax_rows_backward(struct pool *pool, const float *probability, const float *d_probability,

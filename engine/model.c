@@ -237,24 +237,9 @@ void model_update_router(struct model *m, int l, const struct router_usage *usag
 
 /* ---- memory ---- */
 
-/* Activations are claimed one by one and freed together. */
-struct arena {
-    void **pieces;
-    int n, capacity;
-    bool failed;
-};
-
-static void *claim(struct model *m, size_t floats)
+static float *claim(struct model *m, size_t floats)
 {
-    struct arena *a = m->activations;
-    void *p = NULL;
-
-    if (!a->failed && a->n < a->capacity)
-        p = aligned_alloc(64, (floats * sizeof(float) + 63) / 64 * 64 + 64);
-    a->failed = a->failed || !p;
-    if (p)
-        a->pieces[a->n++] = p;
-    return p;
+    return arena_claim(&m->activations, floats, sizeof(float));
 }
 
 static int init_layer(struct model *m, int l, struct error *err)
@@ -316,11 +301,11 @@ static int init_activations(struct model *m, struct error *err)
     m->rope = claim(m, (size_t)c->context * D / (size_t)c->n_heads);
     m->norm_scratch = claim(m, rmsnorm_scratch(m->max_tokens, c->width));
     m->attention_scratch = claim(m, (size_t)pool_threads(m->pool) * attention_scratch(c->context));
-    m->score_start = claim(m, T * sizeof(size_t) / sizeof(float));
+    m->score_start = arena_claim(&m->activations, T, sizeof *m->score_start);
     m->scratch.d_y = claim(m, rows * D);
     m->scratch.d_x = claim(m, rows * D);
     m->scratch.d_a = claim(m, hidden);
-    return m->activations->failed ? error_no_memory(err, "the model's activations") : 0;
+    return m->activations.failed ? error_no_memory(err, "the model's activations") : 0;
 }
 
 int model_init(struct model *m, const struct model_config *config, int max_tokens, struct pool *pool,
@@ -330,15 +315,8 @@ int model_init(struct model *m, const struct model_config *config, int max_token
     if (model_config_check(config, err))
         return -1;
     m->layers = calloc((size_t)config->n_layers, sizeof *m->layers);
-    m->activations = calloc(1, sizeof *m->activations);
-    if (m->activations) {
-        m->activations->capacity = 20 + 12 * config->n_layers;
-        m->activations->pieces = calloc((size_t)m->activations->capacity, sizeof *m->activations->pieces);
-    }
-    if (!m->layers || !m->activations || !m->activations->pieces) {
-        model_release(m);
+    if (!m->layers)
         return error_no_memory(err, "the model");
-    }
     for (int l = 0; l < config->n_layers; l++) {
         struct layer *b = &m->layers[l];
         b->config = &m->config.layers[l];
@@ -366,11 +344,7 @@ void model_release(struct model *m)
         dispatch_release(&m->layers[l].dispatch);
         dispatch_release(&m->layers[l].shared_dispatch);
     }
-    for (int i = 0; m->activations && i < m->activations->n; i++)
-        free(m->activations->pieces[i]);
-    if (m->activations)
-        free(m->activations->pieces);
-    free(m->activations);
+    arena_release(&m->activations);
     free(m->layers);
     parameters_release(&m->parameters);
     *m = (struct model){0};

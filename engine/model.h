@@ -6,6 +6,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "base/arena.h"
 #include "base/error.h"
 #include "base/random.h"
 #include "engine/attention.h"
@@ -107,7 +108,7 @@ struct model {
     size_t *score_start; /* (sequences, at most max_tokens) */
     size_t score_capacity;
     struct dispatch_scratch scratch;
-    struct arena *activations;
+    struct arena activations;
     double seconds[N_PARTS]; /* where time went, since model_init */
 };
 

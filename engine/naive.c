@@ -65,6 +65,81 @@ static void *get(size_t n, size_t size)
     return p;
 }
 
+void naive_convolution(const struct convolution *c, const double *x, const double *w, const double *bias,
+                       double *y, int B)
+{
+    int out_height = convolution_extent(c, c->height), out_width = convolution_extent(c, c->width);
+    int H = c->height, W = c->width, C = c->channels, K = c->kernel;
+
+    for (int i = 0; i < B * out_height * out_width * c->filters; i++) {
+        int filter = i % c->filters, column = i / c->filters % out_width;
+        int line = i / c->filters / out_width % out_height, b = i / c->filters / out_width / out_height;
+        y[i] = bias[filter];
+        for (int k = 0; k < K * K * C; k++) {
+            int row = line * c->stride - c->padding + k / C / K,
+                at = column * c->stride - c->padding + k / C % K;
+            if (row >= 0 && row < H && at >= 0 && at < W)
+                y[i] += x[((b * H + row) * W + at) * C + k % C] * w[filter * K * K * C + k];
+        }
+    }
+}
+
+/* column j of exp(x slots'), as shares: over tokens for dispatch, over slots for combine */
+static void soft_weights(const double *x, const double *slots, int m, int S, int D, double *dispatch,
+                         double *combine)
+{
+    double *column = get((size_t)m, sizeof *column), *share = get((size_t)m, sizeof *share);
+
+    naive_linear(x, slots, dispatch, m, D, S);
+    for (int i = 0; i < m; i++)
+        naive_softmax(dispatch + i * S, combine + i * S, S);
+    for (int s = 0; s < S; s++) {
+        for (int i = 0; i < m; i++)
+            column[i] = dispatch[i * S + s];
+        naive_softmax(column, share, m);
+        for (int i = 0; i < m; i++)
+            dispatch[i * S + s] = share[i];
+    }
+    free(column);
+    free(share);
+}
+
+void naive_soft_moe(const struct soft_moe *shape, const double *x, const double *slots, const double *in,
+                    const double *out, const uint8_t *keep, double *y, int m, double *dispatch,
+                    double *combine)
+{
+    int D = shape->D, F = shape->F, per_expert = shape->slots_per_expert, S = shape->n_experts * per_expert;
+    double *d = get((size_t)m * (size_t)S, sizeof *d), *c = get((size_t)m * (size_t)S, sizeof *c);
+    double *slot = get((size_t)D, sizeof *slot), *h = get((size_t)F, sizeof *h),
+           *o = get((size_t)D, sizeof *o);
+
+    soft_weights(x, slots, m, S, D, d, c);
+    memset(y, 0, (size_t)m * (size_t)D * sizeof *y);
+    for (int s = 0; s < S; s++) {
+        int e = s / per_expert;
+        if (keep && !keep[e])
+            continue;
+        memset(slot, 0, (size_t)D * sizeof *slot);
+        for (int i = 0; i < m * D; i++)
+            slot[i % D] += d[i / D * S + s] * x[i];
+        naive_linear(slot, in + (size_t)e * (size_t)F * (size_t)D, h, 1, D, F);
+        for (int f = 0; f < F; f++)
+            h[f] = fmax(h[f], 0.0);
+        naive_linear(h, out + (size_t)e * (size_t)F * (size_t)D, o, 1, F, D);
+        for (int i = 0; i < m * D; i++)
+            y[i] += c[i / D * S + s] * o[i % D];
+    }
+    if (dispatch)
+        memcpy(dispatch, d, (size_t)m * (size_t)S * sizeof *d);
+    if (combine)
+        memcpy(combine, c, (size_t)m * (size_t)S * sizeof *c);
+    free(d);
+    free(c);
+    free(slot);
+    free(h);
+    free(o);
+}
+
 void naive_attention(const double *qkv, const int32_t *start, int n_sequences, int D, int n_heads,
                      double *output)
 {

@@ -2,7 +2,9 @@
  * fast kernel and, by finite differences, every gradient against it. Letters as in engine/model.h. */
 #ifndef ENGINE_NAIVE_H
 #define ENGINE_NAIVE_H
+#include "engine/convolution.h"
 #include "engine/model.h"
+#include "engine/soft_moe.h"
 
 /* y (T, out) = x (T, in) * w (out, in) transposed. */
 void naive_linear(const double *x, const double *w, double *y, int T, int in, int out);
@@ -16,6 +18,15 @@ void naive_attention(const double *qkv, const int32_t *start, int n_sequences, i
 void naive_expert(const double *x, const double *in, const double *out, double *y, int D, int F);
 void naive_softmax(const double *logits, double *p, int n);
 double naive_cross_entropy(const double *logits, int target, int V);
+
+/* y (B, H', W', O) of x (B, H, W, C), w (O, K, K, C), bias (O). */
+void naive_convolution(const struct convolution *c, const double *x, const double *w, const double *bias,
+                       double *y, int B);
+/* One sample: y (m, D) of x (m, D), slots (S, D), in (N, F, D), out (N, D, F). keep: (N) or NULL, as in
+ * soft_moe_apply. dispatch (m, S), combine (m, S): NULL or written. */
+void naive_soft_moe(const struct soft_moe *shape, const double *x, const double *slots, const double *in,
+                    const double *out, const uint8_t *keep, double *y, int m, double *dispatch,
+                    double *combine);
 
 /* One block's routing of one token: which experts, with which weights, given probabilities p (N). `fixed`
  * (k) holds the experts to use whatever p says, so that finite differences do not cross a change of mind;
