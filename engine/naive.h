@@ -4,6 +4,7 @@
 #define ENGINE_NAIVE_H
 #include "engine/convolution.h"
 #include "engine/model.h"
+#include "engine/network.h"
 #include "engine/soft_moe.h"
 
 /* y (T, out) = x (T, in) * w (out, in) transposed. */
@@ -27,6 +28,11 @@ void naive_convolution(const struct convolution *c, const double *x, const doubl
 void naive_soft_moe(const struct soft_moe *shape, const double *x, const double *slots, const double *in,
                     const double *out, const uint8_t *keep, double *y, int m, double *dispatch,
                     double *combine);
+
+/* A network's last node for one sample, from weights laid out as n->parameters says and the values of its
+ * inputs, in the list's order. Aborts when memory is short, as naive_model_loss does. */
+void naive_network(const struct network *n, const double *weights, const double *const *inputs,
+                   double *output);
 
 /* One block's routing of one token: which experts, with which weights, given probabilities p (N). `fixed`
  * (k) holds the experts to use whatever p says, so that finite differences do not cross a change of mind;

@@ -8,7 +8,6 @@
 #include "base/progress.h"
 #include "engine/blas.h"
 #include "engine/evaluate.h"
-#include "engine/kernels.h"
 
 static const uint64_t noise_stream = 0x6e6f697365000000U;
 
@@ -87,13 +86,11 @@ int trainer_init(struct trainer *t, const struct config *config, const struct co
         trainer_release(t);
         return -1;
     }
-    t->first_moment = calloc(t->model.parameters.n_weights, sizeof(float));
-    t->second_moment = calloc(t->model.parameters.n_weights, sizeof(float));
-    if (!t->first_moment || !t->second_moment) {
-        trainer_release(t);
-        return error_no_memory(err, "the optimiser");
-    }
-    if (init_data(t, corpus, err)) {
+    t->optimiser = (struct optimiser){.beta1 = config_real(config, "train.beta1"),
+                                      .beta2 = config_real(config, "train.beta2"),
+                                      .decay = config_real(config, "train.decay"),
+                                      .clip = config_real(config, "train.clip")};
+    if (optimiser_init(&t->optimiser, &t->model.parameters, err) || init_data(t, corpus, err)) {
         trainer_release(t);
         return -1;
     }
@@ -110,8 +107,7 @@ void trainer_release(struct trainer *t)
     samples_release(&t->probe);
     samples_release(&t->seen);
     free(t->requested);
-    free(t->first_moment);
-    free(t->second_moment);
+    optimiser_release(&t->optimiser);
     model_release(&t->model);
     *t = (struct trainer){0};
 }
@@ -147,8 +143,8 @@ static int save(struct trainer *t, const struct checkpoint_state *state, struct 
     char sha256[SHA256_HEX];
 
     if (t->sink->drain(t->sink->context, err) ||
-        checkpoint_save(t->checkpoint_path, &t->model, t->first_moment, t->second_moment, t->config, state,
-                        sha256, err))
+        checkpoint_save(t->checkpoint_path, &t->model, t->optimiser.first, t->optimiser.second, t->config,
+                        state, sha256, err))
         return -1;
     return t->sink->checkpoint(t->sink->context, t->step, t->checkpoint_path, sha256, err);
 }
@@ -177,7 +173,7 @@ int trainer_restore(struct trainer *t, const struct checkpoint *c, struct error 
     if (s->next > t->train.n)
         return error_set(err, STATUS_INPUT, "cannot resume from '%s': its position is beyond the corpus",
                          c->path);
-    if (checkpoint_load(c, &t->model, t->first_moment, t->second_moment, err))
+    if (checkpoint_load(c, &t->model, t->optimiser.first, t->optimiser.second, err))
         return -1;
     t->step = s->step;
     t->tokens = s->tokens;
@@ -239,29 +235,6 @@ static double learning_rate(const struct trainer *t)
         return highest * (step + 1.0) / warmup;
     double share = (step - warmup) / fmax(1.0, (double)t->steps - warmup);
     return highest * (least + (1.0 - least) * 0.5 * (1.0 + cos(3.14159265358979323846 * fmin(share, 1.0))));
-}
-
-static void update_weights(struct trainer *t, double rate, double norm)
-{
-    struct model *m = &t->model;
-    double clip = config_real(t->config, "train.clip");
-    double beta1 = config_real(t->config, "train.beta1"), beta2 = config_real(t->config, "train.beta2");
-    struct adamw s = {.learning_rate = (float)rate,
-                      .beta1 = (float)beta1,
-                      .beta2 = (float)beta2,
-                      .epsilon = 1e-8F,
-                      .correction1 = (float)(1.0 - pow(beta1, (double)t->step + 1.0)),
-                      .correction2 = (float)(1.0 - pow(beta2, (double)t->step + 1.0)),
-                      .gradient_scale = clip > 0.0 && norm > clip ? (float)(clip / norm) : 1.0F};
-
-    for (int i = 0; i < m->parameters.n; i++) {
-        const struct parameter *p = &m->parameters.items[i];
-        if (!p->trained)
-            continue;
-        s.decay = p->decay ? (float)config_real(t->config, "train.decay") : 0.0F;
-        adamw_update(m->pool, &s, m->parameters.values + p->offset, m->parameters.gradients + p->offset,
-                     t->first_moment + p->offset, t->second_moment + p->offset, p->count);
-    }
 }
 
 /* What routers keep beside their weights moves by the decisions of the whole step. */
@@ -392,7 +365,7 @@ static int train_step(struct trainer *t, bool checkpoint_due, struct error *err)
     if (accumulate(t, &l, err))
         return -1;
     before = clock_seconds();
-    norm = sqrt(sum_of_squares(t->model.pool, t->model.parameters.gradients, t->model.parameters.n_weights));
+    norm = optimiser_norm(t->model.pool, &t->model.parameters);
     finite = isfinite(l.lm) && isfinite(l.balance) && isfinite(l.z) && isfinite(l.entropy) &&
              isfinite(l.own) && isfinite(norm);
     t->model.seconds[PART_OPTIMISER] += clock_seconds() - before;
@@ -402,7 +375,7 @@ static int train_step(struct trainer *t, bool checkpoint_due, struct error *err)
     saving = clock_seconds() - before;
     before = clock_seconds();
     if (finite) {
-        update_weights(t, rate, norm);
+        optimiser_update(&t->optimiser, t->model.pool, &t->model.parameters, rate, t->step, norm);
         update_routers(t);
     }
     t->model.seconds[PART_OPTIMISER] += clock_seconds() - before;

@@ -19,6 +19,7 @@
 #include "engine/corpus.h"
 #include "engine/data.h"
 #include "engine/model.h"
+#include "engine/optimiser.h"
 #include "engine/sink.h"
 #include "engine/tally.h"
 
@@ -35,7 +36,7 @@ struct trainer {
     void *report_context;
 
     struct model model;
-    float *first_moment, *second_moment;      /* (n_weights) */
+    struct optimiser optimiser;
     struct samples train, valid, probe, seen; /* seen: only when asked for */
     struct stream stream;
     struct packed packed;

@@ -38,8 +38,10 @@ static void assert_same(const struct training *a, const struct training *b)
 
     assert_memory_equal(x->model.parameters.values, y->model.parameters.values,
                         x->model.parameters.n_values * sizeof(float));
-    assert_memory_equal(x->first_moment, y->first_moment, x->model.parameters.n_weights * sizeof(float));
-    assert_memory_equal(x->second_moment, y->second_moment, x->model.parameters.n_weights * sizeof(float));
+    assert_memory_equal(x->optimiser.first, y->optimiser.first,
+                        x->model.parameters.n_weights * sizeof(float));
+    assert_memory_equal(x->optimiser.second, y->optimiser.second,
+                        x->model.parameters.n_weights * sizeof(float));
 }
 
 static void test_resumed_is_the_same_run(void **state)

@@ -77,8 +77,8 @@ static void assert_same_training(const struct training *a, const struct training
     size_t bytes = x->model.parameters.n_weights * sizeof(float);
 
     assert_memory_equal(x->model.parameters.values, y->model.parameters.values, bytes);
-    assert_memory_equal(x->first_moment, y->first_moment, bytes);
-    assert_memory_equal(x->second_moment, y->second_moment, bytes);
+    assert_memory_equal(x->optimiser.first, y->optimiser.first, bytes);
+    assert_memory_equal(x->optimiser.second, y->optimiser.second, bytes);
     assert_int_equal(x->tokens, y->tokens);
     assert_int_equal(x->stream.epoch, y->stream.epoch);
     assert_int_equal(x->stream.next, y->stream.next);
@@ -366,8 +366,8 @@ static void test_accumulation(void **state)
     train_one_step(&one, "train.accumulation=1");
     train_one_step(&two, "train.accumulation=2");
     size_t n = one.trainer.model.parameters.n_weights;
-    double *expected = shelf_widened(&shelf, one.trainer.first_moment, n);
-    assert_true(largest_error(two.trainer.first_moment, expected, n) < 1e-4);
+    double *expected = shelf_widened(&shelf, one.trainer.optimiser.first, n);
+    assert_true(largest_error(two.trainer.optimiser.first, expected, n) < 1e-4);
     assert_close(memory_metric(&two.sink, 0, SPLIT_TRAIN, "lm_loss"),
                  memory_metric(&one.sink, 0, SPLIT_TRAIN, "lm_loss"), 1e-6);
     double norm = memory_metric(&one.sink, 0, SPLIT_TRAIN, "grad_norm");
@@ -587,8 +587,8 @@ static void test_clipping(void **state)
         training_open(
             &r, (const char *const[]){"train.steps=1", i ? "train.clip=0.01" : "train.clip=0", NULL}, 1, 1);
         training_run(&r);
-        norms[i] =
-            10.0 * sqrt(sum_of_squares(r.pool, r.trainer.first_moment, r.trainer.model.parameters.n_weights));
+        norms[i] = 10.0 * sqrt(sum_of_squares(r.pool, r.trainer.optimiser.first,
+                                              r.trainer.model.parameters.n_weights));
         double norm = memory_metric(&r.sink, 0, SPLIT_TRAIN, "grad_norm"); /* before clipping */
         assert_true(norm > 0.02);
         assert_close(norms[i], i ? 0.01 : norm, 1e-5 * norm);

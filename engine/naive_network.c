@@ -1,0 +1,161 @@
+/* The oracle of engine/network.h: every kind of node for one sample, in double, one loop a formula. */
+#include <assert.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "engine/naive.h"
+#include "engine/nodes.h"
+
+struct sample { /* of one node: where its values come from and go to */
+    const struct network *n;
+    const struct node *node;
+    const double *weights; /* all, laid out as n->parameters says */
+    struct extent in, out;
+    const double *x, *other;
+    double *y;
+};
+
+static const double *weight_of(const struct sample *s, const float *pointer)
+{
+    return s->weights + (pointer - s->n->parameters.values);
+}
+
+static void linear(const struct sample *s)
+{
+    const double *bias = weight_of(s, s->node->bias);
+    int positions = s->in.height * s->in.width, out = s->out.channels;
+
+    naive_linear(s->x, weight_of(s, s->node->weight), s->y, positions, s->in.channels, out);
+    for (int i = 0; i < positions * out; i++)
+        s->y[i] += bias[i % out];
+}
+
+static void convolution(const struct sample *s)
+{
+    naive_convolution(&s->node->convolution, s->x, weight_of(s, s->node->weight), weight_of(s, s->node->bias),
+                      s->y, 1);
+}
+
+static void relu(const struct sample *s)
+{
+    for (size_t i = 0; i < extent_size(s->out); i++)
+        s->y[i] = fmax(s->x[i], 0.0);
+}
+
+static void sum(const struct sample *s)
+{
+    for (size_t i = 0; i < extent_size(s->out); i++)
+        s->y[i] = s->x[i] + s->other[i];
+}
+
+static size_t index_of(struct extent e, int row, int column, int channel)
+{
+    return (size_t)((row * e.width + column) * e.channels + channel);
+}
+
+static void max_pool(const struct sample *s)
+{
+    int size = s->node->size;
+
+    for (int i = 0; i < (int)extent_size(s->out); i++)
+        s->y[i] = -INFINITY;
+    for (int row = 0; row < s->out.height * size; row++) {
+        for (int column = 0; column < s->out.width * size; column++) {
+            for (int c = 0; c < s->in.channels; c++) {
+                double *y = &s->y[index_of(s->out, row / size, column / size, c)];
+                *y = fmax(*y, s->x[index_of(s->in, row, column, c)]);
+            }
+        }
+    }
+}
+
+static void mean(const struct sample *s)
+{
+    int positions = s->in.height * s->in.width;
+
+    memset(s->y, 0, extent_size(s->out) * sizeof *s->y);
+    for (int i = 0; i < positions * s->in.channels; i++)
+        s->y[i % s->in.channels] += s->x[i] / positions;
+}
+
+static void norm(const struct sample *s)
+{
+    naive_rmsnorm(s->x, weight_of(s, s->node->weight), s->y, s->in.height * s->in.width, s->in.channels);
+}
+
+static void patches(const struct sample *s)
+{
+    int size = s->node->size, across = s->in.width / size, C = s->in.channels;
+
+    for (int row = 0; row < s->in.height; row++) {
+        for (int column = 0; column < s->in.width; column++) {
+            int token = row / size * across + column / size, pixel = row % size * size + column % size;
+            for (int c = 0; c < C; c++)
+                s->y[(token * size * size + pixel) * C + c] = s->x[index_of(s->in, row, column, c)];
+        }
+    }
+}
+
+static void reshape(const struct sample *s)
+{
+    memcpy(s->y, s->x, extent_size(s->out) * sizeof *s->y);
+}
+
+static void soft_moe(const struct sample *s)
+{
+    const struct soft_moe *soft = &s->node->soft;
+
+    naive_soft_moe(soft, s->x, weight_of(s, soft->slots), weight_of(s, soft->in), weight_of(s, soft->out),
+                   NULL, s->y, s->in.height * s->in.width, NULL, NULL);
+}
+
+static const struct {
+    const struct operation *operation;
+    void (*evaluate)(const struct sample *s);
+} twins[] = {
+    {&node_linear, linear},     {&node_convolution, convolution}, {&node_relu, relu},
+    {&node_sum, sum},           {&node_max_pool, max_pool},       {&node_mean, mean},
+    {&node_norm, norm},         {&node_patches, patches},         {&node_reshape, reshape},
+    {&node_soft_moe, soft_moe},
+};
+
+static void evaluate(const struct sample *s)
+{
+    size_t i = 0, n = sizeof twins / sizeof *twins;
+
+    while (i < n && twins[i].operation != s->node->operation)
+        i++;
+    assert(i < n);
+    twins[i].evaluate(s);
+}
+
+void naive_network(const struct network *n, const double *weights, const double *const *inputs,
+                   double *output)
+{
+    double *values[MAX_NODES];
+    int given = 0;
+
+    for (int i = 0; i < n->n; i++) {
+        const struct node *node = &n->nodes[i];
+        size_t bytes = extent_size(node->extent) * sizeof(double);
+        values[i] = malloc(bytes);
+        if (!values[i])
+            abort();
+        if (!node->operation) {
+            memcpy(values[i], inputs[given++], bytes);
+            continue;
+        }
+        evaluate(&(struct sample){.n = n,
+                                  .node = node,
+                                  .weights = weights,
+                                  .in = n->nodes[node->input[0]].extent,
+                                  .out = node->extent,
+                                  .x = values[node->input[0]],
+                                  .other = node->input[1] < 0 ? NULL : values[node->input[1]],
+                                  .y = values[i]});
+    }
+    memcpy(output, values[n->n - 1], extent_size(n->nodes[n->n - 1].extent) * sizeof *output);
+    for (int i = 0; i < n->n; i++)
+        free(values[i]);
+}
