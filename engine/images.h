@@ -1,0 +1,29 @@
+/* Labelled images from IDX files, the format of MNIST and of those made after it: big-endian header, then
+ * bytes; plain or gzip. */
+#ifndef ENGINE_IMAGES_H
+#define ENGINE_IMAGES_H
+#include <stdint.h>
+
+#include "base/error.h"
+
+struct images {
+    int n, height, width, channels;
+    int n_classes;   /* the largest label + 1 */
+    uint8_t *pixels; /* (n, height, width, channels) */
+    int32_t *label;  /* (n) */
+};
+
+/* IDX of unsigned bytes: images with 3 dimensions (n, height, width) or 4 (with channels), labels with 1.
+ * Whatever does not fit together is STATUS_INPUT and names the file. */
+int images_read(struct images *im, const char *images_path, const char *labels_path, struct error *err);
+void images_release(struct images *im);
+
+/* What makes pixels have mean 0 and deviation 1 over all given images. */
+struct pixel_scale {
+    float mean, deviation;
+};
+struct pixel_scale images_scale(const struct images *im);
+/* x (B, height, width, channels) of the images that index (B) names. */
+void images_fill(const struct images *im, struct pixel_scale scale, const int *index, int B, float *x);
+
+#endif
