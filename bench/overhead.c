@@ -143,11 +143,11 @@ struct pairing {
     struct progress progress;
 };
 
-static int pass(void *context, int64_t step, enum corpus_split split, const struct packed *packed,
-                const struct model *model, struct error *err)
+static int pass(void *context, int64_t step, enum corpus_split split, const struct pass *pass,
+                struct error *err)
 {
     struct pairing *p = context;
-    return p->on ? p->logbook->pass(p->logbook->context, step, split, packed, model, err) : 0;
+    return p->on ? p->logbook->pass(p->logbook->context, step, split, pass, err) : 0;
 }
 
 static int summary(void *context, int64_t step, enum corpus_split split, const struct tally *tally,

@@ -148,6 +148,18 @@ void packed_release(struct packed *p)
     *p = (struct packed){0};
 }
 
+struct pass packed_pass(const struct packed *p, const struct model *m)
+{
+    return (struct pass){.n_sequences = p->batch.n_sequences,
+                         .start = p->batch.start,
+                         .sample = p->sample,
+                         .input = p->batch.input,
+                         .target = p->batch.target,
+                         .loss = m->token_loss,
+                         .layers = m->routed,
+                         .n_layers = m->n_routed};
+}
+
 static void clear(struct packed *p)
 {
     p->batch.n_tokens = 0;

@@ -8,12 +8,7 @@
 #include "base/error.h"
 #include "engine/corpus.h"
 #include "engine/model.h"
-
-struct sample {
-    int document;
-    int offset;   /* of its first input within the document's ids */
-    int n_tokens; /* predictions */
-};
+#include "engine/pass.h"
 
 struct samples {
     struct sample *items;
@@ -50,6 +45,8 @@ struct packed {
 };
 int packed_init(struct packed *p, int max_tokens, struct error *err);
 void packed_release(struct packed *p);
+/* What the last forward pass of the batch has to tell. */
+struct pass packed_pass(const struct packed *p, const struct model *m);
 
 /* Takes samples while they fit (at least one: max_tokens must be no less than the context). */
 void packed_from_stream(struct packed *p, const struct corpus *c, struct stream *s);

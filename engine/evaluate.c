@@ -22,8 +22,9 @@ int evaluate(const struct evaluation *e, const struct samples *samples, enum cor
     tally_clear(e->tally, true, true);
     while (packed_in_order(e->packed, e->corpus, samples, &next)) {
         model_forward(e->model, &e->packed->batch, false, 1.0F, &none, NULL);
-        tally_add(e->tally, e->corpus, e->packed, e->model);
-        if (sink->pass(sink->context, e->step, split, e->packed, e->model, err))
+        struct pass pass = packed_pass(e->packed, e->model);
+        tally_add(e->tally, e->corpus, &pass);
+        if (sink->pass(sink->context, e->step, split, &pass, err))
             return -1;
     }
     if (sink->summary(sink->context, e->step, split, e->tally, err) ||

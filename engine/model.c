@@ -315,8 +315,11 @@ int model_init(struct model *m, const struct model_config *config, int max_token
     if (model_config_check(config, err))
         return -1;
     m->layers = calloc((size_t)config->n_layers, sizeof *m->layers);
-    if (!m->layers)
+    m->routed = calloc((size_t)config->n_layers, sizeof *m->routed);
+    if (!m->layers || !m->routed) {
+        model_release(m);
         return error_no_memory(err, "the model");
+    }
     for (int l = 0; l < config->n_layers; l++) {
         struct layer *b = &m->layers[l];
         b->config = &m->config.layers[l];
@@ -327,6 +330,8 @@ int model_init(struct model *m, const struct model_config *config, int max_token
             .n_experts = b->config->n_shared > 0, .D = config->width, .F = (int)shared_width(b->config)};
         b->router.ops = b->config->router;
         b->router.config = b->config->routing;
+        if (b->config->router->routes)
+            m->routed[m->n_routed++] = (struct routed_layer){l, &b->routing};
     }
     describe_parameters(m);
     if (parameters_allocate(&m->parameters, err) || init_activations(m, err)) {
@@ -346,6 +351,7 @@ void model_release(struct model *m)
     }
     arena_release(&m->activations);
     free(m->layers);
+    free(m->routed);
     parameters_release(&m->parameters);
     *m = (struct model){0};
 }

@@ -12,6 +12,7 @@
 #include "engine/attention.h"
 #include "engine/moe.h"
 #include "engine/parameters.h"
+#include "engine/pass.h"
 #include "engine/pool.h"
 #include "engine/routing.h"
 
@@ -96,6 +97,8 @@ struct model {
     const float *norm; /* (D) */
     float *d_norm;
     struct layer *layers;
+    struct routed_layer *routed; /* (n_routed) the MoE blocks among them */
+    int n_routed;
     int max_tokens;
     float *output;              /* (T, D) the residual stream after the last block */
     float *normed;              /* (T, D) */

@@ -7,7 +7,7 @@
 #include "engine/naive.h"
 #include "engine/nodes.h"
 
-struct sample { /* of one node: where its values come from and go to */
+struct twin { /* of one node: where its values come from and go to */
     const struct network *n;
     const struct node *node;
     const double *weights; /* all, laid out as n->parameters says */
@@ -16,12 +16,12 @@ struct sample { /* of one node: where its values come from and go to */
     double *y;
 };
 
-static const double *weight_of(const struct sample *s, const float *pointer)
+static const double *weight_of(const struct twin *s, const float *pointer)
 {
     return s->weights + (pointer - s->n->parameters.values);
 }
 
-static void linear(const struct sample *s)
+static void linear(const struct twin *s)
 {
     const double *bias = weight_of(s, s->node->bias);
     int positions = s->in.height * s->in.width, out = s->out.channels;
@@ -31,19 +31,19 @@ static void linear(const struct sample *s)
         s->y[i] += bias[i % out];
 }
 
-static void convolution(const struct sample *s)
+static void convolution(const struct twin *s)
 {
     naive_convolution(&s->node->convolution, s->x, weight_of(s, s->node->weight), weight_of(s, s->node->bias),
                       s->y, 1);
 }
 
-static void relu(const struct sample *s)
+static void relu(const struct twin *s)
 {
     for (size_t i = 0; i < extent_size(s->out); i++)
         s->y[i] = fmax(s->x[i], 0.0);
 }
 
-static void sum(const struct sample *s)
+static void sum(const struct twin *s)
 {
     for (size_t i = 0; i < extent_size(s->out); i++)
         s->y[i] = s->x[i] + s->other[i];
@@ -54,7 +54,7 @@ static size_t index_of(struct extent e, int row, int column, int channel)
     return (size_t)((row * e.width + column) * e.channels + channel);
 }
 
-static void max_pool(const struct sample *s)
+static void max_pool(const struct twin *s)
 {
     int size = s->node->size;
 
@@ -70,7 +70,7 @@ static void max_pool(const struct sample *s)
     }
 }
 
-static void mean(const struct sample *s)
+static void mean(const struct twin *s)
 {
     int positions = s->in.height * s->in.width;
 
@@ -79,12 +79,12 @@ static void mean(const struct sample *s)
         s->y[i % s->in.channels] += s->x[i] / positions;
 }
 
-static void norm(const struct sample *s)
+static void norm(const struct twin *s)
 {
     naive_rmsnorm(s->x, weight_of(s, s->node->weight), s->y, s->in.height * s->in.width, s->in.channels);
 }
 
-static void patches(const struct sample *s)
+static void patches(const struct twin *s)
 {
     int size = s->node->size, across = s->in.width / size, C = s->in.channels;
 
@@ -97,12 +97,12 @@ static void patches(const struct sample *s)
     }
 }
 
-static void reshape(const struct sample *s)
+static void reshape(const struct twin *s)
 {
     memcpy(s->y, s->x, extent_size(s->out) * sizeof *s->y);
 }
 
-static void soft_moe(const struct sample *s)
+static void soft_moe(const struct twin *s)
 {
     const struct soft_moe *soft = &s->node->soft;
 
@@ -112,7 +112,7 @@ static void soft_moe(const struct sample *s)
 
 static const struct {
     const struct operation *operation;
-    void (*evaluate)(const struct sample *s);
+    void (*evaluate)(const struct twin *s);
 } twins[] = {
     {&node_linear, linear},     {&node_convolution, convolution}, {&node_relu, relu},
     {&node_sum, sum},           {&node_max_pool, max_pool},       {&node_mean, mean},
@@ -120,7 +120,7 @@ static const struct {
     {&node_soft_moe, soft_moe},
 };
 
-static void evaluate(const struct sample *s)
+static void evaluate(const struct twin *s)
 {
     size_t i = 0, n = sizeof twins / sizeof *twins;
 
@@ -146,14 +146,14 @@ void naive_network(const struct network *n, const double *weights, const double 
             memcpy(values[i], inputs[given++], bytes);
             continue;
         }
-        evaluate(&(struct sample){.n = n,
-                                  .node = node,
-                                  .weights = weights,
-                                  .in = n->nodes[node->input[0]].extent,
-                                  .out = node->extent,
-                                  .x = values[node->input[0]],
-                                  .other = node->input[1] < 0 ? NULL : values[node->input[1]],
-                                  .y = values[i]});
+        evaluate(&(struct twin){.n = n,
+                                .node = node,
+                                .weights = weights,
+                                .in = n->nodes[node->input[0]].extent,
+                                .out = node->extent,
+                                .x = values[node->input[0]],
+                                .other = node->input[1] < 0 ? NULL : values[node->input[1]],
+                                .y = values[i]});
     }
     memcpy(output, values[n->n - 1], extent_size(n->nodes[n->n - 1].extent) * sizeof *output);
     for (int i = 0; i < n->n; i++)

@@ -314,39 +314,36 @@ static void add_layer_decisions(struct recorder *r, int handle, const struct rou
     logbook_batch_routing(r->batch, handle, &block);
 }
 
-static int add_sequence(struct recorder *r, int64_t step, enum corpus_split split, const struct packed *p,
-                        const struct model *m, int s, struct error *err)
+static int add_sequence(struct recorder *r, int64_t step, enum corpus_split split, const struct pass *p,
+                        int s, struct error *err)
 {
-    const struct batch *b = &p->batch;
     const struct sample *sample = p->sample[s];
-    int first = b->start[s], n = b->start[s + 1] - first;
+    int first = p->start[s], n = p->start[s + 1] - first;
     int32_t *ids = malloc(((size_t)n + 1) * sizeof *ids);
 
     if (!ids)
         return error_no_memory(err, "a logged sequence");
-    memcpy(ids, b->input + first, (size_t)n * sizeof *ids);
-    ids[n] = b->target[first + n - 1];
+    memcpy(ids, p->input + first, (size_t)n * sizeof *ids);
+    ids[n] = p->target[first + n - 1];
     struct logbook_sequence sequence = {.document_id = r->document_ids[sample->document],
                                         .offset = sample->offset,
                                         .n_tokens = n,
                                         .ids = ids,
-                                        .loss = m->token_loss + first};
+                                        .loss = p->loss + first};
     int handle = logbook_batch_sequence(r->batch, step, corpus_split_names[split], &sequence);
     free(ids);
-    for (int l = 0; l < m->config.n_layers; l++) {
-        const struct routing *routing = &m->layers[l].routing;
-        if (!m->layers[l].config->router->routes)
-            continue;
-        add_layer_decisions(r, handle, routing, l, first, first + n);
+    for (int i = 0; i < p->n_layers; i++) {
+        const struct routed_layer *l = &p->layers[i];
+        add_layer_decisions(r, handle, l->routing, l->layer, first, first + n);
         if ((split == SPLIT_PROBE || split == SPLIT_ROUTED) &&
-            add_probabilities(r, handle, routing, l, first, first + n, err))
+            add_probabilities(r, handle, l->routing, l->layer, first, first + n, err))
             return -1;
     }
     return 0;
 }
 
-static int record_pass(void *context, int64_t step, enum corpus_split split, const struct packed *p,
-                       const struct model *m, struct error *err)
+static int record_pass(void *context, int64_t step, enum corpus_split split, const struct pass *p,
+                       struct error *err)
 {
     struct recorder *r = context;
 
@@ -354,8 +351,8 @@ static int record_pass(void *context, int64_t step, enum corpus_split split, con
         return 0;
     if (!batch_of(r, err))
         return -1;
-    for (int s = 0; s < p->batch.n_sequences; s++) {
-        if (add_sequence(r, step, split, p, m, s, err))
+    for (int s = 0; s < p->n_sequences; s++) {
+        if (add_sequence(r, step, split, p, s, err))
             return -1;
     }
     return 0;

@@ -287,8 +287,8 @@ static int make_model(struct job *s, struct error *err)
         checkpoint_load(&s->checkpoint, &s->model, NULL, NULL, err) || packed_init(&s->packed, tokens, err) ||
         samples_init(&s->samples, &s->corpus, SPLIT_ROUTED, config.context, 0, err))
         return -1;
-    return tally_init(&s->tally, s->model.layers, config.n_layers, s->corpus.n_domains, s->corpus.n_documents,
-                      err);
+    return tally_init(&s->tally, s->model.routed, s->model.n_routed, s->corpus.n_domains,
+                      s->corpus.n_documents, err);
 }
 
 /* Before anything is stored. A run of routed text is made in one go: there is nothing to resume. */

@@ -7,15 +7,15 @@
 #include <stdint.h>
 
 #include "base/error.h"
-#include "engine/data.h"
-#include "engine/model.h"
+#include "engine/corpus.h"
+#include "engine/pass.h"
 #include "engine/tally.h"
 
 struct sink {
     void *context;
-    /* Decisions and token losses of one forward pass, still in the model. */
-    int (*pass)(void *context, int64_t step, enum corpus_split split, const struct packed *packed,
-                const struct model *model, struct error *err);
+    /* Decisions and token losses of one forward pass. */
+    int (*pass)(void *context, int64_t step, enum corpus_split split, const struct pass *pass,
+                struct error *err);
     /* Loads, losses by document and router figures over all passes of a step or an evaluation. */
     int (*summary)(void *context, int64_t step, enum corpus_split split, const struct tally *tally,
                    struct error *err);

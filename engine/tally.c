@@ -21,8 +21,8 @@ static int layer_init(struct layer_tally *l, int layer, int n_experts, int n_dom
                : -1;
 }
 
-int tally_init(struct tally *t, const struct layer *layers, int n_layers, int n_domains, int n_documents,
-               struct error *err)
+int tally_init(struct tally *t, const struct routed_layer *layers, int n_layers, int n_domains,
+               int n_documents, struct error *err)
 {
     *t = (struct tally){.n_domains = n_domains, .n_documents = n_documents};
     t->layers = calloc((size_t)n_layers + 1, sizeof *t->layers);
@@ -32,10 +32,8 @@ int tally_init(struct tally *t, const struct layer *layers, int n_layers, int n_
     t->domain_tokens = calloc((size_t)n_domains + 1, sizeof *t->domain_tokens);
     if (!t->layers || !t->document_tokens || !t->document_bytes || !t->document_loss || !t->domain_tokens)
         goto failed;
-    for (int l = 0; l < n_layers; l++) {
-        if (!layers[l].config->router->routes)
-            continue;
-        if (layer_init(&t->layers[t->n_layers++], l, layers[l].experts.n_experts, n_domains))
+    for (int i = 0; i < n_layers; i++) {
+        if (layer_init(&t->layers[t->n_layers++], layers[i].layer, layers[i].routing->n_experts, n_domains))
             goto failed;
     }
     return 0;
@@ -139,25 +137,28 @@ void tally_add_document(struct tally *t, int document, int64_t n_tokens, int64_t
     t->loss += loss;
 }
 
-void tally_add(struct tally *t, const struct corpus *c, const struct packed *p, const struct model *m)
+static void add_losses(struct tally *t, const struct corpus *c, const struct pass *p)
 {
-    const struct batch *b = &p->batch;
-
-    for (int s = 0; s < b->n_sequences; s++) {
-        int document = p->sample[s]->document, first = b->start[s], n = b->start[s + 1] - first;
+    for (int s = 0; s < p->n_sequences; s++) {
+        int document = p->sample[s]->document, first = p->start[s], n = p->start[s + 1] - first;
         double loss = 0.0;
         for (int i = first; i < first + n; i++)
-            loss += (double)m->token_loss[i];
-        tally_add_document(t, document, n, corpus_bytes(c->vocabulary, b->target + first, n), loss);
+            loss += (double)p->loss[i];
+        tally_add_document(t, document, n, corpus_bytes(c->vocabulary, p->target + first, n), loss);
         t->domain_tokens[c->documents[document].domain] += n;
     }
+}
+
+void tally_add(struct tally *t, const struct corpus *c, const struct pass *p)
+{
+    add_losses(t, c, p);
     for (int i = 0; i < t->n_layers; i++) {
         struct layer_tally *l = &t->layers[i];
-        const struct routing *r = &m->layers[l->layer].routing;
+        const struct routing *r = p->layers[i].routing;
         add_decisions(l, 0, r, 0, r->n_tokens);
-        for (int s = 0; s < b->n_sequences && t->by_domain; s++)
-            add_decisions(l, 1 + (size_t)c->documents[p->sample[s]->document].domain, r, b->start[s],
-                          b->start[s + 1]);
+        for (int s = 0; s < p->n_sequences && t->by_domain; s++)
+            add_decisions(l, 1 + (size_t)c->documents[p->sample[s]->document].domain, r, p->start[s],
+                          p->start[s + 1]);
         add_router_figures(l, r, t->concentration);
     }
 }

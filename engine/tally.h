@@ -6,8 +6,8 @@
 #include <stdint.h>
 
 #include "base/error.h"
-#include "engine/data.h"
-#include "engine/model.h"
+#include "engine/corpus.h"
+#include "engine/pass.h"
 
 struct layer_tally {
     int layer, n_experts;
@@ -33,12 +33,12 @@ struct tally {
 };
 
 /* layers may be NULL with n_layers 0: a model without experts. */
-int tally_init(struct tally *t, const struct layer *layers, int n_layers, int n_domains, int n_documents,
-               struct error *err);
+int tally_init(struct tally *t, const struct routed_layer *layers, int n_layers, int n_domains,
+               int n_documents, struct error *err);
 void tally_release(struct tally *t);
 void tally_clear(struct tally *t, bool by_domain, bool concentration);
-/* Adds a forward pass whose routing and token losses are still in the model. */
-void tally_add(struct tally *t, const struct corpus *c, const struct packed *p, const struct model *m);
+/* Adds a forward pass over samples of the corpus. */
+void tally_add(struct tally *t, const struct corpus *c, const struct pass *p);
 /* Decisions of all tokens, with those that a capacity refused or without. */
 double tally_decisions(const struct layer_tally *l, bool with_dropped);
 /* Adds a document's loss alone. */

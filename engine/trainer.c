@@ -53,8 +53,8 @@ static int init_data(struct trainer *t, const struct corpus *corpus, struct erro
     if (stream_init(&t->stream, &t->train, (uint64_t)t->seed, err) ||
         packed_init(&t->packed, tokens_per_pass(c), err))
         return -1;
-    return tally_init(&t->tally, t->model.layers, t->model.config.n_layers, corpus->n_domains,
-                      corpus->n_documents, err);
+    return tally_init(&t->tally, t->model.routed, t->model.n_routed, corpus->n_domains, corpus->n_documents,
+                      err);
 }
 
 int trainer_init(struct trainer *t, const struct config *config, const struct corpus *corpus, int64_t seed,
@@ -297,8 +297,9 @@ static int accumulate(struct trainer *t, struct losses *sum, struct error *err)
             model_forward(&t->model, &t->packed.batch, true, 1.0F / (float)passes, &weights, &noise);
         add_losses(sum, &l, 1.0 / passes);
         start = clock_seconds();
-        tally_add(&t->tally, t->corpus, &t->packed, &t->model);
-        if (t->sink->pass(t->sink->context, t->step, SPLIT_TRAIN, &t->packed, &t->model, err))
+        struct pass pass = packed_pass(&t->packed, &t->model);
+        tally_add(&t->tally, t->corpus, &pass);
+        if (t->sink->pass(t->sink->context, t->step, SPLIT_TRAIN, &pass, err))
             return -1;
         t->model.seconds[PART_LOGGING] += clock_seconds() - start;
     }

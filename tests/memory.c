@@ -140,14 +140,14 @@ static int remember(struct memory_sink *s, struct memory_call call, struct error
     return 0;
 }
 
-static int on_pass(void *context, int64_t step, enum corpus_split split, const struct packed *packed,
-                   const struct model *model, struct error *err)
+static int on_pass(void *context, int64_t step, enum corpus_split split, const struct pass *pass,
+                   struct error *err)
 {
-    struct memory_call call = {
-        .kind = MEMORY_PASS, .step = step, .split = split, .value = packed->batch.n_tokens};
+    int n_tokens = pass->start[pass->n_sequences];
+    struct memory_call call = {.kind = MEMORY_PASS, .step = step, .split = split, .value = n_tokens};
 
-    for (int t = 0; t < packed->batch.n_tokens; t++)
-        call.loss += (double)model->token_loss[t];
+    for (int t = 0; t < n_tokens; t++)
+        call.loss += (double)pass->loss[t];
     return remember(context, call, err);
 }
 

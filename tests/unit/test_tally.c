@@ -33,8 +33,8 @@ static const float probability[T * N] = {.5F, .25F, .25F, .25F, .5F, .25F, .25F,
 
 struct by_hand {
     struct corpus corpus;
-    struct layer layer;
-    struct layer_config config;
+    struct routing routing;
+    struct routed_layer layer;
     struct model model;
     struct packed packed;
     struct sample samples[3];
@@ -68,11 +68,9 @@ static void by_hand_open(struct by_hand *h)
 
     memset(h, 0, sizeof *h);
     memory_corpus(&h->corpus, documents, 2, 20);
-    h->config.router = router_find("topk");
-    h->layer.config = &h->config;
-    h->layer.experts.n_experts = N;
-    assert_int_equal(routing_init(&h->layer.routing, T, N, K, NULL), 0);
-    fill_routing(&h->layer.routing);
+    h->layer.routing = &h->routing;
+    assert_int_equal(routing_init(&h->routing, T, N, K, NULL), 0);
+    fill_routing(&h->routing);
     assert_int_equal(packed_init(&h->packed, T, NULL), 0);
     h->packed.batch.n_tokens = T;
     h->packed.batch.n_sequences = 3;
@@ -83,14 +81,21 @@ static void by_hand_open(struct by_hand *h)
         h->samples[s] = (struct sample){.document = s == 1, .n_tokens = start[s + 1] - start[s]};
         h->packed.sample[s] = &h->samples[s];
     }
-    h->model = (struct model){.layers = &h->layer, .token_loss = h->loss};
+    h->model = (struct model){.routed = &h->layer, .n_routed = 1, .token_loss = h->loss};
 }
 
 static void by_hand_close(struct by_hand *h)
 {
     packed_release(&h->packed);
-    routing_release(&h->layer.routing);
+    routing_release(&h->routing);
     memory_corpus_release(&h->corpus);
+}
+
+static void add_pass(struct tally *t, const struct by_hand *h)
+{
+    struct pass pass = packed_pass(&h->packed, &h->model);
+
+    tally_add(t, &h->corpus, &pass);
 }
 
 static void check_counts(const int64_t *counts, int64_t a, int64_t b, int64_t c)
@@ -116,7 +121,7 @@ static void test_by_hand(void **state)
     by_hand_open(&h);
     assert_int_equal(tally_init(&t, &h.layer, 1, 2, 2, NULL), 0);
     tally_clear(&t, true, true);
-    tally_add(&t, &h.corpus, &h.packed, &h.model);
+    add_pass(&t, &h);
     const struct layer_tally *l = &t.layers[0];
     assert_int_equal(t.n_layers, 1);
     check_counts(l->assignments, 3, 2, 2); /* all domains: accepted only */
@@ -148,12 +153,12 @@ static void test_scores(void **state)
     (void)state;
     by_hand_open(&h);
     for (int e = 0; e < N; e++) {
-        h.layer.routing.probability[N + e] *= 3.0F;
-        h.layer.routing.probability[2 * N + e] = 0.0F;
+        h.routing.probability[N + e] *= 3.0F;
+        h.routing.probability[2 * N + e] = 0.0F;
     }
     assert_int_equal(tally_init(&t, &h.layer, 1, 2, 2, NULL), 0);
     tally_clear(&t, false, true);
-    tally_add(&t, &h.corpus, &h.packed, &h.model);
+    add_pass(&t, &h);
     const struct layer_tally *l = &t.layers[0];
     check_sums(l->probability_sum, 1.25, 1.0, .75);
     assert_int_equal(l->n_scored, 3);
@@ -175,7 +180,7 @@ static void test_losses_by_hand(void **state)
     assert_int_equal(tally_init(&t, &h.layer, 1, 2, 2, NULL), 0);
     tally_clear(&t, false, false);
     for (int pass = 1; pass <= 2; pass++) { /* passes add up */
-        tally_add(&t, &h.corpus, &h.packed, &h.model);
+        add_pass(&t, &h);
         assert_int_equal(t.n_tokens, 4 * pass);
         assert_close(t.loss, 15.0 * pass, 0.0);
         assert_close(tally_mean_loss(&t), 3.75, 0.0);
@@ -256,7 +261,8 @@ static void trained_open(struct trained *m)
     c.layers[1].router = router_find("dense");
     if (model_init(&m->model, &c, 32, m->pool, &err) || packed_init(&m->packed, 32, &err) ||
         samples_init(&m->samples, &m->corpus, SPLIT_VALID, c.context, 0, &err) ||
-        tally_init(&m->tally, m->model.layers, 3, m->corpus.n_domains, m->corpus.n_documents, &err))
+        tally_init(&m->tally, m->model.routed, m->model.n_routed, m->corpus.n_domains, m->corpus.n_documents,
+                   &err))
         fail_msg("%s", err.text);
     assert_int_equal(model_seed(&m->model, 1, NULL), 0);
 }
