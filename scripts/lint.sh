@@ -116,7 +116,7 @@ check_format() {
 }
 
 check_scripts() {
-    files '*.sh' .ci/run | xargs shellcheck -f gcc
+    files '*.sh' .ci/run | xargs shellcheck -x -f gcc
     for script in $(files '*.pl'); do
         perl -c "$script" 2>&1 | grep -v 'syntax OK$'
     done

