@@ -1,13 +1,12 @@
 #include "engine/images.h"
 
-#include <errno.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include <zlib.h>
 
-enum { MOST_DIMENSIONS = 4, UNSIGNED_BYTES = 0x08, HEADER = 4, MOST_CHUNK = 1 << 24 };
+enum { MOST_DIMENSIONS = 4, UNSIGNED_BYTES = 0x08, HEADER = 4 };
 static const double most_bytes = 4e9; /* of a file: beyond it a header is taken for damaged */
 
 struct idx {
@@ -23,14 +22,7 @@ static int cut_short(const char *path, struct error *err)
 
 static int read_bytes(gzFile f, const char *path, void *to, size_t n, struct error *err)
 {
-    for (size_t done = 0; done < n;) {
-        unsigned chunk = n - done < MOST_CHUNK ? (unsigned)(n - done) : MOST_CHUNK;
-        int got = gzread(f, (uint8_t *)to + done, chunk);
-        if (got <= 0)
-            return cut_short(path, err);
-        done += (size_t)got;
-    }
-    return 0;
+    return gzfread(to, 1, n, f) == n ? 0 : cut_short(path, err);
 }
 
 static int read_shape(gzFile f, const char *path, struct idx *x, struct error *err)

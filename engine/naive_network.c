@@ -1,7 +1,6 @@
 /* The oracle of engine/network.h: every kind of node for one sample, in double, one loop a formula. */
 #include <assert.h>
 #include <math.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "engine/naive.h"
@@ -133,15 +132,15 @@ static void evaluate(const struct twin *s)
 void naive_network(const struct network *n, const double *weights, const double *const *inputs,
                    double *output)
 {
+    struct arena memory = {0};
     double *values[MAX_NODES];
     int given = 0;
 
     for (int i = 0; i < n->n; i++) {
         const struct node *node = &n->nodes[i];
         size_t bytes = extent_size(node->extent) * sizeof(double);
-        values[i] = malloc(bytes);
-        if (!values[i])
-            abort();
+        values[i] = arena_claim(&memory, bytes, 1);
+        assert(values[i]);
         if (!node->operation) {
             memcpy(values[i], inputs[given++], bytes);
             continue;
@@ -156,6 +155,5 @@ void naive_network(const struct network *n, const double *weights, const double 
                                 .y = values[i]});
     }
     memcpy(output, values[n->n - 1], extent_size(n->nodes[n->n - 1].extent) * sizeof *output);
-    for (int i = 0; i < n->n; i++)
-        free(values[i]);
+    arena_release(&memory);
 }

@@ -66,8 +66,8 @@ static void save(const char *const *settings)
     memory_config(&config, settings);
     test_must(config_model(&config, (int)state.vocabulary, &shape, &err), &err);
     test_must(model_init(&model, &shape, TOKENS, pool, &err), &err);
-    test_must(checkpoint_save(fuzz_file("saved"), &model, model.parameters.values, model.parameters.values, &config, &state,
-                              sha256, &err),
+    test_must(checkpoint_save(fuzz_file("saved"), &model, model.parameters.values, model.parameters.values,
+                              &config, &state, sha256, &err),
               &err);
     model_release(&model);
     config_release(&config);

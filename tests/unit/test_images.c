@@ -123,7 +123,7 @@ static void test_labels_refused(void **state)
 static void test_cut_gzip(void **state)
 {
     struct test_run r = test_run("gzip -kf images && wc -c < images.gz");
-    int size = atoi(r.out);
+    int size = (int)strtol(r.out, NULL, 10);
 
     (void)state;
     assert_true(size > 20);
