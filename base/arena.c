@@ -3,7 +3,7 @@
 #include <stdint.h>
 #include <stdlib.h>
 
-enum { LINE = 64 }; /* bytes of a cache line */
+static const size_t line = 64; /* bytes of a cache line */
 
 static bool has_room(struct arena *a)
 {
@@ -24,8 +24,8 @@ void *arena_claim(struct arena *a, size_t n, size_t size)
 {
     void *piece = NULL;
 
-    if (!a->failed && n <= (SIZE_MAX - 2 * LINE) / size && has_room(a))
-        piece = aligned_alloc(LINE, (n * size + LINE - 1) / LINE * LINE + LINE);
+    if (!a->failed && n <= (SIZE_MAX - 2 * line) / size && has_room(a))
+        piece = aligned_alloc(line, (n * size + line - 1) / line * line + line);
     a->failed = a->failed || !piece;
     if (piece)
         a->pieces[a->n++] = piece;

@@ -30,9 +30,9 @@ static int positions_of(const struct convolution *c)
 /* Samples whose patches are laid out at once. */
 static int chunk_of(const struct convolution *c)
 {
-    int samples = CHUNK_FLOATS / (positions_of(c) * patch_of(c));
+    int floats = positions_of(c) * patch_of(c);
 
-    return samples > 1 ? samples : 1;
+    return floats > 0 && floats < CHUNK_FLOATS ? CHUNK_FLOATS / floats : 1;
 }
 
 static size_t columns_floats(const struct convolution *c)

@@ -92,7 +92,7 @@ static void soft_weights(const double *x, const double *slots, int m, int S, int
 
     naive_linear(x, slots, dispatch, m, D, S);
     for (int i = 0; i < m; i++)
-        naive_softmax(dispatch + i * S, combine + i * S, S);
+        naive_softmax(dispatch + (size_t)i * S, combine + (size_t)i * S, S);
     for (int s = 0; s < S; s++) {
         for (int i = 0; i < m; i++)
             column[i] = dispatch[i * S + s];

@@ -50,7 +50,7 @@ static void sum(const struct twin *s)
 
 static size_t index_of(struct extent e, int row, int column, int channel)
 {
-    return (size_t)((row * e.width + column) * e.channels + channel);
+    return ((size_t)row * (size_t)e.width + (size_t)column) * (size_t)e.channels + (size_t)channel;
 }
 
 static void max_pool(const struct twin *s)

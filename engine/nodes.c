@@ -97,6 +97,10 @@ static int convolution_describe(struct network *n, struct node *node, struct ext
     struct convolution *c = &node->convolution;
     const int shape[] = {c->filters, c->kernel, c->kernel, in.channels};
 
+    if (c->kernel % 2 == 0 || c->stride < 1)
+        return error_set(&n->error, STATUS_USAGE,
+                         "a kernel of %d, stride %d: it must be odd, the stride at least 1", c->kernel,
+                         c->stride);
     c->height = in.height;
     c->width = in.width;
     c->channels = in.channels;

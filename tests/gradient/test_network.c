@@ -273,6 +273,8 @@ static void test_refused(void **state)
 
     network_relu(&n, network_sum(&n, x, network_linear(&n, x, "a", 5)));
     refused(&n, s, "node 2, sum: a sum of (6, 8, 3) and (6, 8, 5)");
+    network_convolution(&n, network_input(&n, image), "a", 3, 4, 1);
+    refused(&n, s, "a kernel of 4, stride 1");
     network_patches(&n, network_input(&n, image), 4);
     refused(&n, s, "patches of 4 x 4 do not cover 6 x 8");
     network_reshape(&n, network_input(&n, image), (struct extent){1, 1, 143});
