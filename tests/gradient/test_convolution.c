@@ -23,9 +23,6 @@ static const struct {
     {{.height = 6, .width = 6, .channels = 1, .filters = 3, .kernel = 5, .stride = 1, .padding = 2}, 2},
     {{.height = 2, .width = 3, .channels = 4, .filters = 3, .kernel = 2, .stride = 1, .padding = 0}, 17},
     {{.height = 1, .width = 9, .channels = 2, .filters = 2, .kernel = 3, .stride = 3, .padding = 2}, 4},
-    /* more patches than a chunk takes */
-    {{.height = 28, .width = 28, .channels = 8, .filters = 4, .kernel = 3, .stride = 1, .padding = 1}, 2},
-    {{.height = 14, .width = 14, .channels = 3, .filters = 4, .kernel = 3, .stride = 2, .padding = 1}, 70},
 };
 
 struct sizes {
@@ -133,28 +130,48 @@ static void test_extents(void **state)
     assert_int_equal(convolution_extent(&c, 2), 0);
 }
 
-static void test_any_number_of_threads(void **state)
+/* ---- many samples: a task lays out more than one chunk of patches ---- */
+
+static const struct convolution many = {
+    .height = 28, .width = 28, .channels = 8, .filters = 4, .kernel = 3, .stride = 1, .padding = 1};
+enum { MANY = 19 };
+
+/* Gradients of the filters (n) by all samples at once, with so many threads. */
+static float *all_at_once(struct shelf *shelf, int threads, const float *x, const float *w, const float *d_y)
+{
+    struct pool *pool;
+    struct sizes n = sizes_of(&many, MANY);
+    float *d_w = shelf_zeros(shelf, n.w), *d_bias = shelf_zeros(shelf, (size_t)many.filters);
+    float *scratch = shelf_floats(shelf, convolution_scratch(&many, threads));
+
+    assert_int_equal(pool_open(&pool, threads, NULL), 0);
+    convolution_backward(pool, &many, x, w, d_y, NULL, d_w, d_bias, scratch, MANY);
+    pool_close(pool);
+    return d_w;
+}
+
+static void test_many_samples(void **state)
 {
     struct operations *s = operations_begin(state);
-    const struct convolution *c = &cases[7].c;
-    const int B = cases[7].B;
     struct shelf shelf = {0};
-    struct sizes n = sizes_of(c, B);
+    struct sizes n = sizes_of(&many, MANY), one = sizes_of(&many, 1);
     float *x = shelf_normal(&shelf, n.x, 1.0, &s->random), *w = shelf_normal(&shelf, n.w, 1.0, &s->random),
-          *d_y = shelf_normal(&shelf, n.y, 1.0, &s->random);
-    float *first = NULL;
+          *d_y = shelf_normal(&shelf, n.y, 1.0, &s->random), *sum = shelf_zeros(&shelf, n.w),
+          *d_bias = shelf_zeros(&shelf, (size_t)many.filters), *y = shelf_floats(&shelf, n.y),
+          *bias = shelf_zeros(&shelf, (size_t)many.filters), *alone = shelf_floats(&shelf, one.y);
+    float *scratch = shelf_floats(&shelf, convolution_scratch(&many, pool_threads(s->pool)));
+    float *all = all_at_once(&shelf, 1, x, w, d_y);
 
-    for (int threads = 1; threads <= 3; threads++) {
-        struct pool *pool;
-        float *d_w = shelf_zeros(&shelf, n.w), *d_bias = shelf_zeros(&shelf, (size_t)c->filters);
-        float *scratch = shelf_floats(&shelf, convolution_scratch(c, threads));
-        assert_int_equal(pool_open(&pool, threads, NULL), 0);
-        convolution_backward(pool, c, x, w, d_y, NULL, d_w, d_bias, scratch, B);
-        pool_close(pool);
-        if (first)
-            assert_memory_equal(first, d_w, n.w * sizeof *d_w);
-        first = d_w;
+    assert_memory_equal(all, all_at_once(&shelf, 2, x, w, d_y), n.w * sizeof *all);
+    assert_memory_equal(all, all_at_once(&shelf, 3, x, w, d_y), n.w * sizeof *all);
+    convolution_forward(s->pool, &many, x, w, bias, y, scratch, MANY);
+    for (size_t b = 0; b < MANY; b++) {
+        convolution_forward(s->pool, &many, x + b * one.x, w, bias, alone, scratch, 1);
+        assert_memory_equal(y + b * one.y, alone, one.y * sizeof *alone);
+        convolution_backward(s->pool, &many, x + b * one.x, w, d_y + b * one.y, NULL, sum, d_bias, scratch,
+                             1);
     }
+    assert_true(largest_error(all, shelf_widened(&shelf, sum, n.w), n.w) < few_roundings);
     shelf_clear(&shelf);
 }
 
@@ -164,7 +181,7 @@ int main(void)
         cmocka_unit_test(test_convolution),
         cmocka_unit_test(test_by_hand),
         cmocka_unit_test(test_extents),
-        cmocka_unit_test(test_any_number_of_threads),
+        cmocka_unit_test(test_many_samples),
     };
 
     return cmocka_run_group_tests(tests, operations_open, operations_close);
