@@ -7,7 +7,11 @@ load 'style.gp'
 
 data = name . '.csv'
 room_left = 52
-room_right = 250
+longest = 0
+do for [r = 1:|label|] {
+    longest = strlen(label[r]) > longest ? strlen(label[r]) : longest
+}
+room_right = 40 + 6.3 * longest
 room_top = 34
 i = 1
 @panel
