@@ -3,7 +3,8 @@
  *
  * A sample's values at a node are (height, width, channels), channels last: an image as it is, m tokens of
  * width d as (m, 1, d), a vector of n as (1, 1, n). Operations that know nothing of positions act on the
- * channels of each. Letter: B samples of a batch. What a node can be: engine/nodes.h. */
+ * channels of each. Letter: B samples of a batch. What a node can be: engine/nodes.h. A network stays
+ * where it was described: its parameters point into it. */
 #ifndef ENGINE_NETWORK_H
 #define ENGINE_NETWORK_H
 #include <stdint.h>

@@ -1,4 +1,5 @@
-/* What nodes of a network can be: one row each, defined in engine/nodes.c. For engine/network.c alone. */
+/* What nodes of a network can be: one row each, defined in engine/nodes.c. For engine/network.c, and its twin
+ * in engine/naive_network.c. */
 #ifndef ENGINE_NODES_H
 #define ENGINE_NODES_H
 #include "engine/network.h"

@@ -47,3 +47,13 @@ void optimiser_update(struct optimiser *o, struct pool *pool, struct parameters 
                      o->second + item->offset, item->count);
     }
 }
+
+double schedule_rate(const struct schedule *s, int64_t updates)
+{
+    double left = (double)(s->updates - s->warmup), done = (double)(updates - s->warmup);
+
+    if (updates < s->warmup)
+        return s->highest * ((double)updates + 1.0) / (double)s->warmup;
+    double wave = 0.5 * (1.0 + cos(3.14159265358979323846 * fmin(done / fmax(1.0, left), 1.0)));
+    return s->highest * (s->final_share + (1.0 - s->final_share) * wave);
+}

@@ -23,4 +23,11 @@ double optimiser_norm(struct pool *pool, const struct parameters *p);
 void optimiser_update(struct optimiser *o, struct pool *pool, struct parameters *p, double learning_rate,
                       int64_t updates, double norm);
 
+/* Learning rates: linear warm-up, then a cosine down to final_share of the highest. */
+struct schedule {
+    double highest, final_share;
+    int64_t warmup, updates; /* of the warm-up, of all */
+};
+double schedule_rate(const struct schedule *s, int64_t updates /* before this one */);
+
 #endif

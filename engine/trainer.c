@@ -224,17 +224,14 @@ static int evaluate_if_due(struct trainer *t, struct error *err)
 
 /* ---- one update ---- */
 
-/* Linear warm-up, then a cosine down to final_rate of the highest. */
 static double learning_rate(const struct trainer *t)
 {
-    double highest = config_real(t->config, "train.learning_rate"),
-           least = config_real(t->config, "train.final_rate");
-    double warmup = config_real(t->config, "train.warmup"), step = (double)t->step;
+    struct schedule s = {.highest = config_real(t->config, "train.learning_rate"),
+                         .final_share = config_real(t->config, "train.final_rate"),
+                         .warmup = config_int(t->config, "train.warmup"),
+                         .updates = t->steps};
 
-    if (step < warmup)
-        return highest * (step + 1.0) / warmup;
-    double share = (step - warmup) / fmax(1.0, (double)t->steps - warmup);
-    return highest * (least + (1.0 - least) * 0.5 * (1.0 + cos(3.14159265358979323846 * fmin(share, 1.0))));
+    return schedule_rate(&s, t->step);
 }
 
 /* What routers keep beside their weights moves by the decisions of the whole step. */
