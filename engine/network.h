@@ -37,6 +37,7 @@ struct node {
     const float *weight, *bias; /* (out, in), (out); gain (channels) of a norm */
     float *d_weight, *d_bias;
     float *value, *gradient; /* (B, extent) */
+    uint8_t *choice;         /* (B, extent) of a max pool: which of a window is the largest */
     float *scratch;
 };
 

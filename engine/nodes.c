@@ -8,6 +8,7 @@
 #include "engine/kernels.h"
 
 enum { SAMPLES = 4, VALUES = 8192 }; /* that a task takes */
+enum { MAX_WINDOW = 15 };            /* squared, it counts in a byte */
 
 static int positions_of(struct extent e)
 {
@@ -166,19 +167,23 @@ static void each_value(struct network *n, pool_body *body, struct values *v, con
 static void relu_range(void *context, int first, int last, int worker)
 {
     const struct values *v = context;
+    const float *restrict x = v->x;
+    float *restrict y = v->to;
 
     (void)worker;
     for (int i = first; i < last; i++)
-        v->to[i] = v->x[i] > 0.0F ? v->x[i] : 0.0F;
+        y[i] = x[i] > 0.0F ? x[i] : 0.0F;
 }
 
 static void relu_backward_range(void *context, int first, int last, int worker)
 {
     const struct values *v = context;
+    const float *restrict y = v->y, *restrict d_y = v->d_y;
+    float *restrict d_x = v->to;
 
     (void)worker;
     for (int i = first; i < last; i++)
-        v->to[i] += v->y[i] > 0.0F ? v->d_y[i] : 0.0F;
+        d_x[i] += y[i] > 0.0F ? d_y[i] : 0.0F;
 }
 
 static int same_describe(struct network *n, struct node *node, struct extent in)
@@ -214,10 +219,12 @@ const struct operation node_relu = {
 static void sum_range(void *context, int first, int last, int worker)
 {
     const struct values *v = context;
+    const float *restrict a = v->x, *restrict b = v->y;
+    float *restrict sum = v->to;
 
     (void)worker;
     for (int i = first; i < last; i++)
-        v->to[i] = v->x[i] + v->y[i];
+        sum[i] = a[i] + b[i];
 }
 
 static void add_range(void *context, int first, int last, int worker)
@@ -269,49 +276,67 @@ struct windows { /* what the tasks below share */
     bool backward;
 };
 
-/* The value in a window that is the largest, the first of equals: an index into the sample. */
-static size_t largest_in(const float *x, struct extent in, int size, int row, int column, int channel)
+/* Of the w-th of size x size places, from the window's first. */
+static size_t place_in_window(struct extent in, int size, int w)
 {
-    size_t best = ((size_t)(row * size) * (size_t)in.width + (size_t)(column * size)) * (size_t)in.channels +
-                  (size_t)channel;
+    return ((size_t)(w / size) * (size_t)in.width + (size_t)(w % size)) * (size_t)in.channels;
+}
 
-    for (int i = 0; i < size * size; i++) {
-        int line = row * size + i / size, at = column * size + i % size;
-        size_t index = ((size_t)line * (size_t)in.width + (size_t)at) * (size_t)in.channels + (size_t)channel;
-        if (x[index] > x[best])
-            best = index;
+/* y (C) = the largest of the window at x, choice (C) which of size * size it is, the first of equals. */
+static void largest_of_window(const float *restrict x, struct extent in, int size, float *restrict y,
+                              uint8_t *restrict choice)
+{
+    int C = in.channels;
+
+    memcpy(y, x, (size_t)C * sizeof *y);
+    memset(choice, 0, (size_t)C);
+    for (int w = 1; w < size * size; w++) {
+        const float *restrict at = x + place_in_window(in, size, w);
+        for (int c = 0; c < C; c++) {
+            choice[c] = at[c] > y[c] ? (uint8_t)w : choice[c];
+            y[c] = at[c] > y[c] ? at[c] : y[c];
+        }
     }
-    return best;
 }
 
 static void max_pool_range(void *context, int first, int last, int worker)
 {
-    const struct windows *w = context;
-    struct extent in = w->from->extent, out = w->node->extent;
-    size_t in_size = extent_size(in), out_size = extent_size(out);
+    const struct windows *p = context;
+    struct extent in = p->from->extent, out = p->node->extent;
+    int size = p->node->size, C = out.channels, positions = positions_of(out);
 
     (void)worker;
-    for (int b = first; b < last; b++) {
-        const float *x = w->from->value + (size_t)b * in_size;
-        for (size_t i = 0; i < out_size; i++) {
-            int channel = (int)(i % (size_t)out.channels), position = (int)(i / (size_t)out.channels);
-            size_t best =
-                largest_in(x, in, w->node->size, position / out.width, position % out.width, channel);
-            if (w->backward)
-                w->from->gradient[(size_t)b * in_size + best] += w->node->gradient[(size_t)b * out_size + i];
-            else
-                w->node->value[(size_t)b * out_size + i] = x[best];
+    for (int i = first * positions; i < last * positions; i++) {
+        int row = i % positions / out.width * size, column = i % out.width * size;
+        size_t x = (size_t)(i / positions) * extent_size(in) +
+                   ((size_t)row * (size_t)in.width + (size_t)column) * (size_t)C;
+        size_t y = (size_t)i * (size_t)C;
+        if (!p->backward) {
+            largest_of_window(p->from->value + x, in, size, p->node->value + y, p->node->choice + y);
+            continue;
         }
+        for (int c = 0; c < C; c++)
+            p->from->gradient[x + place_in_window(in, size, p->node->choice[y + (size_t)c]) + (size_t)c] +=
+                p->node->gradient[y + (size_t)c];
     }
 }
 
 static int max_pool_describe(struct network *n, struct node *node, struct extent in)
 {
-    node->extent = (struct extent){in.height / node->size, in.width / node->size, in.channels};
-    if (node->extent.height > 0 && node->extent.width > 0)
-        return 0;
-    return error_set(&n->error, STATUS_USAGE, "a window of %d x %d does not fit into %d x %d", node->size,
-                     node->size, in.height, in.width);
+    int size = node->size;
+
+    if (size < 1 || size > MAX_WINDOW || size > in.height || size > in.width)
+        return error_set(&n->error, STATUS_USAGE, "a window of %d x %d does not fit into %d x %d", size, size,
+                         in.height, in.width);
+    node->extent = (struct extent){in.height / size, in.width / size, in.channels};
+    return 0;
+}
+
+static int max_pool_claim(struct network *n, struct node *node, struct error *err)
+{
+    (void)err;
+    node->choice = arena_claim(&n->memory, (size_t)n->max_samples * extent_size(node->extent), 1);
+    return 0;
 }
 
 static void max_pool_forward(struct network *n, struct node *node, int B)
@@ -332,6 +357,7 @@ static void max_pool_backward(struct network *n, struct node *node, int B)
 const struct operation node_max_pool = {
     .name = "max_pool",
     .describe = max_pool_describe,
+    .claim = max_pool_claim,
     .forward = max_pool_forward,
     .backward = max_pool_backward,
 };
@@ -437,11 +463,11 @@ static int patches_describe(struct network *n, struct node *node, struct extent 
 {
     int size = node->size;
 
+    if (size < 1 || in.height % size != 0 || in.width % size != 0)
+        return error_set(&n->error, STATUS_USAGE, "patches of %d x %d do not cover %d x %d", size, size,
+                         in.height, in.width);
     node->extent = (struct extent){in.height / size * (in.width / size), 1, size * size * in.channels};
-    if (in.height % size == 0 && in.width % size == 0)
-        return 0;
-    return error_set(&n->error, STATUS_USAGE, "patches of %d x %d do not cover %d x %d", size, size,
-                     in.height, in.width);
+    return 0;
 }
 
 /* A patch's line is contiguous on both sides. */

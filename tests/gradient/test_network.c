@@ -281,6 +281,10 @@ static void test_refused(void **state)
     refused(&n, s, "(1, 1, 143) does not hold the values of (6, 8, 3)");
     network_max_pool(&n, network_input(&n, image), 7);
     refused(&n, s, "a window of 7 x 7 does not fit into 6 x 8");
+    network_max_pool(&n, network_input(&n, image), 0);
+    refused(&n, s, "a window of 0 x 0");
+    network_patches(&n, network_input(&n, image), 0);
+    refused(&n, s, "patches of 0 x 0");
     network_soft_moe(&n, network_input(&n, tokens), "moe", 0, 1, 3);
     refused(&n, s, "0 experts of 1 slots and 3 hidden");
     for (int i = 0, at = network_input(&n, tokens); i < MAX_NODES; i++)
