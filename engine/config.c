@@ -85,7 +85,8 @@ const struct config_key config_keys[] = {
     {"loss.z", CONFIG_REAL, "0.001", 0, NO_LIMIT, NULL,
      "weight of the router z-loss; default 0 without a softmax"},
     {"loss.entropy", CONFIG_REAL, "0", 0, NO_LIMIT, NULL,
-     "weight of the entropy of a token's probabilities; default 0.0001 for topp (Huang et al. 2024)"},
+     "weight of the entropy of a token's probabilities; default 0.0001 for topp (as reported of Huang et al. "
+     "2024)"},
     {"train.steps", CONFIG_INT, "1000", 0, NO_LIMIT, NULL, "optimiser updates"},
     {"train.tokens_per_step", CONFIG_INT, "4096", 1, 1e8, NULL,
      "at most this many tokens an update; sequences are packed and never cut to fit"},

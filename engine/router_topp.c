@@ -1,7 +1,8 @@
 /* Dynamic routing (Huang et al. 2024, "Harder Tasks Need More Experts"): a token takes its likeliest experts
  * until their probabilities add up to more than p. The expert that crosses p is kept, so that there is always
- * one; weights are the raw probabilities; nothing is capped. As in the authors' code, and with their losses:
- * the entropy loss keeps a router from spreading, the balance loss counts every chosen expert. */
+ * one; weights are the raw probabilities; nothing is capped. So far as in the authors' code. It has no
+ * losses: their form and weights are as others report them. The entropy loss keeps a router from spreading,
+ * the balance loss counts every chosen expert. */
 #include "engine/routers.h"
 
 #include <math.h>

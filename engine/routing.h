@@ -173,7 +173,8 @@ double routing_entropy(const struct routing *r, int t);
  * scores that are no softmax: after a token's are made to sum to 1, as in DeepSeek-V3), f_i
  * (no gradient) from the decisions asked for, dropped ones included: those of expert i among all of them
  * (divided by k as in Megatron, so that a uniform load gives 1 for any k), or, where the router says so, the
- * share of tokens whose set contains i (Huang et al. 2024; uniform: the mean number of experts a token). */
+ * share of tokens whose set contains i (reported of Huang et al. 2024; uniform: the mean number of experts a
+ * token). */
 double balance_loss(const struct router_ops *ops, struct routing *r, float coefficient);
 /* Zoph et al. 2022, "ST-MoE", eq. 5: mean over tokens of the squared log-sum-exp. 0 without a softmax. */
 double z_loss(struct routing *r, float coefficient);
