@@ -75,7 +75,7 @@ struct runner {
     struct router_ops open; /* expert choice, as if it were causal: its speed is as that of any other */
     struct model model;
     struct random noise;
-    float *moments;
+    struct optimiser optimiser;
     double seconds[MOST_STEPS], flops[MOST_STEPS], router_seconds, k;
 };
 
@@ -119,13 +119,12 @@ static int runner_open(struct runner *r, const char *const *settings, struct poo
         model_init(&r->model, &r->shape, (int)config_int(&r->config, "train.tokens_per_step"), pool, err) ||
         model_seed(&r->model, 1, err))
         return -1;
-    r->moments = calloc(2 * r->model.parameters.n_weights, sizeof *r->moments);
-    return r->moments ? 0 : error_no_memory(err, "the optimiser");
+    return made_up_optimiser(&r->optimiser, &r->model, err);
 }
 
 static void runner_close(struct runner *r)
 {
-    free(r->moments);
+    optimiser_release(&r->optimiser);
     model_release(&r->model);
     config_release(&r->config);
 }
@@ -154,7 +153,7 @@ static void run_step(struct runner *r, const struct batch *b, int64_t at)
     double start = clock_seconds(), router = m->seconds[PART_ROUTER], k[MAX_LAYERS];
 
     model_forward(m, b, true, 1.0F, &weights, &r->noise);
-    made_up_update(m, r->moments, r->moments + m->parameters.n_weights);
+    made_up_update(m, &r->optimiser);
     if (at < 0)
         return;
     r->seconds[at] = clock_seconds() - start;

@@ -77,7 +77,7 @@ static int bench(void *context, char **operands, int n_operands, FILE *out, stru
     struct pool *pool = NULL;
     struct loss_weights weights = {.balance = 0.01F, .z = 0.001F};
     double seconds = 0.0, limit = 0.0;
-    float *moments = NULL;
+    struct optimiser optimiser = {0};
     int tokens, result = -1;
 
     (void)context;
@@ -93,13 +93,8 @@ static int bench(void *context, char **operands, int n_operands, FILE *out, stru
     tokens = (int)config_int(&config, "train.tokens_per_step");
     if (config_model(&config, (int)args.vocabulary, &mc, err) || pool_open(&pool, (int)args.threads, err) ||
         model_init(&m, &mc, tokens, pool, err) || made_up_batch(&b, tokens, mc.context, mc.vocabulary, err) ||
-        model_seed(&m, 1, err))
+        model_seed(&m, 1, err) || made_up_optimiser(&optimiser, &m, err))
         goto done;
-    moments = calloc(2 * m.parameters.n_weights, sizeof *moments);
-    if (!moments) {
-        error_no_memory(err, "the optimiser");
-        goto done;
-    }
     for (int step = -2; step < args.steps; step++) {
         double start = clock_seconds();
         if (step == 0) {
@@ -107,14 +102,14 @@ static int bench(void *context, char **operands, int n_operands, FILE *out, stru
             seconds = 0.0;
         }
         model_forward(&m, &b, true, 1.0F, &weights, NULL);
-        made_up_update(&m, moments, moments + m.parameters.n_weights);
+        made_up_update(&m, &optimiser);
         seconds += clock_seconds() - start;
         double one = blas_measure_limit(pool, 2048, 3, err);
         limit += step >= 0 ? one / (double)args.steps : 0.0;
     }
     result = print(&m, model_flops_per_token(&mc, NULL, mc.context) * tokens, seconds, limit, out, err);
 done:
-    free(moments);
+    optimiser_release(&optimiser);
     made_up_release(&b);
     model_release(&m);
     pool_close(pool);

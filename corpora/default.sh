@@ -15,9 +15,7 @@
 . "$(dirname "$0")/recipe.sh"
 
 begin labels.tsv "$@"
-for tool in apt-get apt-cache dpkg-deb perl iconv gzip; do
-    command -v $tool > /dev/null || fail "'$tool' not found; this recipe needs Debian or a distribution made from it"
-done
+need "$debian" apt-get apt-cache dpkg-deb perl iconv gzip
 
 # ---- download ----
 

@@ -9,9 +9,7 @@
 . "$(dirname "$0")/recipe.sh"
 
 begin classes.txt "$@"
-for tool in apt-get dpkg-deb; do
-    command -v $tool > /dev/null || fail "'$tool' not found; this recipe needs Debian or a distribution made from it"
-done
+need "$debian" apt-get dpkg-deb
 echo "fetching 1 package" >&2
 fetch dataset-fashion-mnist
 

@@ -34,6 +34,17 @@ begin() {
     trap 'exit 143' TERM
 }
 
+# need HINT TOOL...: stops where a tool is missing.
+need() {
+    hint=$1
+    shift
+    for tool; do
+        command -v "$tool" > /dev/null || fail "'$tool' not found; $hint"
+    done
+}
+# shellcheck disable=SC2034 # for the recipes that fetch
+debian='this recipe needs Debian or a distribution made from it'
+
 # A Debian package into OUT.packages, unless it is there, and unpacked into $work/x/PACKAGE.
 fetch() { # PACKAGE
     mkdir -p "$out.packages"

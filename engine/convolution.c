@@ -50,34 +50,38 @@ size_t convolution_scratch(const struct convolution *c, int threads)
     return (size_t)threads * columns_floats(c) + PARTS * part_floats(c);
 }
 
-/* What part of a kernel's row lies within the input, for an output column: taps first .. last - 1. */
-static void taps_within(const struct convolution *c, int origin, int *first, int *last)
+/* A kernel's row over the input: of its taps, first .. last - 1 lie within, the first at float `at` of the
+ * sample. first == last: it is all padding. */
+struct line {
+    int first, last;
+    size_t at;
+};
+
+/* Row k of the kernel at output position i. */
+static struct line line_at(const struct convolution *c, int i, int k)
 {
-    *first = origin < 0 ? -origin : 0;
-    *last = origin + c->kernel > c->width ? c->width - origin : c->kernel;
-    *last = *last < *first ? *first : *last;
+    int across = convolution_extent(c, c->width);
+    int row = i / across * c->stride - c->padding + k, left = i % across * c->stride - c->padding;
+    int first = left < 0 ? -left : 0, last = left + c->kernel > c->width ? c->width - left : c->kernel;
+
+    if (row < 0 || row >= c->height || last <= first)
+        return (struct line){0};
+    return (struct line){first, last,
+                         ((size_t)row * (size_t)c->width + (size_t)(left + first)) * (size_t)c->channels};
 }
 
 /* columns (H' W', P) of one sample; what lies in the padding is 0. */
 static void lay_out(const struct convolution *c, const float *x, float *columns)
 {
-    int out_height = convolution_extent(c, c->height), out_width = convolution_extent(c, c->width);
-    size_t C = (size_t)c->channels, row_floats = (size_t)c->kernel * C;
+    size_t C = (size_t)c->channels, taps = (size_t)c->kernel * C;
 
-    for (int i = 0; i < out_height * out_width; i++) {
-        int top = i / out_width * c->stride - c->padding, left = i % out_width * c->stride - c->padding;
-        int first, last;
-        taps_within(c, left, &first, &last);
-        for (int k = 0; k < c->kernel; k++, columns += row_floats) {
-            if (top + k < 0 || top + k >= c->height || first == last) {
-                memset(columns, 0, row_floats * sizeof *columns);
-                continue;
-            }
-            const float *from = x + ((size_t)(top + k) * (size_t)c->width + (size_t)(left + first)) * C;
-            size_t before = (size_t)first * C, within = (size_t)(last - first) * C;
+    for (int i = 0; i < positions_of(c); i++) {
+        for (int k = 0; k < c->kernel; k++, columns += taps) {
+            struct line l = line_at(c, i, k);
+            size_t before = (size_t)l.first * C, past = (size_t)l.last * C;
             memset(columns, 0, before * sizeof *columns);
-            memcpy(columns + before, from, within * sizeof *columns);
-            memset(columns + before + within, 0, (row_floats - before - within) * sizeof *columns);
+            memcpy(columns + before, x + l.at, (past - before) * sizeof *columns);
+            memset(columns + past, 0, (taps - past) * sizeof *columns);
         }
     }
 }
@@ -85,23 +89,17 @@ static void lay_out(const struct convolution *c, const float *x, float *columns)
 /* The reverse: d_x (H, W, C) += the columns' gradients. */
 static void gather(const struct convolution *c, const float *columns, float *d_x)
 {
-    int out_height = convolution_extent(c, c->height), out_width = convolution_extent(c, c->width);
-    size_t C = (size_t)c->channels, row_floats = (size_t)c->kernel * C;
+    size_t C = (size_t)c->channels;
 
-    for (int i = 0; i < out_height * out_width; i++) {
-        int top = i / out_width * c->stride - c->padding, left = i % out_width * c->stride - c->padding;
-        int first, last;
-        taps_within(c, left, &first, &last);
-        for (int k = 0; k < c->kernel; k++, columns += row_floats) {
-            if (top + k < 0 || top + k >= c->height || first == last)
-                continue;
-            add_scaled(d_x + ((size_t)(top + k) * (size_t)c->width + (size_t)(left + first)) * C,
-                       columns + (size_t)first * C, 1.0F, (last - first) * (int)C);
+    for (int i = 0; i < positions_of(c); i++) {
+        for (int k = 0; k < c->kernel; k++, columns += (size_t)c->kernel * C) {
+            struct line l = line_at(c, i, k);
+            add_scaled(d_x + l.at, columns + (size_t)l.first * C, 1.0F, (l.last - l.first) * (int)C);
         }
     }
 }
 
-struct pass { /* one call, for its tasks */
+struct call { /* what the tasks of one call share */
     const struct convolution *c;
     const float *x, *w, *bias, *d_y;
     float *y, *d_x;
@@ -110,7 +108,7 @@ struct pass { /* one call, for its tasks */
     int B;
 };
 
-static float *columns_of(const struct pass *p, int worker)
+static float *columns_of(const struct call *p, int worker)
 {
     return p->columns + (size_t)worker * columns_floats(p->c);
 }
@@ -122,7 +120,7 @@ static size_t sample_floats(const struct convolution *c)
 
 static void forward_range(void *context, int first, int last, int worker)
 {
-    const struct pass *p = context;
+    const struct call *p = context;
     const struct convolution *c = p->c;
     size_t positions = (size_t)positions_of(c), P = (size_t)patch_of(c), O = (size_t)c->filters;
     float *columns = columns_of(p, worker), *y = p->y + (size_t)first * positions * O;
@@ -139,12 +137,12 @@ static void forward_range(void *context, int first, int last, int worker)
 void convolution_forward(struct pool *pool, const struct convolution *c, const float *x, const float *w,
                          const float *bias, float *y, float *scratch, int B)
 {
-    struct pass p = {.c = c, .x = x, .w = w, .bias = bias, .y = y, .columns = scratch, .B = B};
+    struct call p = {.c = c, .x = x, .w = w, .bias = bias, .y = y, .columns = scratch};
 
     pool_ranges(pool, forward_range, &p, B, chunk_of(c));
 }
 
-static void backward_chunk(const struct pass *p, int first, int last, float *columns, float *part)
+static void backward_chunk(const struct call *p, int first, int last, float *columns, float *part)
 {
     const struct convolution *c = p->c;
     int positions = positions_of(c), P = patch_of(c), O = c->filters, rows = positions * (last - first);
@@ -168,7 +166,7 @@ static void backward_chunk(const struct pass *p, int first, int last, float *col
 
 static void backward_part(void *context, int index, int worker)
 {
-    const struct pass *p = context;
+    const struct call *p = context;
     int first = (int)((int64_t)p->B * index / PARTS), past = (int)((int64_t)p->B * (index + 1) / PARTS);
     float *part = p->parts + (size_t)index * part_floats(p->c);
 
@@ -183,7 +181,7 @@ void convolution_backward(struct pool *pool, const struct convolution *c, const 
                           const float *d_y, float *d_x, float *d_w, float *d_bias, float *scratch, int B)
 {
     float *parts = scratch + (size_t)pool_threads(pool) * columns_floats(c);
-    struct pass p = {
+    struct call p = {
         .c = c, .x = x, .w = w, .d_y = d_y, .d_x = d_x, .columns = scratch, .parts = parts, .B = B};
     int weights = c->filters * patch_of(c);
 

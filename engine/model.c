@@ -137,11 +137,10 @@ static void add_vector(struct model *m, const char *name, const float **value, f
     parameters_add(&m->parameters, name, value, gradient, 1, (const int[]){m->config.width})->mean = 1.0F;
 }
 
-static void add_matrices(struct model *m, const char *name, const float **value, float **gradient,
-                         float deviation, int matrices, int rows, int columns)
+static void add_tensor(struct model *m, const char *name, const float **value, float **gradient,
+                       float deviation, int n, const int *shape)
 {
-    const int shape[] = {matrices, rows, columns};
-    struct parameter *p = parameters_add(&m->parameters, name, value, gradient, 3, shape);
+    struct parameter *p = parameters_add(&m->parameters, name, value, gradient, n, shape);
 
     p->deviation = deviation;
     p->decay = true;
@@ -150,11 +149,7 @@ static void add_matrices(struct model *m, const char *name, const float **value,
 static void add_matrix(struct model *m, const char *name, const float **value, float **gradient,
                        float deviation, int rows, int columns)
 {
-    struct parameter *p =
-        parameters_add(&m->parameters, name, value, gradient, 2, (const int[]){rows, columns});
-
-    p->deviation = deviation;
-    p->decay = true;
+    add_tensor(m, name, value, gradient, deviation, 2, (const int[]){rows, columns});
 }
 
 static void add_layer(struct model *m, int l)
@@ -176,8 +171,9 @@ static void add_layer(struct model *m, int l)
         snprintf(name, sizeof name, "layers.%d.router.%s", l, shape.second);
         add_matrix(m, name, &b->router.second, &b->router.d_second, base, N, D);
     }
-    add_matrices(m, NAME("experts.in"), &b->experts.in, &b->experts.d_in, base, N, 2 * F, D);
-    add_matrices(m, NAME("experts.out"), &b->experts.out, &b->experts.d_out, residual, N, D, F);
+    add_tensor(m, NAME("experts.in"), &b->experts.in, &b->experts.d_in, base, 3, (const int[]){N, 2 * F, D});
+    add_tensor(m, NAME("experts.out"), &b->experts.out, &b->experts.d_out, residual, 3,
+               (const int[]){N, D, F});
     if (b->shared.n_experts > 0) {
         add_matrix(m, NAME("shared.in"), &b->shared.in, &b->shared.d_in, base, 2 * b->shared.F, D);
         add_matrix(m, NAME("shared.out"), &b->shared.out, &b->shared.d_out, residual, D, b->shared.F);

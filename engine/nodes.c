@@ -276,6 +276,15 @@ struct windows { /* what the tasks below share */
     bool backward;
 };
 
+/* body runs over ranges of samples; backward only where the input wants a gradient. */
+static void each_sample(struct network *n, pool_body *body, const struct node *node, bool backward, int B)
+{
+    struct windows w = {input_of(n, node, 0), node, backward};
+
+    if (!backward || w.from->wants_gradient)
+        pool_ranges(n->pool, body, &w, B, SAMPLES);
+}
+
 /* Of the w-th of size x size places, from the window's first. */
 static size_t place_in_window(struct extent in, int size, int w)
 {
@@ -341,17 +350,12 @@ static int max_pool_claim(struct network *n, struct node *node, struct error *er
 
 static void max_pool_forward(struct network *n, struct node *node, int B)
 {
-    struct windows w = {input_of(n, node, 0), node, false};
-
-    pool_ranges(n->pool, max_pool_range, &w, B, SAMPLES);
+    each_sample(n, max_pool_range, node, false, B);
 }
 
 static void max_pool_backward(struct network *n, struct node *node, int B)
 {
-    struct windows w = {input_of(n, node, 0), node, true};
-
-    if (w.from->wants_gradient)
-        pool_ranges(n->pool, max_pool_range, &w, B, SAMPLES);
+    each_sample(n, max_pool_range, node, true, B);
 }
 
 const struct operation node_max_pool = {
@@ -392,17 +396,12 @@ static void mean_range(void *context, int first, int last, int worker)
 
 static void mean_forward(struct network *n, struct node *node, int B)
 {
-    struct windows w = {input_of(n, node, 0), node, false};
-
-    pool_ranges(n->pool, mean_range, &w, B, SAMPLES);
+    each_sample(n, mean_range, node, false, B);
 }
 
 static void mean_backward(struct network *n, struct node *node, int B)
 {
-    struct windows w = {input_of(n, node, 0), node, true};
-
-    if (w.from->wants_gradient)
-        pool_ranges(n->pool, mean_range, &w, B, SAMPLES);
+    each_sample(n, mean_range, node, true, B);
 }
 
 const struct operation node_mean = {
@@ -421,15 +420,14 @@ static int norm_describe(struct network *n, struct node *node, struct extent in)
     return 0;
 }
 
-/* The inverse of the rms of each position, then scratch. */
+/* The inverse of the rms of each position, then what rmsnorm_backward needs. */
 static int norm_claim(struct network *n, struct node *node, struct error *err)
 {
     int rows = n->max_samples * positions_of(node->extent);
+    size_t floats = (size_t)rows + rmsnorm_scratch(rows, node->extent.channels);
 
     (void)err;
-    node->scratch = arena_claim(
-        &n->memory, (size_t)rows + rmsnorm_scratch(rows, node->extent.channels) + extent_size(node->extent),
-        sizeof *node->scratch);
+    node->scratch = arena_claim(&n->memory, floats, sizeof *node->scratch);
     return 0;
 }
 
@@ -494,17 +492,12 @@ static void patches_range(void *context, int first, int last, int worker)
 
 static void patches_forward(struct network *n, struct node *node, int B)
 {
-    struct windows w = {input_of(n, node, 0), node, false};
-
-    pool_ranges(n->pool, patches_range, &w, B, SAMPLES);
+    each_sample(n, patches_range, node, false, B);
 }
 
 static void patches_backward(struct network *n, struct node *node, int B)
 {
-    struct windows w = {input_of(n, node, 0), node, true};
-
-    if (w.from->wants_gradient)
-        pool_ranges(n->pool, patches_range, &w, B, SAMPLES);
+    each_sample(n, patches_range, node, true, B);
 }
 
 const struct operation node_patches = {

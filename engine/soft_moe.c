@@ -4,7 +4,6 @@
 #include <string.h>
 
 #include "engine/kernels.h"
-#include "engine/pool.h"
 
 enum { SAMPLES = 8, VALUES = 4096 }; /* that a task takes */
 
@@ -131,6 +130,14 @@ static void number_rows(const struct soft_moe *s, struct soft_moe_pass *p, const
     p->first[N] = row;
 }
 
+/* to (D) = sum over m rows (m, D) of weight * row; weights are `stride` apart. */
+static void mix_rows(float *to, const float *rows, const float *weight, size_t stride, size_t m, size_t D)
+{
+    memset(to, 0, D * sizeof *to);
+    for (size_t i = 0; i < m; i++)
+        add_scaled(to, rows + i * D, weight[i * stride], (int)D);
+}
+
 /* Slot inputs of each sample: dispatch' x, a row a slot. */
 static void fill_range(void *context, int first, int last, int worker)
 {
@@ -142,12 +149,8 @@ static void fill_range(void *context, int first, int last, int worker)
         const float *dispatch = c->p->dispatch + (size_t)b * S * m, *x = c->x + (size_t)b * m * D;
         for (size_t s = 0; s < S; s++) {
             int row = c->p->row[(size_t)b * S + s];
-            float *to = c->p->x + (size_t)row * D;
-            if (row < 0)
-                continue;
-            memset(to, 0, D * sizeof *to);
-            for (size_t i = 0; i < m; i++)
-                add_scaled(to, x + i * D, dispatch[s * m + i], (int)D);
+            if (row >= 0)
+                mix_rows(c->p->x + (size_t)row * D, x, dispatch + s * m, 1, m, D);
         }
     }
 }
@@ -227,12 +230,8 @@ static void combine_backward_range(void *context, int first, int last, int worke
         struct gemm weights =
             gemm_forward(d_y, outputs, c->p->d_weight + (size_t)b * m * S, (int)m, (int)D, (int)S, 0.0F);
         gemm_one(&weights);
-        for (size_t s = 0; s < S; s++) {
-            float *to = c->p->d_y + (size_t)c->p->row[(size_t)b * S + s] * D;
-            memset(to, 0, D * sizeof *to);
-            for (size_t i = 0; i < m; i++)
-                add_scaled(to, d_y + i * D, combine[i * S + s], (int)D);
-        }
+        for (size_t s = 0; s < S; s++)
+            mix_rows(c->p->d_y + (size_t)c->p->row[(size_t)b * S + s] * D, d_y, combine + s, S, m, D);
     }
 }
 

@@ -4,7 +4,6 @@
 
 #include "base/progress.h"
 #include "base/random.h"
-#include "engine/kernels.h"
 
 int made_up_batch(struct batch *b, int tokens, int context, int vocabulary, struct error *err)
 {
@@ -38,14 +37,16 @@ void made_up_release(struct batch *b)
     *b = (struct batch){0};
 }
 
-void made_up_update(struct model *m, float *first, float *second)
+int made_up_optimiser(struct optimiser *o, const struct model *m, struct error *err)
 {
-    struct adamw s = {1e-4F, 0.9F, 0.95F, 1e-8F, 0.1F, 0.1F, 0.05F, 1.0F};
-    double start = clock_seconds(),
-           norm = sum_of_squares(m->pool, m->parameters.gradients, m->parameters.n_weights);
+    *o = (struct optimiser){.beta1 = 0.9, .beta2 = 0.95, .decay = 0.1, .clip = 1.0};
+    return optimiser_init(o, &m->parameters, err);
+}
 
-    s.gradient_scale = norm > 1.0 ? 1.0F : 0.5F; /* keeps the norm from being optimised away */
-    adamw_update(m->pool, &s, m->parameters.values, m->parameters.gradients, first, second,
-                 m->parameters.n_weights);
+void made_up_update(struct model *m, struct optimiser *o)
+{
+    double start = clock_seconds();
+
+    optimiser_update(o, m->pool, &m->parameters, 1e-4, 0, optimiser_norm(m->pool, &m->parameters));
     m->seconds[PART_OPTIMISER] += clock_seconds() - start;
 }

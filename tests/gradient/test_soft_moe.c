@@ -10,6 +10,7 @@
 
 #include <cmocka.h>
 
+#include "engine/kernels.h"
 #include "engine/naive.h"
 #include "tests/close.h"
 #include "tests/operations.h"
@@ -217,8 +218,10 @@ static void test_likeliest(void **state)
 enum { THEOREM_TOKENS = 5, THEOREM_WIDTH = 2 };
 
 /* Outputs (m, D) of one expert for a matrix whose first column begins with first, second and is 0 otherwise;
- * Phi = (phi, 0). Returns what goes into the slot: D(X)' X, first entry. */
-static double one_expert(struct operations *s, double phi, double first, double second, float *y)
+ * Phi = (phi, 0). Returns what goes into the slot: D(X)' X, first entry.
+ * norm: of the matrix (Frobenius). */
+static double one_expert(struct operations *s, double phi, double first, double second, float *y,
+                         double *norm)
 {
     const struct shape shape = {1, THEOREM_TOKENS, THEOREM_WIDTH, 1, 1, 3};
     struct layer_of l;
@@ -231,6 +234,7 @@ static double one_expert(struct operations *s, double phi, double first, double 
     l.x[THEOREM_WIDTH] = (float)second;
     l.weights[0] = (float)phi;
     l.weights[1] = 0.0F;
+    *norm = sqrt(sum_of_squares(s->pool, l.x, l.n_x));
     soft_moe_weigh(s->pool, &l.soft, l.x, &l.pass, 1);
     soft_moe_apply(s->pool, &l.soft, l.x, NULL, y, &l.pass, 1);
     slot = l.pass.x[0];
@@ -253,24 +257,25 @@ static void test_theorem(void **state)
 {
     struct operations *s = operations_begin(state);
     float a_out[THEOREM_TOKENS * THEOREM_WIDTH], b_out[THEOREM_TOKENS * THEOREM_WIDTH];
-    double before = INFINITY, gap_before = 0.0;
+    double before = INFINITY, norm_a, norm_b;
 
     print_message("     a   norms apart   slot inputs apart   outputs apart\n");
     for (double a = 2.0; a <= 16.0; a *= 2.0) {
-        double slot_a = one_expert(s, 1.0, a, -a, a_out), slot_b = one_expert(s, 1.0, a, 0.0, b_out);
-        double gap = sqrt(2.0) * a - a, apart = fabs(slot_a - slot_b), out = outputs_apart(a_out, b_out);
+        double slot_a = one_expert(s, 1.0, a, -a, a_out, &norm_a);
+        double slot_b = one_expert(s, 1.0, a, 0.0, b_out, &norm_b);
+        double gap = norm_a - norm_b, apart = fabs(slot_a - slot_b), out = outputs_apart(a_out, b_out);
         print_message("%6.0f %13.4f %19.2e %15.2e\n", a, gap, apart, out);
         assert_true(apart < before && apart < a * (THEOREM_TOKENS + 1) * exp(-a) + 1e-6);
-        assert_close(gap - 2.0 * gap_before, a > 2.0 ? 0.0 : gap, 1e-12); /* grows as a does */
+        assert_close(gap, (sqrt(2.0) - 1.0) * a, 1e-5 * a); /* grows as a does */
         before = apart;
-        gap_before = gap;
         if (a == 16.0)
             assert_true(out < 1e-5 && gap > 6.6);
     }
     /* Phi = 0: every token weighs the same, so a alone is a / 2 twice */
     for (double a = 1.0; a <= 1024.0; a *= 4.0) {
-        double slot_a = one_expert(s, 0.0, a / 2.0, a / 2.0, a_out),
-               slot_b = one_expert(s, 0.0, a, 0.0, b_out);
+        double slot_a = one_expert(s, 0.0, a / 2.0, a / 2.0, a_out, &norm_a);
+        double slot_b = one_expert(s, 0.0, a, 0.0, b_out, &norm_b);
+        assert_close(norm_b - norm_a, (1.0 - sqrt(0.5)) * a, 1e-5 * a);
         assert_true(fabs(slot_a - slot_b) <= 1e-6 * a);
         assert_true(outputs_apart(a_out, b_out) <= 1e-5 * a);
     }
