@@ -78,6 +78,56 @@ void trial_resume(struct trial *s, const char *name, int64_t step, int gate_bits
     test_must(logbook_writer_open(&s->writer, s->lb, s->run_id, &options, &err), &err);
 }
 
+const struct logbook_layer trial_layers[TRIAL_LAYERS] = {
+    {.layer = 0,
+     .router = "topk",
+     .n_experts = 4,
+     .k = 1,
+     .expert_parameters = 12,
+     .n_shared = 1,
+     .shared_parameters = 6},
+    {.layer = 2, .router = "soft", .n_experts = 3},
+};
+
+static void log_step(struct trial *s, int64_t step)
+{
+    struct error err;
+    struct logbook_batch *b = logbook_batch_new(s->writer, &err);
+    const int32_t piece = (int32_t)(step % 3 == 0 ? step : 0);
+    const int32_t ids[] = {piece, 1, 2};
+    const float loss[] = {(float)step, 1};
+    const int32_t expert[] = {(int32_t)(step % 4), 3};
+    const float gate[] = {0.5f, 0.25f}, probability[8] = {1, 0, 0, 0, 0, 0, 0, 1};
+    const int64_t assignments[] = {1, 0, 0, 1};
+    const double sums[] = {0.1 * (double)step, 0, 0, 1};
+    const struct logbook_sequence q = {
+        .document_id = s->document_ids[0], .offset = 2 * piece, .n_tokens = 2, .ids = ids, .loss = loss};
+    const struct logbook_block block = {.n_experts = 4, .k = 1, .expert = expert, .gate = gate};
+    const struct logbook_load load = {
+        .n_experts = 4, .assignments = assignments, .gate_sum = sums, .probability_sum = sums};
+    assert_non_null(b);
+    logbook_batch_metric(b, step, "train", "loss", (double)step);
+    logbook_batch_layer_metric(b, step, "train", 0, "router_entropy", (double)step);
+    logbook_batch_document_loss(b, step, "train", s->document_ids[0], 2, 5, (double)step + 1);
+    logbook_batch_load(b, step, "train", &load);
+    int handle = logbook_batch_sequence(b, step, step % 2 == 0 ? "train" : "probe", &q);
+    logbook_batch_routing(b, handle, &block);
+    logbook_batch_probability(b, handle, 0, 4, probability);
+    if (step % 4 == 0) {
+        logbook_batch_checkpoint(b, step, "c.safetensors", "ff");
+    }
+    if (logbook_batch_commit(b, &err) != 0) {
+        fail_msg("%s", err.text);
+    }
+}
+
+void trial_log_steps(struct trial *s, int64_t first, int64_t last)
+{
+    for (int64_t step = first; step <= last; step++) {
+        log_step(s, step);
+    }
+}
+
 void trial_end(struct trial *s, const char *status)
 {
     struct error err;

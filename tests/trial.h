@@ -25,6 +25,12 @@ void trial_run(struct trial *s, const char *name, const struct logbook_layer *la
                int gate_bits);
 /* Opens the logbook again and goes on with a run from a step; its writer open. */
 void trial_resume(struct trial *s, const char *name, int64_t step, int gate_bits);
+/* What such a run has in its layers, for tests that do not care; and steps first .. last of it. A step is as
+ * training logs it and a function of its number alone; every third sees a new piece of the document, the
+ * others old ones. */
+enum { TRIAL_LAYERS = 2 };
+extern const struct logbook_layer trial_layers[TRIAL_LAYERS];
+void trial_log_steps(struct trial *s, int64_t first, int64_t last);
 /* Closes the writer, ends the run as finished (or as `status` says) and, with status NULL, leaves it running.
  */
 void trial_end(struct trial *s, const char *status);
