@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include <limits.h>
 #include <poll.h>
+#include <sched.h>
 #include <signal.h>
 #include <spawn.h>
 #include <stdio.h>
@@ -14,6 +15,14 @@
 #include <unistd.h>
 
 /* ---- this program ---- */
+
+int process_cores(void)
+{
+    cpu_set_t cores;
+    /* Fails on machines of more cores than the set holds. */
+    int n = sched_getaffinity(0, sizeof cores, &cores) ? (int)sysconf(_SC_NPROCESSORS_ONLN) : CPU_COUNT(&cores);
+    return n > 0 ? n : 1;
+}
 
 int process_beside(const char *name, char *path, size_t size)
 {

@@ -145,7 +145,7 @@ static int share_texts(struct encoded_text *texts, int n, struct encoder *encode
     size_t total = 0, given = 0;
     for (int i = 0; i < n; i++)
         total += texts[i].n_bytes;
-    long most = sysconf(_SC_NPROCESSORS_ONLN);
+    long most = process_cores();
     if (most > MOST_ENCODERS)
         most = MOST_ENCODERS;
     if (most > (long)(total / LEAST_SHARE))

@@ -5,7 +5,8 @@
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stdlib.h>
-#include <unistd.h>
+
+#include "base/process.h"
 
 /* A worker looks for new work this many times before it sleeps: kernels follow each other within
  * microseconds, and a sleeping thread takes tens of them to wake. */
@@ -152,7 +153,7 @@ int pool_open(struct pool **result, int n_threads, struct error *err)
 
     if (!pool)
         return error_no_memory(err, "the thread pool");
-    pool->n_threads = n_threads > 0 ? n_threads : (int)sysconf(_SC_NPROCESSORS_ONLN);
+    pool->n_threads = n_threads > 0 ? n_threads : process_cores();
     pool->workers = calloc((size_t)pool->n_threads, sizeof *pool->workers);
     pthread_mutex_init(&pool->lock, NULL);
     pthread_cond_init(&pool->work_is_there, NULL);

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "base/options.h"
@@ -68,15 +69,27 @@ static const struct program program = {
 
 static volatile sig_atomic_t interrupted; /* the signal's number */
 
+/* The first signal asks for an orderly stop, a later one kills. Those that come together are one: to a whole
+ * group of processes goes a signal of its own and what its leader sends on. */
 static void on_signal(int number)
 {
-    interrupted = number;
+    enum { TOGETHER_SECONDS = 2 };
+    static struct timespec first;
+    struct timespec now;
+
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    if (!interrupted) {
+        first = now;
+        interrupted = number;
+    } else if (now.tv_sec - first.tv_sec >= TOGETHER_SECONDS) {
+        signal(number, SIG_DFL);
+        raise(number); /* once the handler has returned */
+    }
 }
 
-/* The first signal asks for an orderly stop, the second one kills. */
 static void catch_signals(void)
 {
-    struct sigaction action = {.sa_handler = on_signal, .sa_flags = (int)(SA_RESETHAND | SA_RESTART)};
+    struct sigaction action = {.sa_handler = on_signal, .sa_flags = SA_RESTART};
 
     sigaction(SIGINT, &action, NULL);
     sigaction(SIGTERM, &action, NULL);

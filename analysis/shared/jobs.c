@@ -9,6 +9,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "base/process.h"
 #include "base/text.h"
 
 /* ---- the list ---- */
@@ -125,8 +126,8 @@ static void job_end(struct job *job, int wait_status)
 
 static int processors(void)
 {
-    long n = sysconf(_SC_NPROCESSORS_ONLN);
-    return n < 1 ? 1 : n > 8 ? 8 : (int)n;
+    int n = process_cores();
+    return n > 8 ? 8 : n;
 }
 
 /* Waits for any child and finds the job it was; NULL when there is none left. */
