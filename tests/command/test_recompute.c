@@ -135,13 +135,40 @@ static void test_another_model_is_told(void **state)
     test_run_release(&r);
 }
 
+/* Nor is what cannot be computed taken for what is right. */
+static void test_not_a_number_is_told(void **state)
+{
+    struct test_run r;
+
+    (void)state;
+    if (!has_numpy)
+        skip();
+    tiny_expect(
+        test_run("cd %s && mkdir -p nan.db.checkpoints && /usr/bin/python3 -c \"b = "
+                 "open('one.db.checkpoints/r.safetensors', 'rb').read(); n = 8 + int.from_bytes(b[:8], "
+                 "'little'); open('nan.db.checkpoints/r.safetensors', 'wb').write(b[:n] + b'\\xff' * "
+                 "(len(b) - n))\"",
+                 tiny.folder),
+        0, "");
+    r = recompute("one.db", "nan.db");
+    assert_int_equal(r.status, 1);
+    assert_null(strstr(r.out, " 0 tokens beyond"));
+    assert_null(strstr(r.out, " 0 beyond 1e-5"));
+    test_run_release(&r);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_topk),       cmocka_unit_test(test_topp),
-        cmocka_unit_test(test_mask),       cmocka_unit_test(test_hash),
-        cmocka_unit_test(test_bias),       cmocka_unit_test(test_relu),
-        cmocka_unit_test(test_noisy_topk), cmocka_unit_test(test_another_model_is_told),
+        cmocka_unit_test(test_topk),
+        cmocka_unit_test(test_topp),
+        cmocka_unit_test(test_mask),
+        cmocka_unit_test(test_hash),
+        cmocka_unit_test(test_bias),
+        cmocka_unit_test(test_relu),
+        cmocka_unit_test(test_noisy_topk),
+        cmocka_unit_test(test_another_model_is_told),
+        cmocka_unit_test(test_not_a_number_is_told),
     };
     return cmocka_run_group_tests(tests, open_group, close_group);
 }
