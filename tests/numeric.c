@@ -54,6 +54,15 @@ float *shelf_normal(struct shelf *s, size_t n, double deviation, struct random *
     return x;
 }
 
+void fill_normal(float *x, int n, uint64_t seed)
+{
+    struct random r;
+
+    random_seed(&r, seed, 0);
+    for (int i = 0; i < n; i++)
+        x[i] = (float)random_normal(&r);
+}
+
 double *shelf_doubles(struct shelf *s, size_t n)
 {
     double *x = shelf_add(s, n, sizeof *x);

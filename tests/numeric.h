@@ -3,6 +3,7 @@
 #ifndef TESTS_NUMERIC_H
 #define TESTS_NUMERIC_H
 #include <stddef.h>
+#include <stdint.h>
 
 #include "base/random.h"
 
@@ -14,6 +15,7 @@ struct shelf {
 float *shelf_floats(struct shelf *s, size_t n); /* NaN everywhere: what is read unwritten shows */
 float *shelf_zeros(struct shelf *s, size_t n);
 float *shelf_normal(struct shelf *s, size_t n, double deviation, struct random *r);
+void fill_normal(float *x, int n, uint64_t seed); /* an array of one's own */
 double *shelf_doubles(struct shelf *s, size_t n);
 double *shelf_widened(struct shelf *s, const float *x, size_t n);
 float *shelf_copy(struct shelf *s, const float *x, size_t n);

@@ -73,15 +73,6 @@ static void test_weights_by_hand(void **state)
     alone_close(&a);
 }
 
-static void fill_normal(float *x, int n, uint64_t seed)
-{
-    struct random r;
-
-    random_seed(&r, seed, 0);
-    for (int i = 0; i < n; i++)
-        x[i] = (float)random_normal(&r);
-}
-
 /* A router that cannot tell biased from unbiased experts apart passes back the same, to the last bit. */
 static void test_gradients_know_no_bias(void **state)
 {

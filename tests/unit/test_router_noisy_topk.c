@@ -16,15 +16,6 @@
 
 enum { T = 70, N = 6, K = 2 };
 
-static void fill_normal(float *x, int n, uint64_t seed)
-{
-    struct random r;
-
-    random_seed(&r, seed, 0);
-    for (int i = 0; i < n; i++)
-        x[i] = (float)random_normal(&r);
-}
-
 /* Without noise: softmax over the k kept, which is top-k renormalised, to the last bit. */
 static void test_without_noise_it_is_topk(void **state)
 {
