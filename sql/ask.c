@@ -87,6 +87,30 @@ static void bind_value(struct query *q, const char *parameter, const char *value
     }
 }
 
+static int unknown_parameter(struct query *q, const char *parameter, struct error *err)
+{
+    struct text known;
+    const char *name;
+
+    text_init(&known);
+    for (int i = 0; (name = query_parameter(q, i)) != NULL; i++)
+        text_printf(&known, "%s%s", i ? ", " : "; it has ", name + 1);
+    error_set(err, STATUS_USAGE, "the query has no parameter '%s'%s", parameter + 1,
+              known.length ? known.data : "");
+    text_release(&known);
+    return -1;
+}
+
+static bool has_parameter(struct query *q, const char *parameter)
+{
+    const char *name;
+
+    for (int i = 0; (name = query_parameter(q, i)) != NULL; i++)
+        if (strcmp(name, parameter) == 0)
+            return true;
+    return false;
+}
+
 int ask_bind(struct query *q, const char *assignment, struct error *err)
 {
     const char *equals = strchr(assignment, '=');
@@ -101,7 +125,9 @@ int ask_bind(struct query *q, const char *assignment, struct error *err)
         text_release(&parameter);
         return error_no_memory(err, "a parameter");
     }
-    bind_value(q, parameter.data, equals + 1);
+    int result = has_parameter(q, parameter.data) ? 0 : unknown_parameter(q, parameter.data, err);
+    if (result == 0)
+        bind_value(q, parameter.data, equals + 1);
     text_release(&parameter);
-    return 0;
+    return result;
 }

@@ -15,7 +15,8 @@ int ask_list(const char *folder, const char *name_column, const char *line_colum
 bool ask_is_word(const char *text);
 /* A canned query, or SQL of which only statements that read are let through. */
 int ask_open(struct query **q, struct logbook *lb, const char *text, struct error *err);
-/* "NAME=VALUE" for the parameter :NAME; a value that looks like a number is one. */
+/* "NAME=VALUE" for the parameter :NAME, which the query must have; a value that looks like a number is one.
+ */
 int ask_bind(struct query *q, const char *assignment, struct error *err);
 
 #endif

@@ -160,6 +160,11 @@ void query_close(struct query *q)
 
 /* ---- bind ---- */
 
+const char *query_parameter(struct query *q, int i)
+{
+    return sqlite3_bind_parameter_name(q->statement.handle, i + 1);
+}
+
 void query_bind_int(struct query *q, const char *parameter, int64_t value)
 {
     statement_int(&q->statement, parameter, value);

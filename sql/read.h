@@ -29,6 +29,8 @@ int query_open_text(struct query **q, struct logbook *lb, const char *sql, struc
 void query_bind_int(struct query *q, const char *parameter, int64_t value);
 void query_bind_real(struct query *q, const char *parameter, double value);
 void query_bind_text(struct query *q, const char *parameter, const char *value); /* copied; NULL: a null */
+/* Names of its parameters (":run"), i from 0; NULL past the end, and for one without a name. */
+const char *query_parameter(struct query *q, int i);
 /* 1: a row is there; 0: no more; -1: error. */
 int query_step(struct query *q, struct error *err);
 /* Cells by column name; an unknown name is a programming error (assert). */
