@@ -246,7 +246,7 @@ static int group_rows(struct analysis *a, struct table *t, struct error *err)
     return 0;
 }
 
-static void judged_cells(struct table *t, const struct judged_interval *j)
+static void judged_cells(struct table *t, const struct judged *j)
 {
     table_figure(t, j->i.estimate);
     table_figure(t, j->i.low);

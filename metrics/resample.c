@@ -240,6 +240,22 @@ enum verdict adjusted_verdict(enum verdict verdict, double adjusted, double leve
     return directed && adjusted > 1 - level ? VERDICT_UNDETERMINED : verdict;
 }
 
+int judge_family(struct judged *const *family, int n, double margin, double level, struct error *err)
+{
+    double *p = malloc(((size_t)n + 1) * sizeof *p);
+    if (!p)
+        return error_no_memory(err, "a family of tests");
+    for (int k = 0; k < n; k++)
+        p[k] = family[k]->i.p;
+    int result = benjamini_hochberg(p, n, p, err);
+    for (int k = 0; k < n && result == 0; k++) {
+        family[k]->adjusted = p[k];
+        family[k]->verdict = adjusted_verdict(interval_verdict(&family[k]->i, margin), p[k], level);
+    }
+    free(p);
+    return result;
+}
+
 void wilson_interval(double successes, double trials, double level, struct interval *i)
 {
     *i = (struct interval){NAN, NAN, NAN, NAN, (int)trials, (int)trials};

@@ -62,6 +62,16 @@ int benjamini_hochberg(const double *p, int n, double *adjusted, struct error *e
 /* A better or worse stands while its adjusted p-value is at most 1 - level; otherwise it is undetermined. */
 enum verdict adjusted_verdict(enum verdict verdict, double adjusted, double level);
 
+/* An interval among others that are read beside it. */
+struct judged {
+    struct interval i;
+    double adjusted; /* i.p among those of its family (Benjamini and Hochberg); NaN: no test */
+    enum verdict verdict;
+};
+/* Sets adjusted and verdict of a family, whose intervals are there: each by interval_verdict, and what does
+ * not survive the adjustment undetermined. family: (n). */
+int judge_family(struct judged *const *family, int n, double margin, double level, struct error *err);
+
 /* Wilson's score interval of a proportion (Wilson 1927). Only for independent trials (documents, samples). */
 void wilson_interval(double successes, double trials, double level, struct interval *i);
 

@@ -28,18 +28,12 @@ struct frequency_bucket {                   /* of ids of the baseline's corpus *
     double share;                           /* of all train tokens */
 };
 
-struct judged_interval {
-    struct interval i;
-    double adjusted; /* p by Benjamini-Hochberg over all buckets and runs, or groups */
-    enum verdict verdict;
-};
-
 struct frequency_difference {           /* in one bucket of token frequency, in nats per token */
     int run, baseline, bucket;          /* indices of runs or, paired by seed, of groups */
     int n, unlike;                      /* documents, of which the two read different pieces; or seeds */
     double tokens, loss, baseline_loss; /* means over seeds */
-    struct judged_interval by_token;    /* every token counts alike */
-    struct judged_interval by_domain;   /* every domain does: rare tokens are not spread evenly over them */
+    struct judged by_token;             /* every token counts alike */
+    struct judged by_domain;            /* every domain does: rare tokens are not spread evenly over them */
 };
 
 struct frequency_differences {

@@ -53,32 +53,6 @@ static int read_buckets(struct compare *c, struct logbook *lb, struct error *err
     return more;
 }
 
-static double tokens_of(const struct evaluation *e, int n)
-{
-    double tokens = 0;
-    for (int i = 0; i < n; i++)
-        for (int d = 0; d < e[i].n; d++)
-            tokens += e[i].documents[d].n_tokens;
-    return tokens;
-}
-
-/* Losses by document are always kept, those by token only where log.decisions says so. */
-static int check_kept(const struct compare *c, int run, struct error *err)
-{
-    const struct evaluation *whole = &c->evaluations[run];
-    double kept = tokens_of(at(c, run, 0), N_BUCKETS), scored = tokens_of(whole, 1);
-    if (whole->step < 0)
-        return error_set(err, STATUS_INPUT, "run '%s' has no losses of split '%s'%s", compare_name(c, run),
-                         c->split, c->key ? " in documents with that label" : "");
-    if (kept < scored)
-        return error_set(
-            err, STATUS_INPUT,
-            "run '%s' kept the losses of %.0f of %.0f tokens of split '%s' at step %lld: losses by "
-            "token frequency take runs with log.decisions = held_out or all",
-            compare_name(c, run), kept, scored, c->split, (long long)whole->step);
-    return 0;
-}
-
 static int read_losses(struct compare *c, const struct analysis *a, struct error *err)
 {
     struct losses_asked asked = compare_asked(c);
@@ -89,7 +63,7 @@ static int read_losses(struct compare *c, const struct analysis *a, struct error
     if (evaluations_read(c->by_frequency, c->runs.n, &c->domains, a->logbook, &asked, err) != 0)
         return -1;
     for (int i = 0; i < c->runs.n; i++)
-        if (check_kept(c, i, err) != 0)
+        if (evaluation_check_kept(compare_name(c, i), &c->evaluations[i], at(c, i, 0), &asked, err) != 0)
             return -1;
     return 0;
 }
@@ -122,7 +96,7 @@ static int compare_bucket(struct compare *c, int run, int baseline, int bucket, 
         *row =
             (struct frequency_difference){.run = run, .baseline = baseline, .bucket = bucket, .n = p.left.n};
         row->unlike = whole ? whole->unlike : 0;
-        row->tokens = tokens_of(&p.left, 1);
+        row->tokens = evaluation_tokens(&p.left);
         row->loss = evaluation_mean(&p.left, NATS_PER_TOKEN, -1);
         row->baseline_loss = evaluation_mean(&p.right, NATS_PER_TOKEN, -1);
         result = paired_interval(&p, NATS_PER_TOKEN, -1, (uint64_t)c->seed, &row->by_token.i, err) != 0 ||
@@ -194,29 +168,20 @@ static int compare_seeds(struct compare *c, struct error *err)
 
 /* ---- what stands ---- */
 
-static struct judged_interval *judged(struct frequency_difference *d, bool by_domain)
-{
-    return by_domain ? &d->by_domain : &d->by_token;
-}
-
-/* The p-values of all buckets and runs (or groups) are adjusted together. */
+/* All buckets and runs (or groups) are one family. Who read different pieces is not judged. */
 static int judge_all(const struct compare *c, struct frequency_differences *all, bool by_domain,
                      struct error *err)
 {
-    double *p = malloc(((size_t)all->n + 1) * sizeof *p);
-    if (!p)
+    struct judged **family = malloc(((size_t)all->n + 1) * sizeof(struct judged *));
+    if (!family)
         return error_no_memory(err, "the differences by token frequency");
     for (int i = 0; i < all->n; i++)
-        p[i] = judged(&all->items[i], by_domain)->i.p;
-    int result = benjamini_hochberg(p, all->n, p, err);
-    for (int i = 0; i < all->n && result == 0; i++) {
-        struct judged_interval *j = judged(&all->items[i], by_domain);
-        j->adjusted = p[i];
-        j->verdict = all->items[i].unlike
-                         ? VERDICT_UNDETERMINED
-                         : adjusted_verdict(interval_verdict(&j->i, c->margin), p[i], compare_level);
-    }
-    free(p);
+        family[i] = by_domain ? &all->items[i].by_domain : &all->items[i].by_token;
+    int result = judge_family(family, all->n, c->margin, compare_level, err);
+    for (int i = 0; i < all->n; i++)
+        if (all->items[i].unlike)
+            family[i]->verdict = VERDICT_UNDETERMINED;
+    free(family);
     return result;
 }
 

@@ -123,6 +123,33 @@ int evaluation_count(const struct evaluation *e, int domain)
     return n;
 }
 
+double evaluation_tokens(const struct evaluation *e)
+{
+    double tokens = 0.0;
+    for (int i = 0; i < e->n; i++)
+        tokens += e->documents[i].n_tokens;
+    return tokens;
+}
+
+int evaluation_check_kept(const char *run, const struct evaluation *whole,
+                          const struct evaluation *by_frequency, const struct losses_asked *asked,
+                          struct error *err)
+{
+    double kept = 0.0, scored = evaluation_tokens(whole);
+    for (int b = 0; b < N_BUCKETS; b++)
+        kept += evaluation_tokens(&by_frequency[b]);
+    if (whole->step < 0)
+        return error_set(err, STATUS_INPUT, "run '%s' has no losses of split '%s'%s", run, asked->split,
+                         asked->key ? " in documents with that label" : "");
+    if (kept < scored)
+        return error_set(
+            err, STATUS_INPUT,
+            "run '%s' kept the losses of %.0f of %.0f tokens of split '%s' at step %lld: losses by "
+            "token frequency take runs with log.decisions = held_out or all",
+            run, kept, scored, asked->split, (long long)whole->step);
+    return 0;
+}
+
 double evaluation_mean(const struct evaluation *e, enum loss_unit unit, int domain)
 {
     double loss = 0, size = 0;

@@ -50,6 +50,12 @@ struct losses_asked {
 int evaluations_read(struct evaluation *evaluations, int n_runs, struct domain_names *domains,
                      struct logbook *lb, const struct losses_asked *asked, struct error *err);
 void evaluation_release(struct evaluation *e);
+double evaluation_tokens(const struct evaluation *e);
+/* Losses of documents are always kept, those of tokens only where log.decisions says so: by_frequency,
+ * (N_BUCKETS), must have as many as the whole, or it is STATUS_INPUT naming the run. */
+int evaluation_check_kept(const char *run, const struct evaluation *whole,
+                          const struct evaluation *by_frequency, const struct losses_asked *asked,
+                          struct error *err);
 
 enum loss_unit { NATS_PER_TOKEN, BITS_PER_BYTE };
 extern const char *const loss_unit_names[2]; /* nats/token, bits/byte */

@@ -254,6 +254,30 @@ static void test_benjamini_hochberg(void **state)
     assert_nan(adjusted[0]);
 }
 
+/* p of 0.01, 0.04 and 0.5 become 0.03, 0.06 and 0.5: the second falls; equivalence needs no p. */
+static void test_family(void **state)
+{
+    (void)state;
+    struct judged a = {.i = {.low = -3, .high = -1, .p = 0.01, .n = 3}}, b = a, c = a,
+                  none = {.i = {.p = NAN}};
+    struct judged *const family[] = {&a, &b, &c, &none};
+    struct error err;
+    b.i.p = 0.04;
+    c.i.p = 0.5;
+    c.i.low = -0.001, c.i.high = 0.002;
+    none.i.low = none.i.high = NAN;
+    assert_int_equal(judge_family(family, 4, 0.01, 0.95, &err), 0);
+    assert_close(a.adjusted, 0.03, exact);
+    assert_close(b.adjusted, 0.06, exact);
+    assert_close(c.adjusted, 0.5, exact);
+    assert_true(isnan(none.adjusted));
+    assert_int_equal(a.verdict, VERDICT_BETTER);
+    assert_int_equal(b.verdict, VERDICT_UNDETERMINED);
+    assert_int_equal(c.verdict, VERDICT_EQUIVALENT);
+    assert_int_equal(none.verdict, VERDICT_UNDETERMINED);
+    assert_int_equal(judge_family(family, 0, 0.01, 0.95, &err), 0);
+}
+
 static void test_wilson(void **state)
 {
     (void)state;
@@ -300,6 +324,7 @@ int main(void)
         cmocka_unit_test(test_verdict),
         cmocka_unit_test(test_benjamini_hochberg),
         cmocka_unit_test(test_adjusted_verdict),
+        cmocka_unit_test(test_family),
         cmocka_unit_test(test_wilson),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
