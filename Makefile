@@ -111,8 +111,9 @@ bench-large: $(benches) all ## readers of a logbook of 300 million decisions: a 
 
 studies: all ## train the papers' studies, hours on two cores, resumable: tables and figures in build/studies
 	mkdir -p build/studies
-	for s in $(study_names); do $(bindir)/moescope study studies/$$s.ini --part all --figures build/studies/$$s \
-	    -o build/studies/$$s.txt || exit; done
+	for s in $(study_names); do for part in core ablations; do \
+	    $(bindir)/moescope study studies/$$s.ini --part $$part --figures build/studies/$$s-$$part \
+	    -o build/studies/$$s-$$part.txt || exit; done; done
 
 studies-quick: all ## the same in a few minutes, too small to say anything: does it all work?
 	mkdir -p build/studies

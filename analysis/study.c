@@ -12,6 +12,7 @@
 #include "analysis/shared/program.h"
 #include "analysis/shared/study.h"
 #include "base/file.h"
+#include "base/ini.h"
 #include "base/process.h"
 #include "base/progress.h"
 
@@ -147,13 +148,7 @@ static int read_results(struct session *s, struct error *err)
         return -1;
     if (study_results_read(&s->results, &s->study, s->logbook, err))
         return -1;
-    for (int i = 0; i < s->results.n; i++) {
-        const struct study_run *run = &s->results.runs[i];
-        const struct configuration *c = &s->study.configurations[run->configuration];
-        if (study_check_run(&s->study, c, s->logbook, run->run_id, run->name, err))
-            return -1;
-    }
-    return 0;
+    return study_check_runs(&s->study, &s->results, s->logbook, err);
 }
 
 /* ---- training ---- */
@@ -163,24 +158,27 @@ static void run_name(const struct configuration *c, int64_t seed, char name[128]
     snprintf(name, 128, "%s.seed%lld", c->name, (long long)seed);
 }
 
-/* Settings of a configuration as assignments: the study's, its part's, its own, so that the last word holds.
- */
-static int add_assignments(const struct session *s, const struct configuration *c, struct text *set)
+/* A configuration's settings as assignments, so that the last word holds. set: room for all; *n_set to be
+ * released in any case. */
+static int add_assignments(const struct session *s, const struct configuration *c, struct text *set,
+                           int *n_set, struct error *err)
 {
-    const struct study_settings none = {0};
-    const struct study_settings *const places[] = {
-        &s->study.settings, c->ablation ? &s->study.ablation_settings : &none, &c->settings};
-    int n = 0;
+    const struct study_settings *places[STUDY_MOST_PLACES];
+    int n = 0, n_places = study_settings_of(&s->study, c, places);
+    bool failed = false;
 
     text_init(&set[n]);
     text_printf(&set[n++], "data.corpus=%s", s->corpus.data);
-    for (int p = 0; p < 3; p++) {
+    for (int p = 0; p < n_places; p++) {
         for (int i = 0; i < places[p]->n; i++) {
             text_init(&set[n]);
             text_printf(&set[n++], "%s=%s", places[p]->items[i].key, places[p]->items[i].value);
         }
     }
-    return n;
+    for (int i = 0; i < n; i++)
+        failed |= set[i].failed;
+    *n_set = n;
+    return failed ? error_no_memory(err, "a command line") : 0;
 }
 
 static int train(struct session *s, const struct configuration *c, int64_t seed, struct error *err)
@@ -199,12 +197,13 @@ static int train(struct session *s, const struct configuration *c, int64_t seed,
     } else {
         for (; n < (int)(sizeof fixed / sizeof *fixed); n++)
             argv[n] = fixed[n];
-        sets = add_assignments(s, c, set);
+        result = add_assignments(s, c, set, &sets, err);
         for (int i = 0; i < sets; i++) {
             argv[n++] = "--set";
             argv[n++] = set[i].data;
         }
-        result = run_sibling("moescope-train", argv, err);
+        if (result == 0)
+            result = run_sibling("moescope-train", argv, err);
     }
     for (int i = 0; i < sets; i++)
         text_release(&set[i]);
@@ -253,6 +252,29 @@ static bool has_diverged(struct session *s, int configuration, int64_t seed)
     return diverged;
 }
 
+static int on_corpus_entry(void *sha256, const char *section, const char *key, const char *value,
+                           struct error *err)
+{
+    (void)err;
+    if (strcmp(section, "corpus") == 0 && strcmp(key, "sha256") == 0)
+        snprintf(sha256, SHA256_HEX, "%s", value);
+    return 0;
+}
+
+/* Before hours are spent: the runs that are there must be of the corpus that is. */
+static int check_corpus(struct session *s, struct error *err)
+{
+    char sha256[SHA256_HEX] = "";
+    struct text path;
+
+    text_init(&path);
+    text_printf(&path, "%s/corpus.ini", s->corpus.data);
+    int result =
+        path.failed ? error_no_memory(err, "a path") : ini_read(path.data, on_corpus_entry, sha256, err);
+    text_release(&path);
+    return result ? -1 : study_check_corpus(&s->results, sha256, "the study's", err);
+}
+
 /* Seed by seed, so that a study that is stopped has compared all it could. */
 static int train_missing(struct session *s, struct error *err)
 {
@@ -261,7 +283,7 @@ static int train_missing(struct session *s, struct error *err)
 
     if (missing == 0)
         return 0;
-    if (make_corpus(s, err))
+    if (make_corpus(s, err) || check_corpus(s, err))
         return -1;
     s->started = clock_seconds();
     for (int k = 0; k < s->study.n_seeds; k++) {
@@ -342,12 +364,30 @@ static void tell_diverged(const struct session *s)
     }
 }
 
+static void tell_few_seeds(const struct session *s)
+{
+    int few = 0;
+
+    for (int c = 0; c < s->study.n_configurations; c++) {
+        int n = 0;
+        for (int k = 0; k < s->study.n_seeds; k++)
+            n += study_finished(&s->results, c, s->study.seeds[k]);
+        few += s->chosen[c] && n > 0 && n < STUDY_FEW_SEEDS;
+    }
+    if (few > 0)
+        fprintf(stderr,
+                "%s: %d configurations have fewer than %d seeds: their intervals say next to nothing about "
+                "methods\n",
+                s->study.name, few, STUDY_FEW_SEEDS);
+}
+
 static int print_results(struct session *s, FILE *out, enum table_format format, struct error *err)
 {
     if (s->results.n == 0)
         return error_set(err, STATUS_INPUT,
                          "'%s' has no run of this study yet; train them without --no-training", s->log.data);
     tell_diverged(s);
+    tell_few_seeds(s);
     const struct study_view view = view_of(s);
     if (s->options->table)
         return study_print(&view, s->options->table, out, format, err);

@@ -109,7 +109,7 @@ const struct config_key config_keys[] = {
      "updates between validations, besides the last; 0: only the last"},
     {"valid.tokens_per_document", CONFIG_INT, "256", 1, NO_LIMIT, NULL,
      "validation reads this many tokens from the start of each held-out document"},
-    {"valid.seen_documents", CONFIG_INT, "0", 0, NO_LIMIT, NULL,
+    {"valid.seen_documents", CONFIG_INT, "0", 0, 1e6, NULL,
      "at the end, this many train documents of each domain are read again without learning, as split seen"},
     {"probe.every", CONFIG_INT, "200", 0, NO_LIMIT, NULL,
      "updates between probes, besides steps 0, 1, 2, 4, 8, ... and the last; 0: those only"},

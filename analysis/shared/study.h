@@ -8,11 +8,14 @@
 
 #include "analysis/shared/losses.h"
 #include "base/error.h"
+#include "base/file.h"
 #include "base/table.h"
+#include "base/text.h"
 #include "metrics/resample.h"
 #include "sql/read.h"
 
-enum { STUDY_MOST_SEEDS = 64 };
+enum { STUDY_MOST_SEEDS = 64, STUDY_FEW_SEEDS = 3 }; /* with fewer an interval says next to nothing */
+#define STUDY_LEVEL 0.95                             /* of every interval */
 
 struct study_setting {
     char *key, *value; /* of moescope train: "router.k", "2" */
@@ -39,8 +42,9 @@ struct study_choice {
 struct study_pair { /* two configurations whose runs of a seed are compared document by document */
     char *left, *right;
 };
-struct study_table { /* a canned query, or losses by token frequency (query NULL) */
+struct study_table { /* a canned query, or SQL; or losses by token frequency, without a query */
     char *name, *query, *title;
+    bool is_buckets;
     struct study_settings parameters; /* of the query; of buckets: of, key, value */
 };
 
@@ -79,14 +83,19 @@ int study_read(struct study *s, const char *path, bool quick, struct error *err)
 void study_release(struct study *s);                                                /* safe on zeroed */
 struct configuration *study_configuration(const struct study *s, const char *name); /* NULL: none */
 int study_reference(const struct study *s, bool ablation); /* index of a part's reference */
-/* A setting of a configuration: its own, its part's, or the study's; NULL: the trainer's default. */
+/* Where a configuration's settings stand, the study's first, its own last: the last word about a key holds.
+ * How many places there are. */
+enum { STUDY_MOST_PLACES = 3 };
+int study_settings_of(const struct study *s, const struct configuration *c,
+                      const struct study_settings *places[STUDY_MOST_PLACES]);
+/* The word that holds; NULL: the trainer's default. */
 const char *study_setting(const struct study *s, const struct configuration *c, const char *key);
 
 /* ---- what the logbook has of it ---- */
 
 struct study_run {
     int64_t run_id, seed;
-    char name[128], status[16];
+    char name[128], status[16], corpus[SHA256_HEX];
     bool diverged;     /* failed because its loss was not finite: trained anew it would be again */
     int configuration; /* index */
     double probe_loss, probe_experts, valid_loss, valid_experts, tokens, flops, seconds; /* NaN: none */
@@ -102,35 +111,54 @@ int study_results_read(struct study_results *r, const struct study *s, struct lo
 void study_results_release(struct study_results *r);
 const struct study_run *study_results_find(const struct study_results *r, int configuration, int64_t seed);
 
+/* Their ids as a JSON array, as queries take :runs. */
+void study_run_ids(const struct study_results *r, struct text *ids);
+
 bool study_finished(const struct study_results *r, int configuration, int64_t seed);
 bool study_diverged(const struct study_results *r, int configuration, int64_t seed);
 
 /* Every setting that the study asks for must be the run's (numbers as numbers; keys that the run's version
- * did not know are passed over), or it is STATUS_INPUT naming run and key. */
-int study_check_run(const struct study *s, const struct configuration *c, struct logbook *lb, int64_t run_id,
-                    const char *run, struct error *err);
+ * did not know are passed over), and all runs must be of one corpus, or it is STATUS_INPUT naming the run. */
+int study_check_runs(const struct study *s, const struct study_results *r, struct logbook *lb,
+                     struct error *err);
+/* They must be of the corpus with this hash; `where` says whose it is. */
+int study_check_corpus(const struct study_results *r, const char *corpus, const char *where,
+                       struct error *err);
+
+/* What is looked at: the configurations of the parts that were asked for. */
+struct study_view {
+    const struct study *study;
+    const struct study_results *results;
+    struct logbook *logbook;
+    const bool *chosen; /* (n_configurations) */
+};
+
+/* Finished runs of the chosen configurations, in a list of its own. */
+int study_shown(const struct study_view *v, struct study_results *shown, struct error *err);
 
 /* Of one configuration: means over its finished runs. */
 struct study_summary {
     int seeds;
     double probe_loss, probe_experts, valid_experts, flops_per_token, flops;
     struct interval valid_loss; /* Student's, over seeds */
-    struct interval difference; /* from the reference on valid documents, paired by seed */
-    enum verdict verdict;
+    struct judged difference;   /* from the reference on valid documents, paired by seed; i.n is 0 for none */
 };
+/* seeds: (n_seeds) which of the study's count; NULL: all. The difference is not judged. */
 void study_summarise(const struct study *s, const struct study_results *r, int configuration,
-                     struct study_summary *summary);
-/* The configuration that a choice falls on; -1: none qualifies. */
-int study_choose(const struct study *s, const struct study_results *r, const struct study_choice *choice);
+                     const bool *seeds, struct study_summary *summary);
+/* summaries: (n_configurations), those not chosen without seeds; their differences are one family. */
+int study_compare(const struct study_view *v, struct study_summary *summaries, struct error *err);
+
+/* What a choice falls on, all figures over the seeds that the reference and every candidate have finished. */
+struct study_chosen {
+    int configuration;                    /* -1: none qualifies */
+    struct study_summary best, reference; /* its difference judged by itself */
+};
+void study_choose(const struct study *s, const struct study_results *r, const struct study_choice *choice,
+                  struct study_chosen *out);
 
 /* ---- tables ---- */
 
-struct study_view {
-    const struct study *study;
-    const struct study_results *results;
-    struct logbook *logbook;
-    const bool *chosen; /* (n_configurations) which are shown */
-};
 /* One table by its name: configurations, choices, pairs, paper, or one of the file's own. */
 int study_print(const struct study_view *v, const char *name, FILE *out, enum table_format format,
                 struct error *err);
@@ -146,18 +174,19 @@ int study_add_figure(const struct study *s, const struct study_figure *f, const 
 
 /* ---- by token frequency ---- */
 
-/* Differences of one configuration from the reference in one bucket, paired by seed: of all its tokens, and
- * of the mean over domains, each counting alike (rare tokens are not spread evenly over domains). */
+/* Differences of one configuration from the reference in one bucket, over the seeds that both have finished:
+ * of all its tokens, and of the mean over domains, each counting alike (rare tokens are not spread evenly
+ * over domains). */
 struct bucket_difference {
-    double tokens, loss; /* means over seeds */
-    struct interval by_token, by_domain;
-    double adjusted;      /* by_token's p-value among those of all buckets and configurations */
-    enum verdict verdict; /* on by_token, while its adjusted p-value is at most 0.05 */
+    int seeds;
+    double tokens, loss;    /* means over those seeds; of the reference, over all of its own */
+    struct judged by_token; /* in the family of all buckets and configurations that are shown */
+    struct interval by_domain;
 };
-/* differences: (n_configurations, N_BUCKETS); n of an interval is 0 where there is no pair. `of` is "input"
- * or "target"; key, value: a label of the documents, NULL: all. */
-int study_buckets(const struct study *s, const struct study_results *r, struct logbook *lb, const char *of,
-                  const char *key, const char *value, struct bucket_difference *differences,
-                  struct error *err);
+/* differences: (n_configurations, N_BUCKETS), seeds 0 where there is nothing to show. `of` is "input" or
+ * "target"; key, value: a label of the documents, NULL: all. Runs without every valid token's loss are
+ * STATUS_INPUT. */
+int study_buckets(const struct study_view *v, const char *of, const char *key, const char *value,
+                  struct bucket_difference *differences, struct error *err);
 
 #endif

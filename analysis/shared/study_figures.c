@@ -19,15 +19,17 @@ struct frame {
     double ends[MOST_GROUPS]; /* y of each group's last point, where its label stands */
 };
 
+/* -1: there are more than a figure can tell apart. */
 static int place_of(const char **items, int *n, int most, const char *item)
 {
     for (int i = 0; i < *n; i++) {
         if (strcmp(items[i], item) == 0)
             return i;
     }
-    if (*n < most)
-        items[(*n)++] = item;
-    return *n - 1;
+    if (*n == most)
+        return -1;
+    items[*n] = item;
+    return (*n)++;
 }
 
 /* Tables name a configuration or carry its label. */
@@ -72,8 +74,9 @@ static void widen(double *low, double *high, double value)
     *high = fmax(*high, value);
 }
 
-static void measure(const struct study *s, const struct study_figure *f, const struct csv *t,
-                    struct frame *frame)
+/* -1: too many groups or words. */
+static int measure(const struct study *s, const struct study_figure *f, const struct csv *t,
+                   struct frame *frame)
 {
     *frame = (struct frame){.first = INFINITY, .last = -INFINITY, .low = INFINITY, .high = -INFINITY};
     for (int row = 0; row < t->n_rows; row++)
@@ -84,6 +87,8 @@ static void measure(const struct study *s, const struct study_figure *f, const s
         if (!group || !isfinite(x) || !isfinite(y))
             continue;
         int g = place_of(frame->groups, &frame->n_groups, MOST_GROUPS, label_of(s, group));
+        if (g < 0 || (frame->named && x < 0.0))
+            return -1;
         frame->ends[g] = y;
         frame->types[g] = type_of(s, group, g);
         widen(&frame->first, &frame->last, x);
@@ -91,6 +96,34 @@ static void measure(const struct study *s, const struct study_figure *f, const s
         widen(&frame->low, &frame->high, f->low ? csv_real(t, row, f->low) : y);
         widen(&frame->low, &frame->high, f->high ? csv_real(t, row, f->high) : y);
     }
+    return 0;
+}
+
+static int check_columns(const struct study *s, const struct study_figure *f, const struct csv *t,
+                         struct error *err)
+{
+    const char *const names[] = {f->x, f->y, f->group, f->low, f->high};
+
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+        if (names[i] && csv_column(t, names[i]) < 0)
+            return error_set(err, STATUS_USAGE, "'%s': [figure %s]: table %s has no column '%s'", s->path,
+                             f->name, f->table, names[i]);
+    }
+    return 0;
+}
+
+static int check_script(const struct study *s, const struct study_figure *f, struct error *err)
+{
+    struct text script;
+
+    text_init(&script);
+    text_printf(&script, "%s.gp", f->script);
+    bool found = plot_file(script.data) != NULL;
+    text_release(&script);
+    return found ? 0
+                 : error_set(err, STATUS_USAGE,
+                             "'%s': [figure %s]: there is no script '%s'; study-lines or study-points",
+                             s->path, f->name, f->script);
 }
 
 static void add_heading(struct figure *to, const struct csv *t)
@@ -144,43 +177,43 @@ static void set_frame(struct figure *to, const struct study *s, const struct stu
     figure_set_text(to, "unit", f->unit ? f->unit : f->y);
 }
 
+static int draw(const struct study *s, const struct study_figure *f, const struct csv *t,
+                struct figures *figures, struct error *err)
+{
+    struct frame frame;
+    struct figure *to;
+
+    if (check_columns(s, f, t, err) || check_script(s, f, err))
+        return -1;
+    if (measure(s, f, t, &frame))
+        return error_set(
+            err, STATUS_USAGE,
+            "'%s': [figure %s] has more than %d groups or %d words along its axis; draw fewer of "
+            "them (--part)",
+            s->path, f->name, MOST_GROUPS, MOST_TICS);
+    if (frame.n_groups == 0)
+        return 0;
+    to = figures_add(figures, f->name, f->script, err);
+    if (!to)
+        return -1;
+    to->width = 860;
+    add_heading(to, t);
+    for (int row = 0; row < t->n_rows; row++)
+        add_row(to, s, f, t, row, &frame);
+    set_frame(to, s, f, &frame);
+    text_add(&to->title, f->title ? f->title : f->name);
+    return 0;
+}
+
 int study_add_figure(const struct study *s, const struct study_figure *f, const char *csv,
                      struct figures *figures, struct error *err)
 {
     struct csv t = {0};
-    struct frame frame;
-    struct text script;
-    struct figure *to;
+    int result;
 
     if (csv_parse(&t, csv, f->table, err))
         return -1;
-    if (csv_column(&t, f->x) < 0 || csv_column(&t, f->y) < 0) {
-        error_set(err, STATUS_USAGE, "'%s': [figure %s]: table %s has no column '%s'", s->path, f->name,
-                  f->table, csv_column(&t, f->x) < 0 ? f->x : f->y);
-        csv_release(&t);
-        return -1;
-    }
-    measure(s, f, &t, &frame);
-    text_init(&script);
-    text_printf(&script, "%s.gp", f->script);
-    if (!plot_file(script.data)) {
-        error_set(err, STATUS_USAGE,
-                  "'%s': [figure %s]: there is no script '%s'; study-lines or study-points", s->path, f->name,
-                  f->script);
-        text_release(&script);
-        csv_release(&t);
-        return -1;
-    }
-    text_release(&script);
-    to = frame.n_groups > 0 ? figures_add(figures, f->name, f->script, err) : NULL;
-    if (to) {
-        to->width = 860;
-        add_heading(to, &t);
-        for (int row = 0; row < t.n_rows; row++)
-            add_row(to, s, f, &t, row, &frame);
-        set_frame(to, s, f, &frame);
-        text_add(&to->title, f->title ? f->title : f->name);
-    }
+    result = draw(s, f, &t, figures, err);
     csv_release(&t);
-    return to || frame.n_groups == 0 ? 0 : -1;
+    return result;
 }

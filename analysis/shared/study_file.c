@@ -244,7 +244,7 @@ static int pair_entry(struct study *s, const char *key, const char *value, struc
                : 0;
 }
 
-static int table_entry(struct study *s, const char *name, const char *key, const char *value,
+static int table_entry(struct study *s, const char *name, bool is_buckets, const char *key, const char *value,
                        struct error *err)
 {
     if (s->n_tables == 0 || strcmp(s->tables[s->n_tables - 1].name, name) != 0) {
@@ -252,11 +252,14 @@ static int table_entry(struct study *s, const char *name, const char *key, const
         if (!grown)
             return no_memory(err);
         s->tables = grown;
+        grown[s->n_tables - 1].is_buckets = is_buckets;
         if (set_text(&grown[s->n_tables - 1].name, name, err))
             return -1;
     }
     struct study_table *t = &s->tables[s->n_tables - 1];
-    if (strcmp(key, "query") == 0)
+    if (t->is_buckets != is_buckets)
+        return error_set(err, STATUS_USAGE, "[table %s] and [buckets %s]: a table has one name", name, name);
+    if (!is_buckets && strcmp(key, "query") == 0)
         return set_text(&t->query, value, err);
     if (strcmp(key, "title") == 0)
         return set_text(&t->title, value, err);
@@ -272,7 +275,7 @@ static int buckets_entry(struct study *s, const char *name, const char *key, con
                          name);
     if (strcmp(key, "of") == 0 && strcmp(value, "input") != 0 && strcmp(value, "target") != 0)
         return error_set(err, STATUS_USAGE, "of is '%s'; it must be input or target", value);
-    return table_entry(s, name, key, value, err);
+    return table_entry(s, name, true, key, value, err);
 }
 
 static int figure_entry(struct study *s, const char *name, const char *key, const char *value,
@@ -306,7 +309,9 @@ static int figure_entry(struct study *s, const char *name, const char *key, cons
             "unit or zero",
             key, name);
     f->zero = strcmp(value, "true") == 0;
-    return 0;
+    return f->zero || strcmp(value, "false") == 0
+               ? 0
+               : error_set(err, STATUS_USAGE, "zero is '%s'; it must be true or false", value);
 }
 
 /* "run top2" is of kind "run", named "top2". */
@@ -340,7 +345,7 @@ static int on_entry(void *context, const char *section, const char *key, const c
     if ((name = section_name(section, "choice")) != NULL)
         return choice_entry(s, name, key, value, err);
     if ((name = section_name(section, "table")) != NULL)
-        return table_entry(s, name, key, value, err);
+        return table_entry(s, name, false, key, value, err);
     if ((name = section_name(section, "buckets")) != NULL)
         return buckets_entry(s, name, key, value, err);
     if ((name = section_name(section, "figure")) != NULL)
@@ -410,6 +415,10 @@ static int check(const struct study *s, bool quick, struct error *err)
             return unknown_configuration(s, "[pairs]", s->pairs[i].left, err);
         if (!study_configuration(s, s->pairs[i].right))
             return unknown_configuration(s, "[pairs]", s->pairs[i].right, err);
+    }
+    for (int i = 0; i < s->n_tables; i++) {
+        if (!s->tables[i].is_buckets && !s->tables[i].query)
+            return error_set(err, STATUS_USAGE, "'%s': [table %s] needs query", s->path, s->tables[i].name);
     }
     for (int i = 0; i < s->n_figures; i++) {
         const struct study_figure *f = &s->figures[i];
@@ -512,13 +521,23 @@ int study_reference(const struct study *s, bool ablation)
     return (int)((own ? own : study_configuration(s, s->reference)) - s->configurations);
 }
 
+int study_settings_of(const struct study *s, const struct configuration *c,
+                      const struct study_settings *places[STUDY_MOST_PLACES])
+{
+    int n = 0;
+
+    places[n++] = &s->settings;
+    if (c->ablation)
+        places[n++] = &s->ablation_settings;
+    places[n++] = &c->settings;
+    return n;
+}
+
 const char *study_setting(const struct study *s, const struct configuration *c, const char *key)
 {
-    const struct study_settings none = {0};
-    const struct study_settings *const places[] = {&c->settings, c->ablation ? &s->ablation_settings : &none,
-                                                   &s->settings};
+    const struct study_settings *places[STUDY_MOST_PLACES];
 
-    for (int p = 0; p < 3; p++) {
+    for (int p = study_settings_of(s, c, places) - 1; p >= 0; p--) {
         for (int i = 0; i < places[p]->n; i++) {
             if (strcmp(places[p]->items[i].key, key) == 0)
                 return places[p]->items[i].value;

@@ -31,6 +31,7 @@ static int read_run(struct study_results *r, const struct study *s, struct query
                               .flops = query_real(q, "flops"),
                               .seconds = query_real(q, "seconds")};
     snprintf(run->name, sizeof run->name, "%s", query_word(q, "run"));
+    snprintf(run->corpus, sizeof run->corpus, "%s", query_word(q, "corpus"));
     snprintf(run->status, sizeof run->status, "%s", query_word(q, "status"));
     return 0;
 }
@@ -81,6 +82,13 @@ const struct study_run *study_results_find(const struct study_results *r, int co
     return NULL;
 }
 
+void study_run_ids(const struct study_results *r, struct text *ids)
+{
+    for (int i = 0; i < r->n; i++)
+        text_printf(ids, "%s%lld", i ? "," : "[", (long long)r->runs[i].run_id);
+    text_add(ids, r->n > 0 ? "]" : "[]");
+}
+
 bool study_finished(const struct study_results *r, int configuration, int64_t seed)
 {
     const struct study_run *run = study_results_find(r, configuration, seed);
@@ -112,15 +120,16 @@ static bool same_value(const char *asked, const char *stored)
     }
 }
 
-int study_check_run(const struct study *s, const struct configuration *c, struct logbook *lb, int64_t run_id,
-                    const char *run, struct error *err)
+static int check_settings(const struct study *s, const struct study_run *run, struct logbook *lb,
+                          struct error *err)
 {
+    const struct configuration *c = &s->configurations[run->configuration];
     struct query *q = NULL;
     int more, result = 0;
 
     if (query_open(&q, lb, "train/config", err))
         return -1;
-    query_bind_int(q, ":run", run_id);
+    query_bind_int(q, ":run", run->run_id);
     while (result == 0 && (more = query_step(q, err)) != 0) {
         const char *key = more > 0 ? query_word(q, "key") : "",
                    *stored = more > 0 ? query_text(q, "value") : NULL;
@@ -131,10 +140,35 @@ int study_check_run(const struct study *s, const struct configuration *c, struct
             result = error_set(err, STATUS_INPUT,
                                "run '%s' was trained with %s = %s, but '%s' asks for %s; take it away with "
                                "'moescope runs DB --delete %s' to train it anew",
-                               run, key, stored, s->path, asked, run);
+                               run->name, key, stored, s->path, asked, run->name);
     }
     query_close(q);
     return result;
+}
+
+int study_check_corpus(const struct study_results *r, const char *corpus, const char *where,
+                       struct error *err)
+{
+    for (int i = 0; i < r->n; i++) {
+        if (strcmp(r->runs[i].corpus, corpus) != 0)
+            return error_set(
+                err, STATUS_INPUT,
+                "run '%s' was trained on corpus %.12s, but %s is %.12s, so that their losses are of "
+                "different documents; train in another folder (--out), or take the run away with "
+                "'moescope runs DB --delete %s'",
+                r->runs[i].name, r->runs[i].corpus, where, corpus, r->runs[i].name);
+    }
+    return 0;
+}
+
+int study_check_runs(const struct study *s, const struct study_results *r, struct logbook *lb,
+                     struct error *err)
+{
+    for (int i = 0; i < r->n; i++) {
+        if (check_settings(s, &r->runs[i], lb, err))
+            return -1;
+    }
+    return r->n > 0 ? study_check_corpus(r, r->runs[0].corpus, "that of the others", err) : 0;
 }
 
 /* ---- figures of a configuration ---- */
@@ -154,7 +188,7 @@ static void add_means(struct study_summary *m, const struct study_run *run, doub
 }
 
 void study_summarise(const struct study *s, const struct study_results *r, int configuration,
-                     struct study_summary *summary)
+                     const bool *seeds, struct study_summary *summary)
 {
     int reference = study_reference(s, s->configurations[configuration].ablation), n = 0, pairs = 0;
     double losses[STUDY_MOST_SEEDS], differences[STUDY_MOST_SEEDS];
@@ -163,7 +197,7 @@ void study_summarise(const struct study *s, const struct study_results *r, int c
     for (int i = 0; i < s->n_seeds; i++) {
         const struct study_run *run = study_results_find(r, configuration, s->seeds[i]);
         const struct study_run *other = study_results_find(r, reference, s->seeds[i]);
-        if (!counts(run))
+        if (!counts(run) || (seeds && !seeds[i]))
             continue;
         losses[n++] = run->valid_loss;
         if (counts(other) && configuration != reference)
@@ -172,31 +206,96 @@ void study_summarise(const struct study *s, const struct study_results *r, int c
     summary->seeds = n;
     for (int i = 0; i < s->n_seeds; i++) {
         const struct study_run *run = study_results_find(r, configuration, s->seeds[i]);
-        if (counts(run))
+        if (counts(run) && (!seeds || seeds[i]))
             add_means(summary, run, 1.0 / n);
     }
-    student_interval(losses, n, 0.95, &summary->valid_loss);
-    student_interval(differences, pairs, 0.95, &summary->difference);
-    summary->verdict = interval_verdict(&summary->difference, s->margin);
+    student_interval(losses, n, STUDY_LEVEL, &summary->valid_loss);
+    student_interval(differences, pairs, STUDY_LEVEL, &summary->difference.i);
 }
 
-int study_choose(const struct study *s, const struct study_results *r, const struct study_choice *choice)
+int study_shown(const struct study_view *v, struct study_results *shown, struct error *err)
 {
-    int reference = study_reference(s, choice->ablation), best = -1;
-    struct study_summary of_reference, of_best = {0};
+    const struct study_results *all = v->results;
 
-    study_summarise(s, r, reference, &of_reference);
-    for (int i = 0; i < s->n_configurations && of_reference.seeds > 0; i++) {
-        struct study_summary summary;
-        study_summarise(s, r, i, &summary);
-        if (s->configurations[i].ablation != choice->ablation ||
-            fnmatch(choice->among, s->configurations[i].name, 0) != 0 || summary.seeds == 0 ||
-            !(summary.probe_experts <= choice->share * of_reference.probe_experts))
+    *shown = (struct study_results){.runs = malloc(((size_t)all->n + 1) * sizeof *shown->runs)};
+    if (!shown->runs)
+        return error_no_memory(err, "the study's runs");
+    for (int i = 0; i < all->n; i++) {
+        const struct study_run *run = &all->runs[i];
+        if (v->chosen[run->configuration] && study_finished(all, run->configuration, run->seed))
+            shown->runs[shown->n++] = *run;
+    }
+    return 0;
+}
+
+int study_compare(const struct study_view *v, struct study_summary *summaries, struct error *err)
+{
+    int n = v->study->n_configurations, members = 0;
+    struct judged **family = malloc((size_t)n * sizeof(struct judged *));
+
+    if (!family)
+        return error_no_memory(err, "the study's comparisons");
+    for (int c = 0; c < n; c++) {
+        summaries[c] = (struct study_summary){0};
+        if (!v->chosen[c])
             continue;
-        if (best < 0 || summary.probe_loss < of_best.probe_loss) {
-            best = i;
-            of_best = summary;
+        study_summarise(v->study, v->results, c, NULL, &summaries[c]);
+        family[members++] = &summaries[c].difference;
+    }
+    int result = judge_family(family, members, v->study->margin, STUDY_LEVEL, err);
+    free(family);
+    return result;
+}
+
+/* ---- operating points ---- */
+
+static bool is_candidate(const struct study *s, const struct study_results *r,
+                         const struct study_choice *choice, int configuration)
+{
+    const struct configuration *c = &s->configurations[configuration];
+    struct study_summary m;
+
+    if (c->ablation != choice->ablation || fnmatch(choice->among, c->name, 0) != 0)
+        return false;
+    study_summarise(s, r, configuration, NULL, &m);
+    return m.seeds > 0;
+}
+
+/* Those that the reference and every candidate have finished: a candidate with luckier seeds is no better. */
+static void common_seeds(const struct study *s, const struct study_results *r,
+                         const struct study_choice *choice, bool *seeds)
+{
+    int reference = study_reference(s, choice->ablation);
+
+    for (int k = 0; k < s->n_seeds; k++) {
+        seeds[k] = true;
+        for (int c = 0; c < s->n_configurations; c++) {
+            if (c == reference || is_candidate(s, r, choice, c))
+                seeds[k] &= counts(study_results_find(r, c, s->seeds[k]));
         }
     }
-    return best;
+}
+
+void study_choose(const struct study *s, const struct study_results *r, const struct study_choice *choice,
+                  struct study_chosen *out)
+{
+    bool seeds[STUDY_MOST_SEEDS];
+    struct study_summary m;
+
+    *out = (struct study_chosen){.configuration = -1};
+    common_seeds(s, r, choice, seeds);
+    study_summarise(s, r, study_reference(s, choice->ablation), seeds, &out->reference);
+    for (int c = 0; c < s->n_configurations; c++) {
+        if (!is_candidate(s, r, choice, c))
+            continue;
+        study_summarise(s, r, c, seeds, &m);
+        if (m.seeds == 0 || !(m.probe_experts <= choice->share * out->reference.probe_experts))
+            continue;
+        if (out->configuration < 0 || m.probe_loss < out->best.probe_loss) {
+            out->configuration = c;
+            out->best = m;
+        }
+    }
+    if (out->configuration >= 0)
+        out->best.difference.verdict = interval_verdict(&out->best.difference.i, s->margin);
 }

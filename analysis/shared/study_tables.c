@@ -8,77 +8,108 @@
 #include "analysis/shared/study.h"
 #include "sql/ask.h"
 
+/* The reference has no difference, and a configuration none without a seed that the reference has too. */
+static const char *verdict_of(const struct judged *j, bool is_reference)
+{
+    return is_reference ? "reference" : j->i.n > 0 ? verdict_names[j->verdict] : NULL;
+}
+
+static void judged_cells(struct table *t, const struct judged *j, bool is_reference)
+{
+    bool none = is_reference || j->i.n == 0;
+
+    table_figure(t, none ? (double)NAN : j->i.estimate);
+    table_figure(t, j->i.low);
+    table_figure(t, j->i.high);
+    table_figure(t, none ? (double)NAN : j->adjusted);
+    table_text(t, verdict_of(j, is_reference));
+}
+
 static int print_configurations(const struct study_view *s, FILE *out, enum table_format format,
                                 struct error *err)
 {
-    static const char *const columns[] = {
-        "configuration", "seeds",   "experts",         "loss",  "low",  "high", "difference", "diff_low",
-        "diff_high",     "verdict", "mflop_per_token", "pflop", "paper"};
-    struct table *t = table_open(out, format, NULL, columns, 13);
+    static const char *const columns[] = {"configuration", "seeds",           "experts",  "loss",      "low",
+                                          "high",          "difference",      "diff_low", "diff_high", "p",
+                                          "verdict",       "mflop_per_token", "pflop",    "paper"};
+    int n = s->study->n_configurations, result;
+    struct study_summary *all = malloc((size_t)n * sizeof *all);
+    struct table *t;
 
-    for (int c = 0; c < s->study->n_configurations && t; c++) {
+    if (!all)
+        return error_no_memory(err, "a table");
+    result = study_compare(s, all, err);
+    t = result == 0 ? table_open(out, format, NULL, columns, 14) : NULL;
+    for (int c = 0; c < n && t; c++) {
         const struct configuration *one = &s->study->configurations[c];
-        struct study_summary m;
-        study_summarise(s->study, s->results, c, &m);
-        if (!s->chosen[c] || m.seeds == 0)
+        const struct study_summary *m = &all[c];
+        if (m->seeds == 0)
             continue;
-        bool reference = c == study_reference(s->study, one->ablation);
         table_text(t, one->label);
-        table_int(t, m.seeds);
-        table_figure(t, m.valid_experts);
-        table_figure(t, m.valid_loss.estimate);
-        table_figure(t, m.valid_loss.low);
-        table_figure(t, m.valid_loss.high);
-        table_figure(t, m.difference.n > 0 ? m.difference.estimate : (double)NAN);
-        table_figure(t, m.difference.low);
-        table_figure(t, m.difference.high);
-        table_text(t, reference ? "reference" : m.difference.n > 0 ? verdict_names[m.verdict] : NULL);
-        table_figure(t, m.flops_per_token / 1e6);
-        table_figure(t, m.flops / 1e15);
+        table_int(t, m->seeds);
+        table_figure(t, m->valid_experts);
+        table_figure(t, m->valid_loss.estimate);
+        table_figure(t, m->valid_loss.low);
+        table_figure(t, m->valid_loss.high);
+        judged_cells(t, &m->difference, c == study_reference(s->study, one->ablation));
+        table_figure(t, m->flops_per_token / 1e6);
+        table_figure(t, m->flops / 1e15);
         table_text(t, one->paper);
     }
+    free(all);
+    if (result)
+        return -1;
     return t ? table_close(t, err) : error_no_memory(err, "a table");
 }
 
+/* An operating point is one question, so that its verdict stands by itself. */
 static int print_choices(const struct study_view *s, FILE *out, enum table_format format, struct error *err)
 {
-    static const char *const columns[] = {"choice",  "configuration", "probe_experts", "probe_loss",
-                                          "experts", "share",         "difference",    "low",
-                                          "high",    "verdict"};
-    struct table *t = table_open(out, format, NULL, columns, 10);
-    struct study_summary m, r;
+    static const char *const columns[] = {"choice",     "configuration", "seeds",  "probe_experts",
+                                          "probe_loss", "experts",       "share",  "difference",
+                                          "low",        "high",          "verdict"};
+    struct table *t = table_open(out, format, NULL, columns, 11);
+    struct study_chosen chosen;
 
     for (int i = 0; i < s->study->n_choices && t; i++) {
-        int c = study_choose(s->study, s->results, &s->study->choices[i]);
-        int reference = study_reference(s->study, s->study->choices[i].ablation);
-        table_text(t, s->study->choices[i].name);
-        table_text(t, c < 0 ? "none qualifies" : s->study->configurations[c].label);
-        if (c < 0) {
-            for (int empty = 0; empty < 8; empty++)
+        const struct study_choice *choice = &s->study->choices[i];
+        int reference = study_reference(s->study, choice->ablation);
+        if (!s->chosen[reference])
+            continue;
+        study_choose(s->study, s->results, choice, &chosen);
+        const struct study_summary *m = &chosen.best;
+        table_text(t, choice->name);
+        if (chosen.configuration < 0) {
+            table_text(t, "none qualifies");
+            for (int empty = 0; empty < 9; empty++)
                 table_null(t);
             continue;
         }
-        study_summarise(s->study, s->results, c, &m);
-        study_summarise(s->study, s->results, reference, &r);
-        table_figure(t, m.probe_experts);
-        table_figure(t, m.probe_loss);
-        table_figure(t, m.valid_experts);
-        table_figure(t, m.valid_experts / r.valid_experts);
-        table_figure(t, m.difference.estimate);
-        table_figure(t, m.difference.low);
-        table_figure(t, m.difference.high);
-        table_text(t, c == reference ? "reference" : verdict_names[m.verdict]);
+        table_text(t, s->study->configurations[chosen.configuration].label);
+        table_int(t, m->seeds);
+        table_figure(t, m->probe_experts);
+        table_figure(t, m->probe_loss);
+        table_figure(t, m->valid_experts);
+        table_figure(t, m->valid_experts / chosen.reference.valid_experts);
+        table_figure(t, m->difference.i.estimate);
+        table_figure(t, m->difference.i.low);
+        table_figure(t, m->difference.i.high);
+        table_text(t, verdict_of(&m->difference, chosen.configuration == reference));
     }
     return t ? table_close(t, err) : error_no_memory(err, "a table");
 }
 
-static int pair_row(const struct study_view *s, const struct study_run *a, const struct study_run *b,
-                    struct table *t, struct error *err)
+struct compared_pair {
+    const char *left, *right; /* runs */
+    int documents;
+    struct judged difference;
+};
+
+static int compare_pair(const struct study_view *s, const struct study_run *a, const struct study_run *b,
+                        struct compared_pair *to, struct error *err)
 {
     struct evaluation evaluations[2];
     struct domain_names domains = {0};
     struct paired_documents paired;
-    struct interval i;
     char ids[64];
     int result = -1;
 
@@ -87,16 +118,8 @@ static int pair_row(const struct study_view *s, const struct study_run *a, const
     if (evaluations_read(evaluations, 2, &domains, s->logbook, &asked, err))
         return -1;
     if (paired_documents_init(&paired, &evaluations[0], &evaluations[1], false, err) == 0) {
-        result = paired_interval(&paired, NATS_PER_TOKEN, -1, 1, &i, err);
-        if (result == 0) {
-            table_text(t, a->name);
-            table_text(t, b->name);
-            table_int(t, paired.left.n);
-            table_figure(t, i.estimate);
-            table_figure(t, i.low);
-            table_figure(t, i.high);
-            table_text(t, verdict_names[interval_verdict(&i, s->study->margin)]);
-        }
+        *to = (struct compared_pair){.left = a->name, .right = b->name, .documents = paired.left.n};
+        result = paired_interval(&paired, NATS_PER_TOKEN, -1, 1, &to->difference.i, err);
         paired_documents_release(&paired);
     }
     evaluation_release(&evaluations[0]);
@@ -105,42 +128,111 @@ static int pair_row(const struct study_view *s, const struct study_run *a, const
     return result;
 }
 
+/* pairs: (n_pairs * n_seeds). *n: how many are there of those that are shown. */
+static int compare_pairs(const struct study_view *s, struct compared_pair *pairs, int *n, struct error *err)
+{
+    const struct study *study = s->study;
+
+    *n = 0;
+    for (int i = 0; i < study->n_pairs; i++) {
+        const struct configuration *a = study_configuration(study, study->pairs[i].left),
+                                   *b = study_configuration(study, study->pairs[i].right);
+        if (!a || !b)
+            continue; /* a quick study has fewer */
+        int left = (int)(a - study->configurations), right = (int)(b - study->configurations);
+        for (int k = 0; k < study->n_seeds && s->chosen[left] && s->chosen[right]; k++) {
+            int64_t seed = study->seeds[k];
+            if (!study_finished(s->results, left, seed) || !study_finished(s->results, right, seed))
+                continue;
+            if (compare_pair(s, study_results_find(s->results, left, seed),
+                             study_results_find(s->results, right, seed), &pairs[*n], err))
+                return -1;
+            ++*n;
+        }
+    }
+    return 0;
+}
+
+static int judge_pairs(const struct study_view *s, struct compared_pair *pairs, int n, struct error *err)
+{
+    struct judged **family = calloc((size_t)n + 1, sizeof(struct judged *));
+
+    if (!family)
+        return error_no_memory(err, "the pairs");
+    for (int i = 0; i < n; i++)
+        family[i] = &pairs[i].difference;
+    int result = judge_family(family, n, s->study->margin, STUDY_LEVEL, err);
+    free(family);
+    return result;
+}
+
 static int print_pairs(const struct study_view *s, FILE *out, enum table_format format, struct error *err)
 {
     static const char *const columns[] = {"run", "against", "documents", "difference",
-                                          "low", "high",    "verdict"};
-    struct table *t = table_open(out, format, NULL, columns, 7);
+                                          "low", "high",    "p",         "verdict"};
+    struct compared_pair *pairs =
+        calloc((size_t)s->study->n_pairs * (size_t)s->study->n_seeds + 1, sizeof *pairs);
+    struct table *t = NULL;
+    int n, result;
+
+    if (!pairs)
+        return error_no_memory(err, "the pairs");
+    result = compare_pairs(s, pairs, &n, err) || judge_pairs(s, pairs, n, err) ? -1 : 0;
+    if (result == 0)
+        t = table_open(out, format, NULL, columns, 8);
+    for (int i = 0; i < n && t; i++) {
+        table_text(t, pairs[i].left);
+        table_text(t, pairs[i].right);
+        table_int(t, pairs[i].documents);
+        judged_cells(t, &pairs[i].difference, false);
+    }
+    free(pairs);
+    if (result)
+        return -1;
+    return t ? table_close(t, err) : error_no_memory(err, "a table");
+}
+
+/* :runs, where the query asks: those that are shown. */
+static int bind_runs(const struct study_view *s, struct query *q, struct error *err)
+{
+    struct study_results shown;
+    struct text ids;
+
+    if (study_shown(s, &shown, err))
+        return -1;
+    text_init(&ids);
+    study_run_ids(&shown, &ids);
+    query_bind_text(q, ":runs", ids.data);
+    bool failed = ids.failed;
+    text_release(&ids);
+    study_results_release(&shown);
+    return failed ? error_no_memory(err, "a query") : 0;
+}
+
+static int bind_parameters(const struct study_table *table, struct query *q, struct error *err)
+{
+    struct text assignment;
     int result = 0;
 
-    for (int i = 0; i < s->study->n_pairs && t && result == 0; i++) {
-        const struct configuration *a = study_configuration(s->study, s->study->pairs[i].left),
-                                   *b = study_configuration(s->study, s->study->pairs[i].right);
-        for (int k = 0; k < s->study->n_seeds && a && b && result == 0; k++) {
-            int left = (int)(a - s->study->configurations), right = (int)(b - s->study->configurations);
-            if (study_finished(s->results, left, s->study->seeds[k]) &&
-                study_finished(s->results, right, s->study->seeds[k]))
-                result = pair_row(s, study_results_find(s->results, left, s->study->seeds[k]),
-                                  study_results_find(s->results, right, s->study->seeds[k]), t, err);
-        }
+    for (int i = 0; i < table->parameters.n && result == 0; i++) {
+        text_init(&assignment);
+        text_printf(&assignment, "%s=%s", table->parameters.items[i].key, table->parameters.items[i].value);
+        result = assignment.failed ? error_no_memory(err, "a query") : ask_bind(q, assignment.data, err);
+        text_release(&assignment);
     }
-    if (t && table_close(t, result == 0 ? err : NULL))
-        result = -1;
-    return t ? result : error_no_memory(err, "a table");
+    return result;
 }
 
 static int print_query(const struct study_view *s, const struct study_table *table, FILE *out,
                        enum table_format format, struct error *err)
 {
     struct query *q = NULL;
-    struct text assignment;
     int result = ask_open(&q, s->logbook, table->query, err);
 
-    for (int i = 0; i < table->parameters.n && result == 0; i++) {
-        text_init(&assignment);
-        text_printf(&assignment, "%s=%s", table->parameters.items[i].key, table->parameters.items[i].value);
-        result = ask_bind(q, assignment.data, err);
-        text_release(&assignment);
-    }
+    if (result == 0)
+        result = bind_runs(s, q, err);
+    if (result == 0)
+        result = bind_parameters(table, q, err);
     if (result == 0)
         result = query_print(q, out, format, NULL, err);
     query_close(q);
@@ -163,14 +255,11 @@ static void bucket_row(const struct study_view *s, int c, int bucket, const stru
 
     table_text(t, one->label);
     table_text(t, frequency_names[bucket]);
+    table_int(t, d->seeds);
     table_figure(t, d->tokens);
     table_figure(t, d->loss);
-    table_figure(t, d->by_token.n > 0 ? d->by_token.estimate : (double)NAN);
-    table_figure(t, d->by_token.low);
-    table_figure(t, d->by_token.high);
-    table_figure(t, d->by_token.n > 0 ? d->adjusted : (double)NAN);
-    table_text(t, c == study_reference(s->study, one->ablation) ? "reference" : verdict_names[d->verdict]);
-    table_figure(t, d->by_domain.n > 0 ? d->by_domain.estimate : (double)NAN);
+    judged_cells(t, &d->by_token, c == study_reference(s->study, one->ablation));
+    table_figure(t, d->by_domain.estimate);
     table_figure(t, d->by_domain.low);
     table_figure(t, d->by_domain.high);
 }
@@ -178,23 +267,22 @@ static void bucket_row(const struct study_view *s, int c, int bucket, const stru
 static int print_buckets(const struct study_view *s, const struct study_table *table, FILE *out,
                          enum table_format format, struct error *err)
 {
-    static const char *const columns[] = {"configuration", "bucket",    "tokens",     "loss",
-                                          "difference",    "low",       "high",       "p",
-                                          "verdict",       "by_domain", "domain_low", "domain_high"};
-    int n = s->study->n_configurations * N_BUCKETS, result;
-    struct bucket_difference *d = calloc((size_t)n, sizeof *d);
+    static const char *const columns[] = {"configuration", "bucket",     "seeds",      "tokens", "loss",
+                                          "difference",    "low",        "high",       "p",      "verdict",
+                                          "by_domain",     "domain_low", "domain_high"};
+    int n = s->study->n_configurations, result;
+    struct bucket_difference *d = calloc((size_t)n * N_BUCKETS, sizeof *d);
     const char *of = parameter(table, "of");
     struct table *t;
 
     if (!d)
         return error_no_memory(err, "losses by token frequency");
-    result = study_buckets(s->study, s->results, s->logbook, of ? of : "target", parameter(table, "key"),
-                           parameter(table, "value"), d, err);
+    result = study_buckets(s, of ? of : "target", parameter(table, "key"), parameter(table, "value"), d, err);
     if (result == 0) {
-        t = table_open(out, format, NULL, columns, 12);
+        t = table_open(out, format, NULL, columns, 13);
         for (int bucket = 0; bucket < N_BUCKETS && t; bucket++) {
-            for (int c = 0; c < s->study->n_configurations; c++) {
-                if (s->chosen[c] && d[c * N_BUCKETS + bucket].tokens > 0.0)
+            for (int c = 0; c < n; c++) {
+                if (d[c * N_BUCKETS + bucket].seeds > 0)
                     bucket_row(s, c, bucket, &d[c * N_BUCKETS + bucket], t);
             }
         }
@@ -208,7 +296,8 @@ static int print_buckets(const struct study_view *s, const struct study_table *t
 static int print_own(const struct study_view *s, const struct study_table *table, FILE *out,
                      enum table_format format, struct error *err)
 {
-    return table->query ? print_query(s, table, out, format, err) : print_buckets(s, table, out, format, err);
+    return table->is_buckets ? print_buckets(s, table, out, format, err)
+                             : print_query(s, table, out, format, err);
 }
 
 static int print_paper(const struct study_view *s, FILE *out, enum table_format format, struct error *err)
@@ -230,13 +319,16 @@ static const struct {
 } fixed_tables[] = {
     {"configurations",
      "Means over seeds, losses on valid documents in nats per token; intervals of 95 % over seeds, "
-     "differences "
-     "from the reference paired by seed",
+     "differences from the reference paired by seed; p adjusted over the rows",
      print_configurations},
     {"choices",
-     "Operating points: chosen by the loss on probe documents, confirmed on valid ones (paired by seed)",
+     "Operating points: chosen by the loss on probe documents, confirmed on valid ones, over the seeds that "
+     "all "
+     "candidates have (paired by seed)",
      print_choices},
-    {"pairs", "Pairs of runs, by document: what can be said about these trained models", print_pairs},
+    {"pairs",
+     "Pairs of runs, by document: what can be said about these trained models; p adjusted over the rows",
+     print_pairs},
     {"paper", "The paper's own figures", print_paper},
 };
 enum { N_FIXED = sizeof fixed_tables / sizeof *fixed_tables };

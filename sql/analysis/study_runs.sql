@@ -31,6 +31,7 @@ cost AS (
   GROUP BY run_id
 )
 SELECT r.run_id, r.name AS run, r.configuration, r.seed, r.status,
+       (SELECT k.sha256 FROM run JOIN corpus AS k USING (corpus_id) WHERE run.run_id = r.run_id) AS corpus,
        r.status = 'failed' AND EXISTS (SELECT 1 FROM event AS e WHERE e.run_id = r.run_id AND e.kind = 'diverged')
          AS diverged,
        p.loss AS probe_loss, p.experts AS probe_experts, v.loss AS valid_loss, v.experts AS valid_experts,

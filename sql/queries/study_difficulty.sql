@@ -2,6 +2,7 @@
 -- Runs of a study, named CONFIGURATION.seedN; difficulty is the loss of configuration :by (dense) with the same seed,
 -- in tenths of the valid tokens at the last step: 1 is the easiest. Mean over layers and seeds.
 -- Configurations in which every token gets as many as the other are left out.
+-- :runs, a JSON array of run ids: these alone.
 WITH study_run AS (
     SELECT run_id, seed, substr(name, 1, instr(name, '.seed') - 1) AS configuration FROM run
     WHERE instr(name, '.seed') > 1 AND status = 'finished'
@@ -9,7 +10,9 @@ WITH study_run AS (
 last AS (
     SELECT r.run_id, r.configuration, r.seed,
            (SELECT max(l.step) FROM document_loss AS l WHERE l.run_id = r.run_id AND l.split = 'valid') AS step,
-           (SELECT count(*) FROM moe_layer AS m WHERE m.run_id = r.run_id) AS layers
+           (SELECT count(*) FROM moe_layer AS m WHERE m.run_id = r.run_id) AS layers,
+           (:runs IS NULL OR r.run_id IN (SELECT value FROM json_each(:runs)))
+               AND EXISTS (SELECT 1 FROM moe_layer AS m WHERE m.run_id = r.run_id AND m.k IS NULL) AS shown
     FROM study_run AS r
 ),
 hard AS MATERIALIZED (
@@ -18,15 +21,19 @@ hard AS MATERIALIZED (
     WHERE l.configuration = coalesce(:by, 'dense') AND t.loss IS NOT NULL
 ),
 used AS MATERIALIZED (
-    SELECT l.configuration, l.seed, c.sample_id, c.position, sum(c.decisions) * 1.0 / l.layers AS experts
+    SELECT l.run_id, c.sample_id, c.position, sum(c.decisions) * 1.0 / l.layers AS experts
     FROM last AS l JOIN routing_count AS c ON c.run_id = l.run_id AND c.step = l.step AND c.split = 'valid'
-    WHERE EXISTS (SELECT 1 FROM moe_layer AS m WHERE m.run_id = l.run_id AND m.k IS NULL)
+    WHERE l.shown
     GROUP BY l.run_id, c.sample_id, c.position
 ),
 tenths AS (
-    SELECT u.configuration, u.seed, h.tenth, count(*) AS n_tokens, avg(h.loss) AS loss, avg(u.experts) AS experts
-    FROM used AS u JOIN hard AS h USING (seed, sample_id, position)
-    GROUP BY u.configuration, u.seed, h.tenth
+    SELECT l.configuration, l.seed, h.tenth, count(*) AS n_tokens, avg(h.loss) AS loss,
+           avg(coalesce(u.experts, 0)) AS experts
+    FROM last AS l
+    JOIN hard AS h ON h.seed = l.seed
+    LEFT JOIN used AS u ON u.run_id = l.run_id AND u.sample_id = h.sample_id AND u.position = h.position
+    WHERE l.run_id IN (SELECT run_id FROM used)
+    GROUP BY l.run_id, h.tenth
 )
 SELECT configuration, tenth, count(*) AS seeds, sum(n_tokens) / count(*) AS tokens, avg(loss) AS difficulty,
        avg(experts) AS experts, min(experts) AS lowest, max(experts) AS highest

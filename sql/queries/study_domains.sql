@@ -2,9 +2,11 @@
 -- Runs named CONFIGURATION.seedN, on the first :positions (32) positions of valid documents at the last step, so that
 -- domains with long documents are not compared with short ones; mean over layers, lowest and highest of the seeds.
 -- Configurations in which every token gets as many as the other are left out.
+-- :runs, a JSON array of run ids: these alone.
 WITH study_run AS (
     SELECT run_id, seed, substr(name, 1, instr(name, '.seed') - 1) AS configuration FROM run
     WHERE instr(name, '.seed') > 1 AND status = 'finished'
+      AND (:runs IS NULL OR run_id IN (SELECT value FROM json_each(:runs)))
 ),
 last AS (
     SELECT r.run_id, r.configuration, r.seed,

@@ -2,9 +2,11 @@
 -- Runs named CONFIGURATION.seedN: share of the probe's tokens whose expert at :since (a share of training, 0.3; the
 -- last probe up to there) is not that of the last probe; mean over layers and seeds. Where masks or a hash fix a rare
 -- item's expert, 0 holds by construction.
+-- :runs, a JSON array of run ids: these alone.
 WITH study_run AS (
     SELECT run_id, seed, substr(name, 1, instr(name, '.seed') - 1) AS configuration FROM run
     WHERE instr(name, '.seed') > 1 AND status = 'finished'
+      AND (:runs IS NULL OR run_id IN (SELECT value FROM json_each(:runs)))
 ),
 pass AS (
     SELECT r.run_id, r.configuration, r.seed, max(s.step) AS step,
@@ -22,8 +24,8 @@ ranked AS (
 ),
 item AS MATERIALIZED (
     SELECT corpus_id, token_id,
-           CASE WHEN train_count = 0 THEN '5 unseen' WHEN before < 0.5 * total THEN '1 to 50 %'
-                WHEN before < 0.8 * total THEN '2 to 80 %' WHEN before < 0.95 * total THEN '3 to 95 %'
+           CASE WHEN train_count = 0 THEN '5 unseen' WHEN before < 0.5 * total THEN '1 first 50 %'
+                WHEN before < 0.8 * total THEN '2 50 to 80 %' WHEN before < 0.95 * total THEN '3 80 to 95 %'
                 ELSE '4 rest' END AS bucket
     FROM ranked
 ),

@@ -1,9 +1,11 @@
 -- How much better does a model know what it was trained on, frequent and rare tokens, by configuration of a study?
 -- Runs named CONFIGURATION.seedN: loss on valid documents less that on train documents read again (split seen), at
 -- the last step, in nats per token; by the frequency of :of (target: the token to be predicted; or input).
+-- :runs, a JSON array of run ids: these alone.
 WITH study_run AS (
     SELECT run_id, seed, substr(name, 1, instr(name, '.seed') - 1) AS configuration FROM run
     WHERE instr(name, '.seed') > 1 AND status = 'finished'
+      AND (:runs IS NULL OR run_id IN (SELECT value FROM json_each(:runs)))
 ),
 ranked AS (
     SELECT corpus_id, token_id, train_count, sum(train_count) OVER whole AS total,
@@ -13,8 +15,8 @@ ranked AS (
 ),
 item AS MATERIALIZED (
     SELECT corpus_id, token_id,
-           CASE WHEN train_count = 0 THEN '5 unseen' WHEN before < 0.5 * total THEN '1 to 50 %'
-                WHEN before < 0.8 * total THEN '2 to 80 %' WHEN before < 0.95 * total THEN '3 to 95 %'
+           CASE WHEN train_count = 0 THEN '5 unseen' WHEN before < 0.5 * total THEN '1 first 50 %'
+                WHEN before < 0.8 * total THEN '2 50 to 80 %' WHEN before < 0.95 * total THEN '3 80 to 95 %'
                 ELSE '4 rest' END AS bucket
     FROM ranked
 ),

@@ -1,8 +1,10 @@
 -- How many experts does a token get in each layer, by configuration of a study?
 -- Runs named CONFIGURATION.seedN, on valid documents at the last step: mean, lowest and highest of the seeds.
+-- :runs, a JSON array of run ids: these alone.
 WITH study_run AS (
     SELECT run_id, seed, substr(name, 1, instr(name, '.seed') - 1) AS configuration FROM run
     WHERE instr(name, '.seed') > 1 AND status = 'finished'
+      AND (:runs IS NULL OR run_id IN (SELECT value FROM json_each(:runs)))
 ),
 last AS (
     SELECT r.run_id, r.configuration, r.seed,

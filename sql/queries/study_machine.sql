@@ -1,8 +1,10 @@
 -- On what machine, with which text and for how long were the runs of a study trained?
 -- Runs named CONFIGURATION.seedN.
+-- :runs, a JSON array of run ids: these alone.
 WITH study_run AS (
     SELECT run_id, substr(name, 1, instr(name, '.seed') - 1) AS configuration, machine, program, corpus_id FROM run
     WHERE instr(name, '.seed') > 1 AND status = 'finished'
+      AND (:runs IS NULL OR run_id IN (SELECT value FROM json_each(:runs)))
 ),
 spent AS (
     SELECT r.run_id, max(CASE m.name WHEN 'seconds' THEN m.value END) AS seconds,

@@ -3,9 +3,11 @@
 -- piece begins a word when its text begins with a space. Buckets: the ids that make up the most frequent 50 % of the
 -- train tokens, those from there to 80 %, to 95 %, and the rest.
 -- Configurations in which every token gets as many as the other are left out.
+-- :runs, a JSON array of run ids: these alone.
 WITH study_run AS (
     SELECT run_id, seed, substr(name, 1, instr(name, '.seed') - 1) AS configuration FROM run
     WHERE instr(name, '.seed') > 1 AND status = 'finished'
+      AND (:runs IS NULL OR run_id IN (SELECT value FROM json_each(:runs)))
 ),
 last AS (
     SELECT r.run_id, r.configuration, r.seed,
@@ -21,8 +23,8 @@ ranked AS (
 ),
 item AS MATERIALIZED (
     SELECT corpus_id, token_id,
-           CASE WHEN train_count = 0 THEN '5 unseen' WHEN before < 0.5 * total THEN '1 to 50 %'
-                WHEN before < 0.8 * total THEN '2 to 80 %' WHEN before < 0.95 * total THEN '3 to 95 %'
+           CASE WHEN train_count = 0 THEN '5 unseen' WHEN before < 0.5 * total THEN '1 first 50 %'
+                WHEN before < 0.8 * total THEN '2 50 to 80 %' WHEN before < 0.95 * total THEN '3 80 to 95 %'
                 ELSE '4 rest' END AS bucket
     FROM ranked
 ),

@@ -1,9 +1,11 @@
 -- How many experts does a token get in the course of training, by configuration of a study?
 -- Runs named CONFIGURATION.seedN; a row for every :every steps (200), mean over layers and seeds.
 -- Configurations in which every token gets as many as the other are left out.
+-- :runs, a JSON array of run ids: these alone.
 WITH study_run AS (
     SELECT run_id, seed, substr(name, 1, instr(name, '.seed') - 1) AS configuration FROM run
     WHERE instr(name, '.seed') > 1 AND status = 'finished'
+      AND (:runs IS NULL OR run_id IN (SELECT value FROM json_each(:runs)))
 ),
 used AS (
     SELECT r.configuration, r.seed, w.first_step / coalesce(:every, 200) * coalesce(:every, 200) AS since,

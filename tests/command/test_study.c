@@ -3,6 +3,7 @@
 #include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -57,6 +58,12 @@ static const char study[] = "[study]\n"
                             "two = one\n"
                             "[table layers]\n"
                             "query = study_layers\n"
+                            "[figure frontier]\n"
+                            "table = configurations\n"
+                            "script = study-points\n"
+                            "x = experts\n"
+                            "y = loss\n"
+                            "low = low\n"
                             "[buckets by-target]\n"
                             "of = target\n"
                             "[paper]\n"
@@ -113,13 +120,18 @@ static double loss_of(const char *run)
 }
 
 /* The cell in a row (from 0, the header is row 0) and column of CSV without quotes. */
-static double cell_of(const char *csv, int row, int column)
+static const char *cell_text(const char *csv, int row, int column)
 {
     for (int i = 0; i < row; i++)
         csv = strchr(csv, '\n') + 1;
     for (int i = 0; i < column; i++)
         csv = strchr(csv, ',') + 1;
-    return strtod(csv, NULL);
+    return csv;
+}
+
+static double cell_of(const char *csv, int row, int column)
+{
+    return strtod(cell_text(csv, row, column), NULL);
 }
 
 static void test_plan(void **state)
@@ -168,14 +180,116 @@ static void test_figures(void **state)
     assert_true(fabs(cell_of(r.out, 2, 6) - (d0 + d1) / 2) < 1e-12);
     assert_true(fabs(cell_of(r.out, 2, 7) - ((d0 + d1) / 2 - half)) < 1e-6);
     assert_true(fabs(cell_of(r.out, 2, 8) - ((d0 + d1) / 2 + half)) < 1e-6);
+    assert_non_null(strstr(r.err, "3 configurations have fewer than 3 seeds"));
     test_run_release(&r);
     /* 6 FLOPs a weight: 2 blocks of attention (1024), router (64) and k experts (384), embedding 320 x 16,
        and 12 * layers * width for half of the context */
     r = ask("--no-training --format csv --table configurations");
     for (int k = 1; k <= 2; k++)
-        assert_true(fabs(cell_of(r.out, k, 10) * 1e6 -
+        assert_true(fabs(cell_of(r.out, k, 11) * 1e6 -
                          (6.0 * (2 * (1024 + 64 + k * 384) + 320 * 16) + 6.0 * 2 * 32 * 16)) < 1e-6);
     test_run_release(&r);
+}
+
+/* Two-sided, of two differences: Student's t with one degree of freedom is Cauchy's. */
+static double p_of(const char *run)
+{
+    char name[64];
+    double d[2];
+
+    for (int k = 0; k < 2; k++) {
+        snprintf(name, sizeof name, "%s.seed%d", run, 3 * k);
+        d[k] = loss_of(name);
+        snprintf(name, sizeof name, "one.seed%d", 3 * k);
+        d[k] -= loss_of(name);
+    }
+    return 1 - 2 / acos(-1) * atan(fabs(d[0] + d[1]) / fabs(d[0] - d[1]));
+}
+
+/* Two comparisons: the smaller p counts twice, unless the larger one is less than that. */
+static void test_adjusted(void **state)
+{
+    struct test_run r = ask("--no-training --format csv");
+    double two = p_of("two"), chosen = p_of("chosen"), larger = fmax(two, chosen),
+           smaller = fmin(2 * fmin(two, chosen), larger);
+
+    (void)state;
+    assert_int_equal(r.status, 0);
+    assert_true(fabs(cell_of(r.out, 2, 9) - (two < chosen ? smaller : larger)) < 1e-9);
+    assert_true(fabs(cell_of(r.out, 3, 9) - (two < chosen ? larger : smaller)) < 1e-9);
+    for (int k = 2; k <= 3; k++) {
+        double low = cell_of(r.out, k, 7), high = cell_of(r.out, k, 8);
+        bool settled = cell_of(r.out, k, 9) <= 0.05;
+        const char *verdict = low >= -0.01 && high <= 0.01 ? "equivalent"
+                              : settled && high < 0.0      ? "better"
+                              : settled && low > 0.0       ? "worse"
+                                                           : "undetermined";
+        assert_true(strncmp(cell_text(r.out, k, 10), verdict, strlen(verdict)) == 0);
+    }
+    test_run_release(&r);
+}
+
+static void test_choice(void **state)
+{
+    struct test_run r = ask("--no-training --table choices --format csv");
+
+    (void)state;
+    assert_int_equal(r.status, 0);
+    assert_non_null(strstr(r.out, "\nwithin one and a half,two,2,2,"));
+    assert_true(fabs(cell_of(r.out, 1, 7) - (loss_of("two.seed0") + loss_of("two.seed3") -
+                                             loss_of("one.seed0") - loss_of("one.seed3")) /
+                                                2) < 1e-9);
+    test_run_release(&r);
+    /* a candidate that lacks a seed leaves the others theirs in common alone */
+    tiny_expect(
+        test_run("cd %s && rm -rf fewer && mkdir fewer && sqlite3 out/small.db \".backup fewer/small.db\" && "
+                 "sqlite3 fewer/small.db \"UPDATE run SET status = 'interrupted' WHERE name = "
+                 "'chosen.seed3'\"",
+                 tiny.folder),
+        0, "");
+    r = test_run("cd %s && sed 's/among = t./among = */; s/share = 2/share = 9/' small.ini > wide.ini && "
+                 "%s/moescope-study wide.ini --out fewer --no-training --table choices --format csv",
+                 tiny.folder, tiny.bin);
+    assert_int_equal(r.status, 0);
+    assert_true(cell_of(r.out, 1, 2) == 1.0);
+    test_run_release(&r);
+}
+
+/* [ablations] counts after [settings], and before a run's own; what is printed and drawn is the part's. */
+static void test_parts(void **state)
+{
+    struct test_run r;
+
+    (void)state;
+    tiny_expect(
+        test_run(
+            "cd %s && sed 's/name = small/name = parts/; s/^seeds.*/seeds = 0/' small.ini > parts.ini && "
+            "printf '[ablations]\\nreference = three\\ntrain.steps = 4\\nrouter.hidden = 12\\n"
+            "[run four]\\npart = ablations\\nrouter.hidden = 4\\n' >> parts.ini && "
+            "%s/moescope-study parts.ini --out out --part all --figures drawn",
+            tiny.folder, tiny.bin),
+        0, "parts: 5 runs to train");
+    tiny_expect_answer(
+        &tiny, "out/parts.db",
+        "SELECT name, (SELECT value FROM run_config AS c WHERE c.run_id = run.run_id AND key = "
+        "'train.steps'), (SELECT value FROM run_config AS c WHERE c.run_id = run.run_id AND key "
+        "= 'router.hidden') FROM run WHERE name IN ('one.seed0', 'three.seed0', 'four.seed0') ORDER BY "
+        "run_id",
+        "one.seed0|6|8\nthree.seed0|4|12\nfour.seed0|4|4\n");
+    r = test_run("cd %s && %s/moescope-study parts.ini --out out --part ablations --figures drawn "
+                 "--table layers --format csv && cut -d, -f1 drawn/frontier.csv",
+                 tiny.folder, tiny.bin);
+    assert_int_equal(r.status, 0);
+    assert_null(strstr(r.out, "\ntwo,"));
+    assert_non_null(strstr(r.out, "\nthree,0,1,3,3,3,"));
+    assert_non_null(strstr(r.out, "configuration\nthree\nfour\n"));
+    test_run_release(&r);
+    r = test_run("cd %s && %s/moescope-study parts.ini --out out --part ablations --format csv", tiny.folder,
+                 tiny.bin);
+    assert_non_null(strstr(r.out, ",reference,"));
+    assert_null(strstr(r.out, "top-1,"));
+    test_run_release(&r);
+    tiny_expect(test_run("cd %s && grep -q '<svg' drawn/frontier.svg", tiny.folder), 0, "");
 }
 
 static void test_other_tables(void **state)
@@ -215,6 +329,27 @@ static void test_another_setting_is_refused(void **state)
                 3, "was trained with train.steps = 6, but 'other.ini' asks for 7");
 }
 
+/* Losses on one corpus are not compared with those on another: neither when they are there, nor by training
+ * more. */
+static void test_another_corpus_is_refused(void **state)
+{
+    (void)state;
+    tiny_expect(
+        test_run(
+            "cd %s && rm -rf mixed && mkdir mixed && cp -r out/small-320-8192 mixed/ && sqlite3 out/small.db "
+            "\".backup mixed/small.db\" && sqlite3 mixed/small.db \"INSERT INTO corpus (name, sha256) "
+            "VALUES ('other', hex(zeroblob(32))); UPDATE run SET corpus_id = last_insert_rowid() WHERE name "
+            "= 'two.seed0'\" && %s/moescope-study small.ini --out mixed --no-training",
+            tiny.folder, tiny.bin),
+        3, "run 'two.seed0' was trained on corpus 000000000000, but that of the others is");
+    tiny_expect(test_run("cd %s && sqlite3 mixed/small.db \"UPDATE run SET corpus_id = "
+                         "(SELECT corpus_id FROM corpus WHERE name = 'other'), status = CASE name WHEN "
+                         "'one.seed3' THEN 'interrupted' ELSE status END\" && "
+                         "%s/moescope-study small.ini --out mixed",
+                         tiny.folder, tiny.bin),
+                3, "was trained on corpus 000000000000, but the study's is");
+}
+
 static void test_quick(void **state)
 {
     (void)state;
@@ -224,17 +359,25 @@ static void test_quick(void **state)
     tiny_expect_answer(&tiny, "out/small-quick.db", "SELECT max(step) FROM metric", "2\n");
 }
 
+/* timeout sends the signal to the whole group, as a terminal does, and the study sends its own on. */
+static void expect_stop(const char *signal, const char *status)
+{
+    tiny_expect(
+        test_run(
+            "cd %s && rm -rf out/long.db* && sed 's/train.steps = 6/train.steps = 100000/; s/name = "
+            "small/name "
+            "= long/' small.ini > long.ini && timeout --preserve-status -s %s 2 %s/moescope-study long.ini "
+            "--out out; echo $? >&2",
+            tiny.folder, signal, tiny.bin),
+        0, status);
+    tiny_expect_answer(&tiny, "out/long.db", "SELECT name, status FROM run", "one.seed0|interrupted\n");
+}
+
 static void test_interrupted(void **state)
 {
     (void)state;
-    tiny_expect(
-        test_run(
-            "cd %s && sed 's/train.steps = 6/train.steps = 100000/; s/name = small/name = long/' small.ini "
-            "> long.ini && timeout --preserve-status -s INT 2 %s/moescope-study long.ini --out out; echo $? "
-            ">&2",
-            tiny.folder, tiny.bin),
-        0, "130");
-    tiny_expect_answer(&tiny, "out/long.db", "SELECT name, status FROM run", "one.seed0|interrupted\n");
+    expect_stop("INT", "130");
+    expect_stop("TERM", "143");
 }
 
 static struct test_run ask_astray(void)
@@ -285,8 +428,24 @@ static void test_bad_files(void **state)
     expect_bad("[run a]\\npart = cor\\n", "'bad.ini' line 2: part is 'cor'; it must be core or ablations");
     expect_bad("[run a]\\nlabl = l\\n", "unknown key 'labl' in [run a]");
     expect_bad("[buckets a]\\nof = both\\n", "of is 'both'; it must be input or target");
+    expect_bad("[buckets a]\\nquery = study_layers\\n", "unknown key 'query' in [buckets a]");
+    expect_bad("[table a]\\nquery = study_layers\\n[buckets a]\\nof = input\\n",
+               "[table a] and [buckets a]: a table has one name");
+    expect_bad("[study]\\nname = x\\nseeds = 1\\nreference = a\\n[run a]\\nlabel = l\\n[table t]\\nqery = "
+               "study_layers\\n",
+               "[table t] needs query");
+    expect_bad("[figure a]\\nzero = yes\\n", "zero is 'yes'; it must be true or false");
     expect_bad("hello\\n", "'bad.ini' line 1: not a [section]");
     tiny_expect(ask("--part other"), 2, "there is no part 'other'");
+    tiny_expect(
+        test_run("cd %s && sed 's/^query.*/&\\nevry = 2/; s/^low = low/low = lo/' small.ini > odd.ini && "
+                 "%s/moescope-study odd.ini --out out --no-training --table layers",
+                 tiny.folder, tiny.bin),
+        2, "[table layers]: the query has no parameter 'evry'; it has runs");
+    tiny_expect(
+        test_run("cd %s && %s/moescope-study odd.ini --out out --no-training --table paper --figures odd",
+                 tiny.folder, tiny.bin),
+        2, "[figure frontier]: table configurations has no column 'lo'");
 }
 
 int main(void)
@@ -295,7 +454,11 @@ int main(void)
         cmocka_unit_test(test_plan),
         cmocka_unit_test(test_trains_what_is_missing),
         cmocka_unit_test(test_figures),
+        cmocka_unit_test(test_adjusted),
+        cmocka_unit_test(test_choice),
         cmocka_unit_test(test_other_tables),
+        cmocka_unit_test(test_parts),
+        cmocka_unit_test(test_another_corpus_is_refused),
         cmocka_unit_test(test_another_setting_is_refused),
         cmocka_unit_test(test_quick),
         cmocka_unit_test(test_interrupted),

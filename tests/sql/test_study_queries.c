@@ -178,7 +178,7 @@ static void test_fluctuation(void **state)
 {
     (void)state;
     expect("queries/study_fluctuation",
-           "topp|1 to 50 %|2|2|2|0.0\ntopp|2 to 80 %|2|2|2|0.0\ntopp|3 to 95 %|2|2|4|0.5\n");
+           "topp|1 first 50 %|2|2|2|0.0\ntopp|2 50 to 80 %|2|2|2|0.0\ntopp|3 80 to 95 %|2|2|4|0.5\n");
 }
 
 /* Targets 2 1 2 1, losses 1 2 3 4: id 2 has 2, id 1 has 3; id 3 has 6.5, in the second seed 6.75. Inputs the
@@ -186,24 +186,25 @@ static void test_fluctuation(void **state)
 static void test_frequency(void **state)
 {
     (void)state;
-    expect("queries/study_frequency", "dense|1 to 50 %|2|2.0|3.0|3.0|3.0\ndense|2 to 80 %|2|2.0|2.0|2.0|2.0\n"
-                                      "dense|3 to 95 %|2|4.0|6.625|6.5|6.75\n"
-                                      "topp|1 to 50 %|2|2.0|3.0|3.0|3.0\ntopp|2 to 80 %|2|2.0|2.0|2.0|2.0\n"
-                                      "topp|3 to 95 %|2|4.0|6.625|6.5|6.75\n");
-    expect_set("queries/study_frequency", ":of", "input", "topp|1 to 50 %|2|2.0|2.0|2.0|2.0\n");
-    expect_set("queries/study_frequency", ":of", "input", "topp|2 to 80 %|2|2.0|3.0|3.0|3.0\n");
+    expect("queries/study_frequency",
+           "dense|1 first 50 %|2|2.0|3.0|3.0|3.0\ndense|2 50 to 80 %|2|2.0|2.0|2.0|2.0\n"
+           "dense|3 80 to 95 %|2|4.0|6.625|6.5|6.75\n"
+           "topp|1 first 50 %|2|2.0|3.0|3.0|3.0\ntopp|2 50 to 80 %|2|2.0|2.0|2.0|2.0\n"
+           "topp|3 80 to 95 %|2|4.0|6.625|6.5|6.75\n");
+    expect_set("queries/study_frequency", ":of", "input", "topp|1 first 50 %|2|2.0|2.0|2.0|2.0\n");
+    expect_set("queries/study_frequency", ":of", "input", "topp|2 50 to 80 %|2|2.0|3.0|3.0|3.0\n");
 }
 
 /* What was seen is known half a nat better, whatever the token; in the second seed id 3 by 0.75. */
 static void test_gap(void **state)
 {
     (void)state;
-    expect("queries/study_gap", "dense|1 to 50 %|2|2.0|2.0|3.0|2.5|0.5|0.5|0.5\n"
-                                "dense|2 to 80 %|2|2.0|2.0|2.0|1.5|0.5|0.5|0.5\n"
-                                "dense|3 to 95 %|2|4.0|4.0|6.625|6.0|0.625|0.5|0.75\n"
-                                "topp|1 to 50 %|2|2.0|2.0|3.0|2.5|0.5|0.5|0.5\n"
-                                "topp|2 to 80 %|2|2.0|2.0|2.0|1.5|0.5|0.5|0.5\n"
-                                "topp|3 to 95 %|2|4.0|4.0|6.625|6.0|0.625|0.5|0.75\n");
+    expect("queries/study_gap", "dense|1 first 50 %|2|2.0|2.0|3.0|2.5|0.5|0.5|0.5\n"
+                                "dense|2 50 to 80 %|2|2.0|2.0|2.0|1.5|0.5|0.5|0.5\n"
+                                "dense|3 80 to 95 %|2|4.0|4.0|6.625|6.0|0.625|0.5|0.75\n"
+                                "topp|1 first 50 %|2|2.0|2.0|3.0|2.5|0.5|0.5|0.5\n"
+                                "topp|2 50 to 80 %|2|2.0|2.0|2.0|1.5|0.5|0.5|0.5\n"
+                                "topp|3 80 to 95 %|2|4.0|4.0|6.625|6.0|0.625|0.5|0.75\n");
 }
 
 /* Probe and valid passes: 4 occurrences of ids 1 and 2, always expert 0, and 8 of id 3, half of them
@@ -212,9 +213,9 @@ static void test_gap(void **state)
 static void test_distinct(void **state)
 {
     (void)state;
-    static const char expected[] = "topp|1 to 50 %|2|1|4.0|1.0|1.6796875\n"
-                                   "topp|2 to 80 %|2|1|4.0|1.0|1.6796875\n"
-                                   "topp|3 to 95 %|2|1|8.0|2.0|1.899871826";
+    static const char expected[] = "topp|1 first 50 %|2|1|4.0|1.0|1.6796875\n"
+                                   "topp|2 50 to 80 %|2|1|4.0|1.0|1.6796875\n"
+                                   "topp|3 80 to 95 %|2|1|8.0|2.0|1.899871826";
     char *out = trial_shell(&trial, sql_text("queries/study_distinct"));
     if (strncmp(out, expected, sizeof expected - 1) != 0)
         fail_msg("%s", out);
@@ -226,8 +227,8 @@ static void test_token_classes(void **state)
 {
     (void)state;
     expect("queries/study_token_classes",
-           "topp|byte|3 to 95 %|2|4|3.0|3.0|3.0\ntopp|continuation|1 to 50 %|2|2|1.0|1.0|1.0\n"
-           "topp|word start|2 to 80 %|2|2|2.0|2.0|2.0\n");
+           "topp|byte|3 80 to 95 %|2|4|3.0|3.0|3.0\ntopp|continuation|1 first 50 %|2|2|1.0|1.0|1.0\n"
+           "topp|word start|2 50 to 80 %|2|2|2.0|2.0|2.0\n");
 }
 
 static void test_all_give_rows(void **state)
