@@ -70,9 +70,13 @@ static int find_paths(struct session *s, struct error *err)
                     *study->text == '/' ? "" : "/", study->text);
     else
         text_printf(&s->text, "%s/text", out);
-    text_printf(&s->corpus, "%s/%s-%lld-%lld", out, study->text ? study->name : "corpus",
-                (long long)study->vocabulary, (long long)study->max_document_bytes);
-    if (study->tokens_per_domain > 0) /* another corpus, which studies may want beside the whole one */
+    if (study->images)
+        text_printf(&s->corpus, "%s/%s", out, study->images);
+    else
+        text_printf(&s->corpus, "%s/%s-%lld-%lld", out, study->text ? study->name : "corpus",
+                    (long long)study->vocabulary, (long long)study->max_document_bytes);
+    if (study->tokens_per_domain > 0 &&
+        !study->images) /* another corpus, which studies may want beside the whole one */
         text_printf(&s->corpus, "-%lld", (long long)study->tokens_per_domain);
     text_printf(&s->log, "%s/%s%s.db", out, study->name, quick);
     if (s->text.failed || s->corpus.failed || s->log.failed)
@@ -80,17 +84,23 @@ static int find_paths(struct session *s, struct error *err)
     return file_make_folder(out, err);
 }
 
-/* The recipe of the default text: beside the folder that this program is in, or here. */
-static int recipe(char *path, size_t size, struct error *err)
+/* corpora/NAME.sh: beside the folder that this program is in, or here. */
+static int find_recipe(const char *name, struct text *path, struct error *err)
 {
-    if (process_beside("../corpora/default.sh", path, size) == 0 && file_exists(path))
-        return 0;
-    snprintf(path, size, "corpora/default.sh");
-    return file_exists(path)
+    char beside[4096], file[256];
+
+    snprintf(file, sizeof file, "../corpora/%s.sh", name);
+    if (process_beside(file, beside, sizeof beside) == 0 && file_exists(beside))
+        text_add(path, beside);
+    else
+        text_add(path, file + strlen("../"));
+    if (path->failed)
+        return error_no_memory(err, "a path");
+    return file_exists(path->data)
                ? 0
-               : error_set(err, STATUS_MACHINE,
-                           "corpora/default.sh, which makes the default text, is neither beside "
-                           "this program's folder nor here");
+               : error_set(err, STATUS_INPUT,
+                           "there is no recipe '%s': neither beside this program's folder nor here",
+                           path->data);
 }
 
 /* ---- other programs ---- */
@@ -118,23 +128,41 @@ static int run_sibling(const char *name, const char **argv, struct error *err)
     return result;
 }
 
-static int make_corpus(struct session *s, struct error *err)
+static int run_recipe(const char *name, const char *to, struct error *err)
 {
-    char vocabulary[32], bytes[32], tokens[32], script[4096];
+    struct text script;
+
+    if (file_exists(to))
+        return 0;
+    text_init(&script);
+    int result = find_recipe(name, &script, err);
+    if (result == 0 && run_program((const char *const[]){"sh", script.data, to, NULL}, err))
+        result = error_prefix(err, "making '%s'", to);
+    text_release(&script);
+    return result;
+}
+
+static int prepare_text(struct session *s, struct error *err)
+{
+    char vocabulary[32], bytes[32], tokens[32];
     const char *argv[] = {
         NULL,       s->text.data,           "--output", s->corpus.data,        "--vocabulary",
         vocabulary, "--max-document-bytes", bytes,      "--tokens-per-domain", tokens,
         NULL};
 
-    if (!file_exists(s->text.data)) {
-        if (recipe(script, sizeof script, err) ||
-            run_program((const char *const[]){"sh", script, s->text.data, NULL}, err))
-            return error_prefix(err, "making the default text");
-    }
+    if (run_recipe("default", s->text.data, err))
+        return -1;
     snprintf(vocabulary, sizeof vocabulary, "%lld", (long long)s->study.vocabulary);
     snprintf(bytes, sizeof bytes, "%lld", (long long)s->study.max_document_bytes);
     snprintf(tokens, sizeof tokens, "%lld", (long long)s->study.tokens_per_domain);
     return run_sibling("moescope-corpus", argv, err) ? error_prefix(err, "preparing the corpus") : 0;
+}
+
+static int make_corpus(struct session *s, struct error *err)
+{
+    if (s->study.generated)
+        return 0;
+    return s->study.images ? run_recipe(s->study.images, s->corpus.data, err) : prepare_text(s, err);
 }
 
 /* ---- what is there ---- */
@@ -168,7 +196,7 @@ static int add_assignments(const struct session *s, const struct configuration *
     bool failed = false;
 
     text_init(&set[n]);
-    text_printf(&set[n++], "data.corpus=%s", s->corpus.data);
+    text_printf(&set[n++], "data.corpus=%s", s->study.generated ? "" : s->corpus.data);
     for (int p = 0; p < n_places; p++) {
         for (int i = 0; i < places[p]->n; i++) {
             text_init(&set[n]);
@@ -261,18 +289,21 @@ static int on_corpus_entry(void *sha256, const char *section, const char *key, c
     return 0;
 }
 
-/* Before hours are spent: the runs that are there must be of the corpus that is. */
+/* Before hours are spent: the runs that are there must be of the text's corpus as it is. (Images come from
+ * one package; that all runs are of one corpus is seen when they are read.) */
 static int check_corpus(struct session *s, struct error *err)
 {
     char sha256[SHA256_HEX] = "";
     struct text path;
 
+    if (s->study.generated || s->study.images)
+        return 0;
     text_init(&path);
     text_printf(&path, "%s/corpus.ini", s->corpus.data);
     int result =
         path.failed ? error_no_memory(err, "a path") : ini_read(path.data, on_corpus_entry, sha256, err);
     text_release(&path);
-    return result ? -1 : study_check_corpus(&s->results, sha256, "the study's", err);
+    return result ? -1 : study_check_corpus(&s->results, sha256, err);
 }
 
 /* Seed by seed, so that a study that is stopped has compared all it could. */

@@ -34,7 +34,7 @@ int process_wait(struct process *p, struct text *complaints, struct error *err);
 /* Ends it, if it runs, and forgets it; safe on a zeroed struct. */
 void process_kill(struct process *p);
 
-/* Cores that this process may run on, at least 1: what taskset and containers leave of the machine's. */
+/* Cores that this process may run on, at least 1: what taskset and sets of cores leave of the machine's. */
 int process_cores(void);
 
 /* "FOLDER/NAME", FOLDER being that of this program's file; -1 where that cannot be told. */

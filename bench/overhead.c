@@ -217,7 +217,7 @@ static void count_step(void *context, const struct trainer *t)
         return;
     if (p->on && p->logbook->drain(p->logbook->context, &p->err))
         p->failed = p->stop = 1;
-    double now = clock_seconds(), thread = t->model.seconds[PART_LOGGING];
+    double now = clock_seconds(), thread = t->seconds_in[PART_LOGGING];
     if (pair >= 0) {
         p->seconds[p->on] = now - p->started;
         p->on_thread[p->on] = thread - p->thread;
@@ -309,8 +309,9 @@ static int train(struct pairing *p, struct trainer *t, struct recorder *r, const
 {
     enum train_outcome outcome;
 
-    if (recorder_begin(r, "overhead", 1, &t->model.config, parameters_count(&t->model.parameters),
-                       pool_threads(t->model.pool), err))
+    struct summary model;
+    t->task->summarise(t, &model);
+    if (recorder_begin(r, "overhead", 1, &model, pool_threads(t->pool), err))
         return -1;
     p->sink = (struct sink){p, pass, summary, metric, event, checkpoint, commit, drain};
     p->logbook = &r->sink;

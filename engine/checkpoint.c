@@ -87,7 +87,7 @@ static void describe_tensor(cJSON *header, const char *prefix, const struct para
 }
 
 /* The header, padded with spaces so that tensors begin on a multiple of 8. NULL when memory is short. */
-static char *make_header(const struct model *model, const struct config *config,
+static char *make_header(const struct parameters *parameters, const struct config *config,
                          const struct checkpoint_state *state)
 {
     cJSON *header = cJSON_CreateObject(), *metadata = cJSON_AddObjectToObject(header, "__metadata__");
@@ -98,10 +98,10 @@ static char *make_header(const struct model *model, const struct config *config,
     describe_state(metadata, state);
     describe_config(metadata, config);
     for (int set = 0; set < N_SETS; set++) {
-        for (int i = 0; i < model->parameters.n; i++) {
-            if (!in_set(&model->parameters.items[i], set))
+        for (int i = 0; i < parameters->n; i++) {
+            if (!in_set(&parameters->items[i], set))
                 continue;
-            describe_tensor(header, set_prefix[set], &model->parameters.items[i], &at);
+            describe_tensor(header, set_prefix[set], &parameters->items[i], &at);
             tensors++;
         }
     }
@@ -123,14 +123,14 @@ static char *make_header(const struct model *model, const struct config *config,
     return result;
 }
 
-static void seal(char *header, const struct model *model, const float *const sets[N_SETS])
+static void seal(char *header, const struct parameters *parameters, const float *const sets[N_SETS])
 {
     char *at = find_crc(header, strlen(header)), digits[CRC_DIGITS + 1];
     uLong crc = crc32_z(0, (const Bytef *)header, strlen(header));
 
     for (int set = 0; set < N_SETS; set++) {
-        for (int i = 0; i < model->parameters.n; i++) {
-            const struct parameter *p = &model->parameters.items[i];
+        for (int i = 0; i < parameters->n; i++) {
+            const struct parameter *p = &parameters->items[i];
             if (in_set(p, set))
                 crc = crc32_z(crc, (const Bytef *)(sets[set] + p->offset), p->count * sizeof(float));
         }
@@ -146,7 +146,7 @@ static int write_bytes(FILE *f, struct sha256 *hash, const void *bytes, size_t n
     return fwrite(bytes, 1, n, f) == n ? 0 : -1;
 }
 
-static int write_all(FILE *f, struct sha256 *hash, const char *header, const struct model *model,
+static int write_all(FILE *f, struct sha256 *hash, const char *header, const struct parameters *parameters,
                      const float *const sets[N_SETS])
 {
     uint64_t length = strlen(header);
@@ -154,8 +154,8 @@ static int write_all(FILE *f, struct sha256 *hash, const char *header, const str
     if (write_bytes(f, hash, &length, sizeof length) || write_bytes(f, hash, header, length))
         return -1;
     for (int set = 0; set < N_SETS; set++) {
-        for (int i = 0; i < model->parameters.n; i++) {
-            const struct parameter *p = &model->parameters.items[i];
+        for (int i = 0; i < parameters->n; i++) {
+            const struct parameter *p = &parameters->items[i];
             if (in_set(p, set) && write_bytes(f, hash, sets[set] + p->offset, p->count * sizeof(float)))
                 return -1;
         }
@@ -163,22 +163,22 @@ static int write_all(FILE *f, struct sha256 *hash, const char *header, const str
     return 0;
 }
 
-int checkpoint_save(const char *path, const struct model *model, const float *m, const float *v,
+int checkpoint_save(const char *path, const struct parameters *parameters, const float *m, const float *v,
                     const struct config *config, const struct checkpoint_state *state,
                     char sha256[SHA256_HEX], struct error *err)
 {
-    const float *const sets[N_SETS] = {[VALUES] = model->parameters.values, m, v};
-    char *header = make_header(model, config, state);
+    const float *const sets[N_SETS] = {[VALUES] = parameters->values, m, v};
+    char *header = make_header(parameters, config, state);
     struct sha256 hash;
     struct output out;
     int result = -1;
 
     if (!header)
         return error_no_memory(err, "a checkpoint's header");
-    seal(header, model, sets);
+    seal(header, parameters, sets);
     sha256_start(&hash);
     if (output_open(&out, path, err) == 0) {
-        if (write_all(out.stream, &hash, header, model, sets) == 0)
+        if (write_all(out.stream, &hash, header, parameters, sets) == 0)
             result = output_commit(&out, err);
         else
             error_errno(err, "write", path);
@@ -368,30 +368,35 @@ static int load_tensor(const struct checkpoint *c, const char *prefix, const str
     return 0;
 }
 
-static int check_state(const struct checkpoint *c, const struct model *model, const struct parameter *p,
-                       struct error *err)
+int checkpoint_load(const struct checkpoint *c, const struct parameters *parameters, float *m, float *v,
+                    struct error *err)
 {
-    const struct layer_config *b = &model->config.layers[p->layer];
-    char why[128];
-
-    if (p->trained || !b->router->state_fits ||
-        b->router->state_fits(&b->routing, model->config.vocabulary, model->parameters.values + p->offset))
-        return 0;
-    snprintf(why, sizeof why, "tensor %s is nothing that router %s could go by", p->name, b->router->name);
-    return not_ours(c, why, err);
-}
-
-int checkpoint_load(const struct checkpoint *c, struct model *model, float *m, float *v, struct error *err)
-{
-    float *const sets[N_SETS] = {[VALUES] = model->parameters.values, m, v};
+    float *const sets[N_SETS] = {[VALUES] = parameters->values, m, v};
 
     for (int set = 0; set < N_SETS; set++) {
-        for (int i = 0; i < model->parameters.n && sets[set]; i++) {
-            const struct parameter *p = &model->parameters.items[i];
-            if (in_set(p, set) && (load_tensor(c, set_prefix[set], p, sets[set], err) ||
-                                   (set == VALUES && check_state(c, model, p, err))))
+        for (int i = 0; i < parameters->n && sets[set]; i++) {
+            const struct parameter *p = &parameters->items[i];
+            if (in_set(p, set) && load_tensor(c, set_prefix[set], p, sets[set], err))
                 return -1;
         }
+    }
+    return 0;
+}
+
+int checkpoint_check_states(const struct checkpoint *c, const struct model *model, struct error *err)
+{
+    char why[128];
+
+    for (int i = 0; i < model->parameters.n; i++) {
+        const struct parameter *p = &model->parameters.items[i];
+        const struct layer_config *b = &model->config.layers[p->layer];
+        if (p->trained || !b->router->state_fits ||
+            b->router->state_fits(&b->routing, model->config.vocabulary,
+                                  model->parameters.values + p->offset))
+            continue;
+        snprintf(why, sizeof why, "tensor %s is nothing that router %s could go by", p->name,
+                 b->router->name);
+        return not_ours(c, why, err);
     }
     return 0;
 }

@@ -11,6 +11,7 @@
 #include "base/file.h"
 #include "engine/config.h"
 #include "engine/model.h"
+#include "engine/parameters.h"
 
 struct checkpoint_state {
     int64_t step;         /* updates completed */
@@ -22,8 +23,8 @@ struct checkpoint_state {
     char core_type[32]; /* of BLAS: another one would not continue bit for bit */
 };
 
-/* Whole or not at all. m, v: AdamW's moments, as long as the model's weights. */
-int checkpoint_save(const char *path, const struct model *model, const float *m, const float *v,
+/* Whole or not at all. m, v: AdamW's moments, as long as the weights. */
+int checkpoint_save(const char *path, const struct parameters *parameters, const float *m, const float *v,
                     const struct config *config, const struct checkpoint_state *state,
                     char sha256[SHA256_HEX], struct error *err);
 
@@ -42,8 +43,11 @@ int checkpoint_open(struct checkpoint *c, const char *path, struct error *err);
 /* Whether the file is as long as the tensors of such a model: asked before memory is taken for them, since a
  * header of a few bytes can speak of any size. */
 int checkpoint_fits(const struct checkpoint *c, const struct model_config *config, struct error *err);
-/* Copies the tensors into a model of the same configuration; m and v may be NULL. */
-int checkpoint_load(const struct checkpoint *c, struct model *model, float *m, float *v, struct error *err);
+/* Copies the tensors into the parameters of a model of the same configuration; m and v may be NULL. */
+int checkpoint_load(const struct checkpoint *c, const struct parameters *parameters, float *m, float *v,
+                    struct error *err);
+/* Refuses states of routers, as they were loaded, that the routers could not go by. */
+int checkpoint_check_states(const struct checkpoint *c, const struct model *model, struct error *err);
 void checkpoint_close(struct checkpoint *c);
 
 #endif

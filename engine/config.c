@@ -11,7 +11,8 @@
 #include "base/ini.h"
 #include "base/options.h"
 
-static const char *const kinds[] = {"transformer", "unigram", "bigram", NULL};
+static const char *const kinds[] = {"transformer", "unigram",       "bigram",   "mlp", "convolution",
+                                    "soft_moe",    "norm_soft_moe", "norm_mlp", NULL};
 static const char *const decisions[] = {"all", "held_out", "probe", "none", NULL};
 static const char *const splits[] = {"coverage", "rank", "blind", NULL}; /* enum visibility_split */
 static const char *const draws[] = {"random", "balanced", NULL};
@@ -22,9 +23,13 @@ static const char *const domain_loads[] = {"held_out", "all", NULL};
 
 const struct config_key config_keys[] = {
     {"data.corpus", CONFIG_TEXT, "", 0, 0, NULL,
-     "the prepared corpus: the folder that `moescope corpus` wrote"},
+     "the prepared corpus: the folder that `moescope corpus` wrote; or a folder of images, as "
+     "corpora/fashion-mnist.sh makes it"},
     {"model.kind", CONFIG_CHOICE, "transformer", 0, 0, kinds,
-     "transformer, or a count-based baseline: unigram, bigram (Kneser-Ney)"},
+     "transformer, or a count-based baseline: unigram, bigram (Kneser-Ney); of images: mlp, convolution, "
+     "soft_moe (one Soft MoE layer over patches); norm_soft_moe, norm_mlp: of the norm of random vectors, "
+     "which "
+     "takes no corpus"},
     {"model.layers", CONFIG_INT, "4", 1, MAX_LAYERS, NULL, "blocks of attention and experts"},
     {"model.width", CONFIG_INT, "256", 2, 65536, NULL,
      "width of the residual stream; model.heads must divide it"},
@@ -79,6 +84,20 @@ const struct config_key config_keys[] = {
      "mask, hash: each block draws for itself, or all share one draw"},
     {"mask.rare_gate", CONFIG_REAL, "0", 0, 100, NULL,
      "mask: what the weights of a rare id's experts add up to; 0: their probabilities (1 with one expert)"},
+    {"network.filters", CONFIG_INT_LIST, "32,64,64", 1, 65536, NULL,
+     "convolution: filters of each stage, 3 x 3, which ends in a max pool of 2 x 2"},
+    {"network.residual", CONFIG_BOOL, "false", 0, 0, NULL,
+     "convolution: each stage has two more convolutions, whose outputs are added to the first one's"},
+    {"network.hidden", CONFIG_INT, "128", 1, 1048576, NULL, "mlp, convolution: units before the classes"},
+    {"network.patch", CONFIG_INT, "14", 1, 65536, NULL, "soft_moe: a token is a square of so many pixels"},
+    {"norm.dimensions", CONFIG_INT, "10", 1, 65536, NULL, "norm_*: numbers of a vector"},
+    {"norm.variance", CONFIG_REAL, "5", 0, NO_LIMIT, NULL, "norm_*: of each number"},
+    {"norm.token", CONFIG_INT, "2", 1, 65536, NULL, "norm_soft_moe: numbers of a token"},
+    {"soft.slots", CONFIG_INT, "1", 1, 65536, NULL, "soft_moe: slots of an expert"},
+    {"soft.residual", CONFIG_BOOL, "false", 0, 0, NULL, "soft_moe: tokens are added to the layer's outputs"},
+    {"soft.subsets", CONFIG_INT_LIST, "0", 0, 65535, NULL,
+     "soft_moe: at the end accuracy is told with so many experts an image, the likeliest (Chung et al. 2024, "
+     "Algorithm 1) and random ones; 0: none"},
     {"loss.balance", CONFIG_REAL, "0.01", 0, NO_LIMIT, NULL,
      "weight of the balance loss (topk: uniform = 1; topp: uniform = experts a token); default 0 where a "
      "router has nothing to balance or does so by itself: hash, bias, relu, expert_choice, noisy_topk"},
@@ -90,8 +109,10 @@ const struct config_key config_keys[] = {
     {"train.steps", CONFIG_INT, "1000", 0, NO_LIMIT, NULL, "optimiser updates"},
     {"train.tokens_per_step", CONFIG_INT, "4096", 1, 1e8, NULL,
      "at most this many tokens an update; sequences are packed and never cut to fit"},
+    {"train.batch", CONFIG_INT, "256", 1, 1e6, NULL, "images or vectors a forward and backward pass"},
     {"train.accumulation", CONFIG_INT, "1", 1, 10000, NULL,
-     "forward and backward passes an update; each takes at most tokens_per_step / accumulation tokens, "
+     "forward and backward passes an update; each takes at most tokens_per_step / accumulation tokens "
+     "(train.batch images or vectors), "
      "and their gradients are averaged whatever tokens each holds"},
     {"train.learning_rate", CONFIG_REAL, "0.002", 0, 100, NULL, "highest learning rate"},
     {"train.warmup", CONFIG_INT, "100", 0, NO_LIMIT, NULL,
@@ -341,6 +362,15 @@ bool config_bool(const struct config *c, const char *key)
 const char *config_text(const struct config *c, const char *key)
 {
     return value_of(c, key);
+}
+
+int config_count(const struct config *c, const char *key)
+{
+    int n = 1;
+
+    for (const char *comma = value_of(c, key); (comma = strchr(comma, ',')) != NULL; comma++)
+        n++;
+    return n;
 }
 
 int64_t config_int_at(const struct config *c, const char *key, int i)

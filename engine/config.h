@@ -53,6 +53,7 @@ int64_t config_int(const struct config *c, const char *key);
 double config_real(const struct config *c, const char *key);
 bool config_bool(const struct config *c, const char *key);
 const char *config_text(const struct config *c, const char *key);
+int config_count(const struct config *c, const char *key); /* elements of a comma-separated list */
 /* Element i of a comma-separated list; the last one serves for all that follow. */
 int64_t config_int_at(const struct config *c, const char *key, int i);
 

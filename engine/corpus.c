@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "engine/corpus_format.h"
+#include "engine/image_corpus.h"
 
 const char *const corpus_split_names[N_SPLITS] = {"train", "valid", "probe", "routed", "seen"};
 
@@ -443,6 +444,8 @@ int corpus_load(struct corpus *c, const char *folder, struct error *err)
     struct ini ini;
     struct text path;
     size_t n;
+    if (image_corpus_is(folder))
+        return image_corpus_load(c, folder, err);
     *c = (struct corpus){0};
     text_init(&path);
     int result = read_ini(&ini, folder, &path, err);
@@ -481,6 +484,7 @@ void corpus_release(struct corpus *c)
     free(c->documents_text);
     free(c->labels);
     free(c->ids);
+    images_release(&c->images);
     *c = (struct corpus){0};
 }
 
@@ -490,6 +494,7 @@ int corpus_token_bytes(const struct vocabulary_item *item)
 {
     switch (item->kind[0]) {
     case 's':
+    case 'c': /* a class of images: no text */
         return 0;
     case 'b':
         return 1;

@@ -16,6 +16,7 @@
 #include "base/error.h"
 #include "base/file.h"
 #include "base/text.h"
+#include "engine/images.h"
 
 enum { TOKEN_UNKNOWN = 0, TOKEN_BOS = 1, TOKEN_EOS = 2 };
 /* A document belongs to one of the first four; seen are train documents that are read again to evaluate. */
@@ -39,7 +40,7 @@ struct document {
 
 struct vocabulary_item {
     char *text;       /* UTF-8, spaces as spaces; a byte that is no character as <0xE3> */
-    const char *kind; /* piece, byte, special */
+    const char *kind; /* piece, byte, special; class: of images */
     int64_t train_count;
 };
 
@@ -56,6 +57,7 @@ struct corpus {
     int n_documents;
     int32_t *ids;
     int64_t n_ids;
+    struct images images; /* n 0: a corpus of text; otherwise document d is image d (engine/image_corpus.h) */
     char *documents_text, *vocabulary_text; /* what the strings above point into */
     struct label *labels;                   /* and the documents' labels */
 };

@@ -113,11 +113,16 @@ void stream_seek(struct stream *s, int64_t epoch, int next)
     shuffle_epoch(s);
 }
 
-static const struct sample *stream_peek(struct stream *s)
+const struct sample *stream_peek(struct stream *s)
 {
     if (s->next == s->samples->n)
         stream_seek(s, s->epoch + 1, 0);
     return &s->samples->items[s->order[s->next]];
+}
+
+void stream_advance(struct stream *s)
+{
+    s->next++;
 }
 
 /* ---- batches ---- */
@@ -188,7 +193,7 @@ void packed_from_stream(struct packed *p, const struct corpus *c, struct stream 
 {
     clear(p);
     while (add_sample(p, c, stream_peek(s)))
-        s->next++;
+        stream_advance(s);
 }
 
 int packed_in_order(struct packed *p, const struct corpus *c, const struct samples *s, int *next)

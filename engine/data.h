@@ -36,6 +36,9 @@ struct stream {
 int stream_init(struct stream *s, const struct samples *samples, uint64_t seed, struct error *err);
 void stream_release(struct stream *s);
 void stream_seek(struct stream *s, int64_t epoch, int next);
+/* The next sample, of the next epoch where this one is at its end; advance goes on behind it. */
+const struct sample *stream_peek(struct stream *s);
+void stream_advance(struct stream *s);
 
 /* A batch together with what each of its sequences is. */
 struct packed {

@@ -150,14 +150,14 @@ void images_release(struct images *im)
     *im = (struct images){0};
 }
 
-static size_t pixels_of(const struct images *im)
+size_t images_pixels(const struct images *im)
 {
     return (size_t)im->height * (size_t)im->width * (size_t)im->channels;
 }
 
 struct pixel_scale images_scale(const struct images *im)
 {
-    size_t n = (size_t)im->n * pixels_of(im);
+    size_t n = (size_t)im->n * images_pixels(im);
     double sum = 0.0, squares = 0.0;
 
     for (size_t i = 0; i < n; i++) {
@@ -170,7 +170,7 @@ struct pixel_scale images_scale(const struct images *im)
 
 void images_fill(const struct images *im, struct pixel_scale scale, const int *index, int B, float *x)
 {
-    size_t size = pixels_of(im);
+    size_t size = images_pixels(im);
 
     for (int b = 0; b < B; b++) {
         const uint8_t *pixels = im->pixels + (size_t)index[b] * size;

@@ -2,6 +2,7 @@
  * bytes; plain or gzip. */
 #ifndef ENGINE_IMAGES_H
 #define ENGINE_IMAGES_H
+#include <stddef.h>
 #include <stdint.h>
 
 #include "base/error.h"
@@ -17,6 +18,7 @@ struct images {
  * Whatever does not fit together is STATUS_INPUT and names the file. */
 int images_read(struct images *im, const char *images_path, const char *labels_path, struct error *err);
 void images_release(struct images *im);
+size_t images_pixels(const struct images *im); /* bytes of one image */
 
 /* What makes pixels have mean 0 and deviation 1 over all given images. */
 struct pixel_scale {

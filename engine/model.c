@@ -12,8 +12,8 @@
 /* Logits are made, used and forgotten in chunks of tokens: the whole (T, V) matrix never exists. */
 enum { LOGIT_ROWS = 512, LOGIT_TASK_ROWS = 64 };
 
-const char *const part_names[N_PARTS] = {"embedding", "attention", "router", "experts",
-                                         "output",    "optimiser", "data",   "logging"};
+const char *const part_names[N_PARTS] = {"embedding", "attention", "router", "experts", "output",
+                                         "network",   "optimiser", "data",   "logging"};
 
 /* ---- the configuration ---- */
 

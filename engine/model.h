@@ -81,6 +81,7 @@ enum part {
     PART_ROUTER,
     PART_EXPERTS,
     PART_OUTPUT,
+    PART_NETWORK, /* of tasks whose networks are one part */
     PART_OPTIMISER,
     PART_DATA,
     PART_LOGGING,

@@ -72,10 +72,11 @@ static void max_pool(const struct twin *s)
 static void mean(const struct twin *s)
 {
     int positions = s->in.height * s->in.width;
+    double share = s->node->share == 1.0F ? 1.0 : 1.0 / positions; /* a total or a mean */
 
     memset(s->y, 0, extent_size(s->out) * sizeof *s->y);
     for (int i = 0; i < positions * s->in.channels; i++)
-        s->y[i % s->in.channels] += s->x[i] / positions;
+        s->y[i % s->in.channels] += s->x[i] * share;
 }
 
 static void norm(const struct twin *s)

@@ -86,6 +86,14 @@ int network_mean(struct network *n, int from)
     return end_node(n, add_node(n, &node_mean, "", from, -1));
 }
 
+int network_total(struct network *n, int from)
+{
+    struct node *node = add_node(n, &node_mean, "", from, -1);
+
+    node->share = 1.0F;
+    return end_node(n, node);
+}
+
 int network_norm(struct network *n, int from, const char *name)
 {
     return end_node(n, add_node(n, &node_norm, name, from, -1));
@@ -176,9 +184,19 @@ int network_copy(struct network *to, const struct network *from, struct error *e
 
 /* ---- passes ---- */
 
+struct extent network_extent(const struct network *n, int node)
+{
+    return node >= 0 && !n->failed ? n->nodes[node].extent : (struct extent){1, 1, 1};
+}
+
 void network_forward(struct network *n, int B)
 {
-    for (int i = 0; i < n->n; i++) {
+    network_forward_after(n, -1, B);
+}
+
+void network_forward_after(struct network *n, int node, int B)
+{
+    for (int i = node + 1; i < n->n; i++) {
         if (n->nodes[i].operation)
             n->nodes[i].operation->forward(n, &n->nodes[i], B);
     }

@@ -31,6 +31,7 @@ struct node {
     struct extent extent;              /* of its values */
     bool wants_gradient;               /* it, or one that it takes, has weights */
     int size;                          /* of a pooling window or a patch */
+    float share;                       /* of a position in a mean or a total */
     struct convolution convolution;
     struct soft_moe soft;
     struct soft_moe_pass pass;
@@ -63,7 +64,8 @@ int network_relu(struct network *n, int from);
 int network_sum(struct network *n, int from, int other); /* of equal extents */
 /* Largest of size x size, in steps of size; what is left at the end is left out. */
 int network_max_pool(struct network *n, int from, int size);
-int network_mean(struct network *n, int from); /* over all positions */
+int network_mean(struct network *n, int from);  /* over all positions */
+int network_total(struct network *n, int from); /* the sum over all positions */
 /* x / rms(x) * gain, over the channels of each position. */
 int network_norm(struct network *n, int from, const char *name);
 /* Squares of size x size as tokens: (H, W, C) to (H / size * W / size, 1, size * size * C). */
@@ -74,6 +76,9 @@ int network_reshape(struct network *n, int from, struct extent extent);
 int network_soft_moe(struct network *n, int from, const char *name, int n_experts, int slots_per_expert,
                      int hidden);
 
+/* Of a node's values; of what could not be described {1, 1, 1}, so that describing may go on. */
+struct extent network_extent(const struct network *n, int node);
+
 /* Memory for batches of at most max_samples, and the weights, all 0. */
 int network_build(struct network *n, int max_samples, struct pool *pool, struct error *err);
 void network_release(struct network *n); /* of one that was described, built or not */
@@ -82,6 +87,8 @@ int network_copy(struct network *to, const struct network *from, struct error *e
 
 /* Values of all nodes; those of the inputs are there. */
 void network_forward(struct network *n, int B);
+/* Of the nodes behind `node` alone. */
+void network_forward_after(struct network *n, int node, int B);
 /* From the gradient of the last node, which the caller has set, that of every node and, added to, of the
  * parameters. */
 void network_backward(struct network *n, int B);

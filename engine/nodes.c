@@ -370,6 +370,8 @@ static int mean_describe(struct network *n, struct node *node, struct extent in)
 {
     (void)n;
     node->extent = (struct extent){1, 1, in.channels};
+    if (node->share <= 0.0F)
+        node->share = 1.0F / (float)positions_of(in);
     return 0;
 }
 
@@ -386,10 +388,9 @@ static void mean_range(void *context, int first, int last, int worker)
         for (int i = 0; i < positions; i++) {
             size_t position = ((size_t)b * (size_t)positions + (size_t)i) * (size_t)channels;
             if (w->backward)
-                add_scaled(w->from->gradient + position, w->node->gradient + at, 1.0F / (float)positions,
-                           channels);
+                add_scaled(w->from->gradient + position, w->node->gradient + at, w->node->share, channels);
             else
-                add_scaled(w->node->value + at, w->from->value + position, 1.0F / (float)positions, channels);
+                add_scaled(w->node->value + at, w->from->value + position, w->node->share, channels);
         }
     }
 }

@@ -12,6 +12,12 @@ struct sample {
     int n_tokens; /* predictions */
 };
 
+struct outcome {            /* what a classifier said of a sample */
+    int target, prediction; /* classes */
+    int exit;               /* where it stopped; -1: it has one end */
+    int64_t multiply_adds;
+};
+
 struct routed_layer {
     int layer; /* index of the block; dense ones are left out */
     const struct routing *routing;
@@ -23,6 +29,7 @@ struct pass {
     const struct sample *const *sample; /* (n_sequences) */
     const int32_t *input, *target;      /* (T) ids of the vocabulary */
     const float *loss;                  /* (T) nats */
+    const struct outcome *outcome;      /* (n_sequences) NULL: no classifier */
     const struct routed_layer *layers;  /* (n_layers) */
     int n_layers;
 };

@@ -14,14 +14,15 @@
 static void describe_document(const struct corpus *c, const struct document *d, struct logbook_label *labels,
                               struct logbook_document *out)
 {
-    *out = (struct logbook_document){.name = d->name,
-                                     .domain = c->domains[d->domain],
-                                     .sha256 = d->sha256,
-                                     .split = corpus_split_names[d->split],
-                                     .n_bytes = d->n_bytes,
-                                     .n_tokens = d->n_ids - 1,
-                                     .labels = labels,
-                                     .n_labels = d->n_labels};
+    *out =
+        (struct logbook_document){.name = d->name,
+                                  .domain = c->domains[d->domain],
+                                  .sha256 = d->sha256,
+                                  .split = corpus_split_names[d->split],
+                                  .n_bytes = d->n_bytes,
+                                  .n_tokens = c->images.n ? c->images.height * c->images.width : d->n_ids - 1,
+                                  .labels = labels,
+                                  .n_labels = d->n_labels};
     for (int i = 0; i < d->n_labels; i++)
         labels[i] = (struct logbook_label){d->labels[i].key, d->labels[i].value};
 }
@@ -111,8 +112,7 @@ static int settings_add_number(struct settings *s, const char *key, double numbe
 }
 
 /* Every key as it was, and what follows from them. */
-static int settings_fill(struct settings *s, const struct config *config, const struct model_config *m,
-                         double parameters)
+static int settings_fill(struct settings *s, const struct config *config, const struct summary *m)
 {
     struct text t;
     int failed = 0;
@@ -128,10 +128,10 @@ static int settings_fill(struct settings *s, const struct config *config, const 
     }
     text_release(&t);
     if (!failed)
-        failed = settings_add_number(s, "model.parameters", parameters);
-    if (!failed && m && isfinite(model_active_weights(m, NULL)))
-        failed = settings_add_number(s, "model.active_parameters", model_active_weights(m, NULL)) ||
-                 settings_add_number(s, "model.flops_per_token", model_flops_per_token(m, NULL, m->context));
+        failed = settings_add_number(s, "model.parameters", m->parameters);
+    if (!failed && isfinite(m->active_parameters))
+        failed = settings_add_number(s, "model.active_parameters", m->active_parameters) ||
+                 settings_add_number(s, "model.flops_per_token", m->flops_per_token);
     return failed ? -1 : 0;
 }
 
@@ -167,23 +167,18 @@ static char *machine_json(int threads)
     return text_detach(&t);
 }
 
-static int fill_layers(struct logbook_layer *layers, const struct model_config *m)
+static void fill_layers(struct logbook_layer *layers, const struct summary *m)
 {
-    int n = 0;
-
-    for (int l = 0; m && l < m->n_layers; l++) {
-        const struct layer_config *b = &m->layers[l];
-        if (b->router->routes)
-            layers[n++] =
-                (struct logbook_layer){.layer = l,
-                                       .router = b->router->name,
-                                       .n_experts = b->routing.n_experts,
-                                       .k = router_fixed_k(b->router, &b->routing),
-                                       .expert_parameters = (int64_t)3 * m->width * b->hidden,
-                                       .n_shared = b->n_shared,
-                                       .shared_parameters = (int64_t)3 * m->width * b->shared_hidden};
+    for (int i = 0; i < m->n_layers; i++) {
+        const struct routed_summary *l = &m->layers[i];
+        layers[i] = (struct logbook_layer){.layer = l->layer,
+                                           .router = l->router,
+                                           .n_experts = l->n_experts,
+                                           .k = l->k,
+                                           .expert_parameters = l->expert_parameters,
+                                           .n_shared = l->n_shared,
+                                           .shared_parameters = l->shared_parameters};
     }
-    return n;
 }
 
 static int open_writer(struct recorder *r, struct error *err)
@@ -193,22 +188,22 @@ static int open_writer(struct recorder *r, struct error *err)
     return logbook_writer_open(&r->writer, r->logbook, r->run_id, &options, err);
 }
 
-int recorder_begin(struct recorder *r, const char *name, int64_t seed, const struct model_config *model,
-                   double parameters, int threads, struct error *err)
+int recorder_begin(struct recorder *r, const char *name, int64_t seed, const struct summary *model,
+                   int threads, struct error *err)
 {
     struct settings settings = {0};
     struct logbook_layer layers[MAX_LAYERS];
     char *machine = machine_json(threads);
     int result = -1;
 
-    if (!machine || settings_fill(&settings, r->config, model, parameters)) {
+    if (!machine || settings_fill(&settings, r->config, model)) {
         error_no_memory(err, "the run's description");
         goto done;
     }
+    fill_layers(layers, model);
     struct logbook_run run = {.name = name,
-                              .task = "language_model",
-                              .router = model ? config_text(r->config, "router.name")
-                                              : config_text(r->config, "model.kind"),
+                              .task = model->task,
+                              .router = model->router,
                               .program = "moescope " MOESCOPE_VERSION,
                               .machine_json = machine,
                               .seed = seed,
@@ -217,7 +212,7 @@ int recorder_begin(struct recorder *r, const char *name, int64_t seed, const str
                               .config = settings.items,
                               .n_config = settings.n,
                               .layers = layers,
-                              .n_layers = fill_layers(layers, model)};
+                              .n_layers = model->n_layers};
     result = logbook_begin_run(r->logbook, &run, &r->run_id, err) || open_writer(r, err) ? -1 : 0;
 done:
     settings_release(&settings);
@@ -320,16 +315,21 @@ static int add_sequence(struct recorder *r, int64_t step, enum corpus_split spli
     const struct sample *sample = p->sample[s];
     int first = p->start[s], n = p->start[s + 1] - first;
     int32_t *ids = malloc(((size_t)n + 1) * sizeof *ids);
+    struct logbook_outcome outcome;
 
     if (!ids)
         return error_no_memory(err, "a logged sequence");
     memcpy(ids, p->input + first, (size_t)n * sizeof *ids);
     ids[n] = p->target[first + n - 1];
+    if (p->outcome)
+        outcome = (struct logbook_outcome){p->outcome[s].target, p->outcome[s].prediction, p->outcome[s].exit,
+                                           p->outcome[s].multiply_adds};
     struct logbook_sequence sequence = {.document_id = r->document_ids[sample->document],
                                         .offset = sample->offset,
                                         .n_tokens = n,
                                         .ids = ids,
-                                        .loss = p->loss + first};
+                                        .loss = p->loss + first,
+                                        .outcome = p->outcome ? &outcome : NULL};
     int handle = logbook_batch_sequence(r->batch, step, corpus_split_names[split], &sequence);
     free(ids);
     for (int i = 0; i < p->n_layers; i++) {
@@ -483,18 +483,17 @@ int recorder_open(struct recorder *r, struct logbook *lb, const struct config *c
     return 0;
 }
 
-double recorder_size_estimate(const struct config *config, const struct model_config *m,
-                              int64_t tokens_in_corpus, int64_t probe_tokens)
+double recorder_size_estimate(const struct config *config, const struct summary *m, int64_t tokens_in_corpus,
+                              int64_t probe_tokens)
 {
     const char *decisions = config_text(config, "log.decisions");
     int64_t steps = config_int(config, "train.steps"), every = config_int(config, "probe.every");
-    int64_t per_step = config_int(config, "train.tokens_per_step");
-    struct logbook_layer layers[MAX_LAYERS];
-    int routed = fill_layers(layers, m);
+    int64_t per_step = (int64_t)m->tokens_per_step;
+    int routed = m->n_layers;
     double k = 0.0;
 
     for (int i = 0; i < routed; i++)
-        k += (double)layers[i].k / routed;
+        k += (double)m->layers[i].k / routed;
     struct logbook_size_shape shape = {
         .steps = steps,
         .tokens_per_step = per_step,
@@ -502,7 +501,7 @@ double recorder_size_estimate(const struct config *config, const struct model_co
         .vocabulary = m->vocabulary,
         .distinct_tokens = steps * per_step < tokens_in_corpus ? steps * per_step : tokens_in_corpus,
         .moe_layers = routed,
-        .n_experts = routed ? layers[0].n_experts : 0,
+        .n_experts = routed ? m->layers[0].n_experts : 0,
         .gate_bits = (int)config_int(config, "log.gate_bits"),
         .k = k,
         .probe_passes =

@@ -6,6 +6,7 @@
 #include "engine/config.h"
 #include "engine/corpus.h"
 #include "engine/sink.h"
+#include "engine/summary.h"
 #include "sql/logbook.h"
 
 struct recorder {
@@ -21,9 +22,8 @@ struct recorder {
 /* Stores the corpus (unless it is there) and the ids that the logbook gives its documents. */
 int recorder_open(struct recorder *r, struct logbook *lb, const struct config *config,
                   const struct corpus *corpus, struct error *err);
-/* A new run; model NULL for one without a network. */
-int recorder_begin(struct recorder *r, const char *name, int64_t seed, const struct model_config *model,
-                   double parameters, int threads, struct error *err);
+int recorder_begin(struct recorder *r, const char *name, int64_t seed, const struct summary *model,
+                   int threads, struct error *err);
 /* Goes on with a run of that name from a step. */
 int recorder_resume(struct recorder *r, const char *name, int64_t step, struct error *err);
 /* Everything on disk; then the run's status: finished, interrupted, failed. Safe after a failure. */
@@ -31,7 +31,7 @@ int recorder_end(struct recorder *r, const char *status, struct error *err);
 void recorder_release(struct recorder *r);
 
 /* Bytes that the run will add to the logbook. */
-double recorder_size_estimate(const struct config *config, const struct model_config *model,
+double recorder_size_estimate(const struct config *config, const struct summary *model,
                               int64_t tokens_in_corpus, int64_t probe_tokens);
 
 #endif

@@ -13,6 +13,7 @@
 #include "engine/corpus.h"
 #include "engine/evaluate.h"
 #include "engine/record.h"
+#include "engine/task.h"
 #include "sql/read.h"
 
 struct arguments {
@@ -259,6 +260,10 @@ static int load(struct job *s, char **paths, struct error *err)
 
     if (checkpoint_open(&s->checkpoint, args.checkpoint, err))
         return -1;
+    if (task_find(config_text(&s->checkpoint.config, "model.kind")) != &task_language)
+        return error_set(err, STATUS_USAGE,
+                         "'%s' is of a model of kind %s; text can be routed through a transformer",
+                         args.checkpoint, config_text(&s->checkpoint.config, "model.kind"));
     folder = args.corpus ? args.corpus : config_text(&s->checkpoint.config, "data.corpus");
     if (corpus_load(&s->trained, folder, err))
         return error_prefix(err, "the vocabulary's corpus (see --corpus)");
@@ -284,7 +289,8 @@ static int make_model(struct job *s, struct error *err)
         return -1;
     tokens = config.context < 2048 ? 2048 : config.context;
     if (pool_open(&s->pool, (int)args.threads, err) || model_init(&s->model, &config, tokens, s->pool, err) ||
-        checkpoint_load(&s->checkpoint, &s->model, NULL, NULL, err) || packed_init(&s->packed, tokens, err) ||
+        checkpoint_load(&s->checkpoint, &s->model.parameters, NULL, NULL, err) ||
+        checkpoint_check_states(&s->checkpoint, &s->model, err) || packed_init(&s->packed, tokens, err) ||
         samples_init(&s->samples, &s->corpus, SPLIT_ROUTED, config.context, 0, err))
         return -1;
     return tally_init(&s->tally, s->model.routed, s->model.n_routed, s->corpus.n_domains,
@@ -321,6 +327,15 @@ static int route(struct job *s, struct error *err)
     return result;
 }
 
+static int begin_run(struct job *s, struct error *err)
+{
+    struct summary model;
+
+    summarise_model(&s->model.config, parameters_count(&s->model.parameters), &model);
+    return recorder_begin(&s->recorder, s->name, s->checkpoint.state.seed, &model, pool_threads(s->pool),
+                          err);
+}
+
 static int run(void *context, char **operands, int n_operands, FILE *out, struct error *err)
 {
     struct job s = {.n_texts = n_operands - 1};
@@ -346,9 +361,7 @@ static int run(void *context, char **operands, int n_operands, FILE *out, struct
              logbook_open_writable(&s.logbook, operands[0], err) == 0 &&
              check_name(&s, operands[0], err) == 0 &&
              recorder_open(&s.recorder, s.logbook, &s.checkpoint.config, &s.corpus, err) == 0 &&
-             recorder_begin(&s.recorder, s.name, s.checkpoint.state.seed, &s.model.config,
-                            parameters_count(&s.model.parameters), pool_threads(s.pool), err) == 0 &&
-             route(&s, err) == 0)
+             begin_run(&s, err) == 0 && route(&s, err) == 0)
         result = print_losses(&s, out, err);
     job_release(&s);
     return result;

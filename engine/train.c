@@ -417,21 +417,21 @@ static void announce(const struct job *s)
 {
     const struct trainer *t = &s->trainer;
     char parameters[32], tokens[32], flops[32], size[32];
-    const struct model_config *m = &t->model.config;
-    double active = model_active_weights(m, NULL);
+    struct summary m;
 
     if (args.quiet)
         return;
+    t->task->summarise(t, &m);
     fprintf(stderr, "%s: %s parameters; %s tokens in %lld samples; ", args.name,
-            text_count(parameters, parameters_count(&t->model.parameters)),
-            text_count(tokens, (double)t->train.n_tokens), (long long)t->train.n);
-    if (isfinite(active))
-        fprintf(stderr, "%s weights and %s FLOP a token\n", text_count(flops, active),
-                text_count(size, model_flops_per_token(m, NULL, m->context)));
+            text_count(parameters, m.parameters), text_count(tokens, (double)t->train.n_tokens),
+            (long long)t->train.n);
+    if (isfinite(m.active_parameters))
+        fprintf(stderr, "%s weights and %s FLOP a token\n", text_count(flops, m.active_parameters),
+                text_count(size, m.flops_per_token));
     else
         fprintf(stderr, "tokens differ in how many weights they pass\n");
     fprintf(stderr, "%s: the run will add about %s to %s\n", args.name,
-            text_bytes(size, recorder_size_estimate(&s->config, m, t->train.n_tokens, t->probe.n_tokens)),
+            text_bytes(size, recorder_size_estimate(&s->config, &m, t->train.n_tokens, t->probe.n_tokens)),
             args.log);
     if (s->logbook && logbook_remote(s->logbook))
         fprintf(
@@ -450,17 +450,21 @@ static void announce(const struct job *s)
 static int print_profile(const struct job *s, struct error *err)
 {
     static const char *const columns[] = {"part", "seconds", "share"};
-    const double *seconds = s->trainer.model.seconds;
+    double seconds[N_PARTS];
     enum table_format format;
     double total = 0.0;
     struct table *t;
 
     if (table_format_parse(args.format, &format, err))
         return -1;
-    for (int i = 0; i < N_PARTS; i++)
+    for (int i = 0; i < N_PARTS; i++) {
+        seconds[i] = s->trainer.model.seconds[i] + s->trainer.seconds_in[i];
         total += seconds[i];
+    }
     t = table_open(s->out, format, "Where the time went", columns, 3);
     for (int i = 0; i < N_PARTS && t; i++) {
+        if (seconds[i] == 0.0)
+            continue;
         table_text(t, part_names[i]);
         table_real(t, seconds[i]);
         table_real(t, seconds[i] / total);
@@ -512,7 +516,7 @@ static int end_run(struct job *s, int result, enum train_outcome outcome, struct
     return 0;
 }
 
-static int run_transformer(struct job *s, struct error *err)
+static int run_trainer(struct job *s, struct error *err)
 {
     struct trainer *t = &s->trainer;
     enum train_outcome outcome = TRAIN_FINISHED;
@@ -528,9 +532,10 @@ static int run_transformer(struct job *s, struct error *err)
         return 0;
     if (s->resuming && seconds_before(s, err))
         return -1;
+    struct summary model;
+    t->task->summarise(t, &model);
     if (s->resuming ? recorder_resume(&s->recorder, args.name, t->step, err)
-                    : recorder_begin(&s->recorder, args.name, args.seed, &t->model.config,
-                                     parameters_count(&t->model.parameters), pool_threads(s->pool), err))
+                    : recorder_begin(&s->recorder, args.name, args.seed, &model, pool_threads(s->pool), err))
         return -1;
     t->sink = &s->recorder.sink;
     t->checkpoint_path = s->checkpoint_path;
@@ -586,9 +591,16 @@ static int score_counts(const struct job *s, const struct baseline *b, enum base
 
 static int run_counts(struct job *s, struct error *err)
 {
+    if (s->corpus.images.n > 0)
+        return error_set(err, STATUS_USAGE, "corpus '%s' is images; there are no words to count",
+                         s->corpus.name);
     enum baseline_order order = strcmp(config_text(&s->config, "model.kind"), "unigram") == 0
                                     ? BASELINE_UNIGRAM
                                     : BASELINE_KNESER_NEY;
+    struct summary model = {.task = task_language.name,
+                            .router = config_text(&s->config, "model.kind"),
+                            .active_parameters = NAN,
+                            .flops_per_token = NAN};
     struct baseline b = {0};
     struct samples valid = {0};
     int result = -1;
@@ -597,10 +609,9 @@ static int run_counts(struct job *s, struct error *err)
                      config_int(&s->config, "valid.tokens_per_document"), err) ||
         baseline_init(&b, s->corpus.n_vocabulary, err) || learn_counts(&b, &s->corpus, err))
         goto done;
+    model.parameters = (double)(order == BASELINE_UNIGRAM ? s->corpus.n_vocabulary : b.n_pairs);
     if (s->resuming ? recorder_resume(&s->recorder, args.name, 0, err)
-                    : recorder_begin(&s->recorder, args.name, args.seed, NULL,
-                                     (double)(order == BASELINE_UNIGRAM ? s->corpus.n_vocabulary : b.n_pairs),
-                                     1, err))
+                    : recorder_begin(&s->recorder, args.name, args.seed, &model, 1, err))
         goto done;
     result = score_counts(s, &b, order, &valid, err);
     if (recorder_end(&s->recorder, result ? "failed" : "finished", result ? NULL : err))
@@ -615,8 +626,11 @@ done:
 
 static int load_corpus(struct job *s, struct error *err)
 {
+    const struct task *task = task_find(config_text(&s->config, "model.kind"));
     const char *folder = config_text(&s->config, "data.corpus");
 
+    if (task && task->make_corpus)
+        return task->make_corpus(&s->corpus, &s->config, err);
     if (!*folder)
         return error_set(err, STATUS_USAGE,
                          "data.corpus is not set; prepare one with 'moescope corpus FOLDER -o OUT' and pass "
@@ -670,8 +684,7 @@ static int run(void *context, char **operands, int n_operands, FILE *out, struct
     if (result == 0 && finished)
         say("the run is finished already; nothing to do");
     else if (result == 0)
-        result = strcmp(config_text(&s.config, "model.kind"), "transformer") == 0 ? run_transformer(&s, err)
-                                                                                  : run_counts(&s, err);
+        result = task_find(config_text(&s.config, "model.kind")) ? run_trainer(&s, err) : run_counts(&s, err);
     job_release(&s);
     return result;
 }

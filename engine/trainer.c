@@ -8,89 +8,25 @@
 #include "base/progress.h"
 #include "engine/blas.h"
 #include "engine/evaluate.h"
-
-static const uint64_t noise_stream = 0x6e6f697365000000U;
-
-static int tokens_per_pass(const struct config *config)
-{
-    return (int)(config_int(config, "train.tokens_per_step") / config_int(config, "train.accumulation"));
-}
-
-static int check_sizes(const struct config *config, struct error *err)
-{
-    int tokens = tokens_per_pass(config), context = (int)config_int(config, "model.context");
-
-    if (tokens < context)
-        return error_set(
-            err, STATUS_USAGE,
-            "train.tokens_per_step / train.accumulation is %d tokens, less than model.context %d: a "
-            "full sequence would never fit",
-            tokens, context);
-    if (config_int(config, "log.gate_bits") != 8 && config_int(config, "log.gate_bits") != 16)
-        return error_set(err, STATUS_USAGE, "log.gate_bits must be 8 or 16");
-    return 0;
-}
-
-static int init_data(struct trainer *t, const struct corpus *corpus, struct error *err)
-{
-    const struct config *c = t->config;
-    int context = t->model.config.context, seen = (int)config_int(c, "valid.seen_documents"), most = 1;
-
-    if (samples_init(&t->train, corpus, SPLIT_TRAIN, context, 0, err) ||
-        samples_init(&t->valid, corpus, SPLIT_VALID, context, config_int(c, "valid.tokens_per_document"),
-                     err) ||
-        samples_init(&t->probe, corpus, SPLIT_PROBE, context, config_int(c, "probe.tokens_per_document"),
-                     err))
-        return -1;
-    if (seen > 0 &&
-        samples_init_seen(&t->seen, corpus, context, config_int(c, "valid.tokens_per_document"), seen, err))
-        return -1;
-    for (int l = 0; l < t->model.config.n_layers; l++)
-        most = t->model.layers[l].experts.n_experts > most ? t->model.layers[l].experts.n_experts : most;
-    t->requested = malloc((size_t)most * sizeof *t->requested);
-    if (!t->requested)
-        return error_no_memory(err, "expert loads");
-    if (stream_init(&t->stream, &t->train, (uint64_t)t->seed, err) ||
-        packed_init(&t->packed, tokens_per_pass(c), err))
-        return -1;
-    return tally_init(&t->tally, t->model.routed, t->model.n_routed, corpus->n_domains, corpus->n_documents,
-                      err);
-}
+#include "engine/task.h"
 
 int trainer_init(struct trainer *t, const struct config *config, const struct corpus *corpus, int64_t seed,
                  struct pool *pool, struct error *err)
 {
-    struct model_config model;
-    int64_t *token_count = NULL;
-
-    *t = (struct trainer){.config = config,
+    *t = (struct trainer){.task = task_find(config_text(config, "model.kind")),
+                          .config = config,
                           .corpus = corpus,
+                          .pool = pool,
                           .seed = seed,
                           .steps = config_int(config, "train.steps"),
                           .loss = NAN,
                           .valid_loss = NAN};
-    if (check_sizes(config, err) || config_model(config, corpus->n_vocabulary, &model, err))
-        return -1;
-    token_count = corpus_train_counts(corpus, err);
-    if (!token_count)
-        return -1;
-    model.token_count = token_count;
-    if (model_init(&t->model, &model, tokens_per_pass(config), pool, err)) {
-        free(token_count);
-        return -1;
-    }
-    int seeded = model_seed(&t->model, (uint64_t)seed, err);
-    t->model.config.token_count = NULL; /* needed no more */
-    free(token_count);
-    if (seeded) {
-        trainer_release(t);
-        return -1;
-    }
     t->optimiser = (struct optimiser){.beta1 = config_real(config, "train.beta1"),
                                       .beta2 = config_real(config, "train.beta2"),
                                       .decay = config_real(config, "train.decay"),
                                       .clip = config_real(config, "train.clip")};
-    if (optimiser_init(&t->optimiser, &t->model.parameters, err) || init_data(t, corpus, err)) {
+    if (t->task->open(t, err) || optimiser_init(&t->optimiser, t->parameters, err) ||
+        stream_init(&t->stream, &t->train, (uint64_t)seed, err)) {
         trainer_release(t);
         return -1;
     }
@@ -100,15 +36,14 @@ int trainer_init(struct trainer *t, const struct config *config, const struct co
 void trainer_release(struct trainer *t)
 {
     tally_release(&t->tally);
-    packed_release(&t->packed);
+    if (t->task)
+        t->task->close(t);
     stream_release(&t->stream);
     samples_release(&t->train);
     samples_release(&t->valid);
     samples_release(&t->probe);
     samples_release(&t->seen);
-    free(t->requested);
     optimiser_release(&t->optimiser);
-    model_release(&t->model);
     *t = (struct trainer){0};
 }
 
@@ -143,7 +78,7 @@ static int save(struct trainer *t, const struct checkpoint_state *state, struct 
     char sha256[SHA256_HEX];
 
     if (t->sink->drain(t->sink->context, err) ||
-        checkpoint_save(t->checkpoint_path, &t->model, t->optimiser.first, t->optimiser.second, t->config,
+        checkpoint_save(t->checkpoint_path, t->parameters, t->optimiser.first, t->optimiser.second, t->config,
                         state, sha256, err))
         return -1;
     return t->sink->checkpoint(t->sink->context, t->step, t->checkpoint_path, sha256, err);
@@ -173,7 +108,8 @@ int trainer_restore(struct trainer *t, const struct checkpoint *c, struct error 
     if (s->next > t->train.n)
         return error_set(err, STATUS_INPUT, "cannot resume from '%s': its position is beyond the corpus",
                          c->path);
-    if (checkpoint_load(c, &t->model, t->optimiser.first, t->optimiser.second, err))
+    if (checkpoint_load(c, t->parameters, t->optimiser.first, t->optimiser.second, err) ||
+        (t->task->check && t->task->check(t, c, err)))
         return -1;
     t->step = s->step;
     t->tokens = s->tokens;
@@ -184,18 +120,10 @@ int trainer_restore(struct trainer *t, const struct checkpoint *c, struct error 
 
 /* ---- evaluation ---- */
 
-static int tell_metric(struct trainer *t, enum corpus_split split, const char *name, double value,
-                       struct error *err)
+int trainer_tell(struct trainer *t, enum corpus_split split, const char *name, double value,
+                 struct error *err)
 {
     return t->sink->metric(t->sink->context, t->step, split, name, value, err);
-}
-
-static int evaluate_split(struct trainer *t, const struct samples *samples, enum corpus_split split,
-                          struct error *err)
-{
-    struct evaluation e = {&t->model, t->corpus, t->sink, &t->packed, &t->tally, t->step};
-
-    return evaluate(&e, samples, split, err);
 }
 
 static bool is_due(const struct trainer *t, int64_t every)
@@ -211,14 +139,14 @@ static bool is_doubling(int64_t step)
 static int evaluate_if_due(struct trainer *t, struct error *err)
 {
     if (is_due(t, config_int(t->config, "valid.every"))) {
-        if (evaluate_split(t, &t->valid, SPLIT_VALID, err))
+        if (t->task->evaluate(t, &t->valid, SPLIT_VALID, err))
             return -1;
         t->valid_loss = tally_mean_loss(&t->tally);
     }
-    if (t->seen.n > 0 && t->step == t->steps && evaluate_split(t, &t->seen, SPLIT_SEEN, err))
+    if (t->seen.n > 0 && t->step == t->steps && t->task->evaluate(t, &t->seen, SPLIT_SEEN, err))
         return -1;
     if (is_due(t, config_int(t->config, "probe.every")) || is_doubling(t->step))
-        return evaluate_split(t, &t->probe, SPLIT_PROBE, err);
+        return t->task->evaluate(t, &t->probe, SPLIT_PROBE, err);
     return 0;
 }
 
@@ -234,116 +162,20 @@ static double learning_rate(const struct trainer *t)
     return schedule_rate(&s, t->step);
 }
 
-/* What routers keep beside their weights moves by the decisions of the whole step. */
-static void update_routers(struct trainer *t)
-{
-    struct tally *tally = &t->tally;
-    struct router_usage usage = {.n_tokens = tally->n_tokens, .requested = t->requested};
-
-    for (int i = 0; i < tally->n_layers; i++) {
-        const struct layer_tally *l = &tally->layers[i];
-        double cells = (double)tally->n_tokens * l->n_experts;
-        int k = t->model.layers[l->layer].config->routing.k;
-        usage.sparsity += (1.0 - tally_decisions(l, true) / cells) / tally->n_layers;
-        usage.target += (1.0 - (double)k / l->n_experts) / tally->n_layers;
-    }
-    for (int i = 0; i < tally->n_layers; i++) {
-        const struct layer_tally *l = &tally->layers[i];
-        for (int e = 0; e < l->n_experts; e++)
-            t->requested[e] = l->assignments[e] + l->dropped[e];
-        model_update_router(&t->model, l->layer, &usage);
-    }
-}
-
-/* What the step cost, by the experts that its tokens went to. */
-static double step_flops(const struct trainer *t)
-{
-    const struct tally *tally = &t->tally;
-    const struct model_config *m = &t->model.config;
-    double k[MAX_LAYERS] = {0};
-
-    for (int i = 0; i < tally->n_layers; i++)
-        k[tally->layers[i].layer] = tally_decisions(&tally->layers[i], false) / (double)tally->n_tokens;
-    return model_flops_per_token(m, k, m->context) * (double)tally->n_tokens;
-}
-
-static void add_losses(struct losses *sum, const struct losses *l, double share)
-{
-    sum->lm += l->lm * share;
-    sum->balance += l->balance * share;
-    sum->z += l->z * share;
-    sum->entropy += l->entropy * share;
-    sum->own += l->own * share;
-}
-
-static int accumulate(struct trainer *t, struct losses *sum, struct error *err)
-{
-    int passes = (int)config_int(t->config, "train.accumulation");
-    struct loss_weights weights = {.balance = (float)config_real(t->config, "loss.balance"),
-                                   .z = (float)config_real(t->config, "loss.z"),
-                                   .entropy = (float)config_real(t->config, "loss.entropy")};
-    struct random noise;
-
-    random_seed(&noise, (uint64_t)t->seed, noise_stream + (uint64_t)t->step);
-    tally_clear(&t->tally, strcmp(config_text(t->config, "log.domain_loads"), "all") == 0, false);
-    for (int i = 0; i < passes; i++) {
-        double start = clock_seconds();
-        packed_from_stream(&t->packed, t->corpus, &t->stream);
-        t->model.seconds[PART_DATA] += clock_seconds() - start;
-        struct losses l =
-            model_forward(&t->model, &t->packed.batch, true, 1.0F / (float)passes, &weights, &noise);
-        add_losses(sum, &l, 1.0 / passes);
-        start = clock_seconds();
-        struct pass pass = packed_pass(&t->packed, &t->model);
-        tally_add(&t->tally, t->corpus, &pass);
-        if (t->sink->pass(t->sink->context, t->step, SPLIT_TRAIN, &pass, err))
-            return -1;
-        t->model.seconds[PART_LOGGING] += clock_seconds() - start;
-    }
-    return 0;
-}
-
-static bool has_own_loss(const struct trainer *t)
-{
-    for (int l = 0; l < t->model.config.n_layers; l++) {
-        if (t->model.layers[l].config->router->own_loss)
-            return true;
-    }
-    return false;
-}
-
 static int tell_step(struct trainer *t, const struct losses *l, double norm, double rate, struct error *err)
 {
-    bool routed = t->tally.n_layers > 0, own = has_own_loss(t);
-    double sums = t->tally.n_layers;
-    double total = l->lm +
-                   sums * (config_real(t->config, "loss.balance") * l->balance +
-                           config_real(t->config, "loss.z") * l->z +
-                           config_real(t->config, "loss.entropy") * l->entropy) +
-                   l->own;
     const struct {
         const char *name;
         double value;
-        bool told;
     } metrics[] = {
-        {"loss", total, true},
-        {"lm_loss", l->lm, true},
-        {"balance_loss", l->balance, routed},
-        {"z_loss", l->z, routed},
-        {"entropy_loss", l->entropy, routed},
-        {"router_loss", l->own, own},
-        {"grad_norm", norm, true},
-        {"learning_rate", rate, true},
-        {"tokens", (double)t->tokens, true},
-        {"flops", t->flops, true},
-        {"seconds", seconds_so_far(t), true},
-        {"tokens_per_second", t->tokens_per_second, true},
+        {"grad_norm", norm}, {"learning_rate", rate},        {"tokens", (double)t->tokens},
+        {"flops", t->flops}, {"seconds", seconds_so_far(t)}, {"tokens_per_second", t->tokens_per_second},
     };
 
-    if (t->sink->summary(t->sink->context, t->step, SPLIT_TRAIN, &t->tally, err))
+    if (t->sink->summary(t->sink->context, t->step, SPLIT_TRAIN, &t->tally, err) || t->task->tell(t, l, err))
         return -1;
     for (size_t i = 0; i < sizeof metrics / sizeof *metrics; i++) {
-        if (metrics[i].told && tell_metric(t, SPLIT_TRAIN, metrics[i].name, metrics[i].value, err))
+        if (trainer_tell(t, SPLIT_TRAIN, metrics[i].name, metrics[i].value, err))
             return -1;
     }
     t->loss = l->lm;
@@ -360,30 +192,31 @@ static int train_step(struct trainer *t, bool checkpoint_due, struct error *err)
     double start = clock_seconds(), rate = learning_rate(t), norm, before, saving;
     bool finite;
 
-    if (accumulate(t, &l, err))
+    if (t->task->learn(t, &l, err))
         return -1;
     before = clock_seconds();
-    norm = optimiser_norm(t->model.pool, &t->model.parameters);
+    norm = optimiser_norm(t->pool, t->parameters);
     finite = isfinite(l.lm) && isfinite(l.balance) && isfinite(l.z) && isfinite(l.entropy) &&
              isfinite(l.own) && isfinite(norm);
-    t->model.seconds[PART_OPTIMISER] += clock_seconds() - before;
+    t->seconds_in[PART_OPTIMISER] += clock_seconds() - before;
     before = clock_seconds();
     if (finite && checkpoint_due && save(t, &state, err))
         return -1;
     saving = clock_seconds() - before;
     before = clock_seconds();
     if (finite) {
-        optimiser_update(&t->optimiser, t->model.pool, &t->model.parameters, rate, t->step, norm);
-        update_routers(t);
+        optimiser_update(&t->optimiser, t->pool, t->parameters, rate, t->step, norm);
+        if (t->task->updated)
+            t->task->updated(t);
     }
-    t->model.seconds[PART_OPTIMISER] += clock_seconds() - before;
+    t->seconds_in[PART_OPTIMISER] += clock_seconds() - before;
     before = clock_seconds();
     t->tokens += t->tally.n_tokens;
-    t->flops += step_flops(t);
+    t->flops += t->task->flops(t);
     t->tokens_per_second = (double)t->tally.n_tokens / (before - start - saving);
     if (tell_step(t, &l, norm, rate, err) || t->sink->commit(t->sink->context, err))
         return -1;
-    t->model.seconds[PART_LOGGING] += clock_seconds() - before;
+    t->seconds_in[PART_LOGGING] += clock_seconds() - before;
     return finite ? 0 : 1;
 }
 

@@ -15,19 +15,24 @@
 
 #include "base/error.h"
 #include "engine/checkpoint.h"
+#include "engine/classifier.h"
 #include "engine/config.h"
 #include "engine/corpus.h"
 #include "engine/data.h"
 #include "engine/model.h"
+#include "engine/norm.h"
 #include "engine/optimiser.h"
 #include "engine/sink.h"
 #include "engine/tally.h"
+#include "engine/task.h"
 
 enum train_outcome { TRAIN_FINISHED, TRAIN_INTERRUPTED, TRAIN_DIVERGED };
 
 struct trainer {
+    const struct task *task;
     const struct config *config;
     const struct corpus *corpus;
+    struct pool *pool;
     const struct sink *sink;
     const char *checkpoint_path;
     const volatile sig_atomic_t *stop; /* set: finish the step, save, return */
@@ -35,17 +40,24 @@ struct trainer {
     void (*report)(void *context, const struct trainer *t);
     void *report_context;
 
-    struct model model;
+    struct parameters *parameters; /* the task's model's */
     struct optimiser optimiser;
     struct samples train, valid, probe, seen; /* seen: only when asked for */
     struct stream stream;
-    struct packed packed;
     struct tally tally;
+    struct norm_model norm; /* of norms */
+    /* of images */
+    struct classifier classifier;
+    int64_t n_right; /* answers, of the last update */
+    /* of a language model */
+    struct model model;
+    struct packed packed;
     int64_t *requested; /* (most experts of a block) */
     int64_t steps, step, tokens, seed;
     double flops; /* of all steps so far, by the decisions that were made */
     double seconds,
         clock; /* spent before this process (the caller sets it); when this process's part began */
+    double seconds_in[N_PARTS]; /* where this process's time went, besides the model's own account of it */
     double loss, tokens_per_second; /* of the last update */
     double valid_loss;              /* of the last validation; NaN before */
 };
@@ -59,5 +71,9 @@ int trainer_restore(struct trainer *t, const struct checkpoint *c, struct error 
 /* From t->step to the end, or until stopped. A loss that is not finite is logged as such and ends the run
  * with TRAIN_DIVERGED; the last checkpoint stays. -1: the sink, the disk or memory failed. */
 int trainer_run(struct trainer *t, enum train_outcome *outcome, struct error *err);
+
+/* For tasks: a metric of this step. */
+int trainer_tell(struct trainer *t, enum corpus_split split, const char *name, double value,
+                 struct error *err);
 
 #endif

@@ -311,6 +311,10 @@ int logbook_batch_sequence(struct logbook_batch *b, int64_t step, const char *sp
     if (tokens != NULL) {
         pack_integers(tokens, width, sequence->ids, (size_t)n + 1);
     }
+    s->classified = sequence->outcome != NULL;
+    if (s->classified) {
+        s->outcome = *sequence->outcome;
+    }
     s->losses = no_span;
     if (sequence->loss != NULL) {
         uint8_t *losses = reserve(b, 2 * (size_t)n, &s->losses);

@@ -54,6 +54,8 @@ struct batch_sequence {
     int n_tokens;
     struct span split, tokens, losses;
     uint32_t checksum; /* of losses */
+    bool classified;
+    struct logbook_outcome outcome;
 };
 
 struct batch_block {

@@ -151,12 +151,19 @@ void logbook_batch_event(struct logbook_batch *b, int64_t step, const char *kind
                          int expert /* -1 */, double value /* NaN: none */, const char *message);
 void logbook_batch_checkpoint(struct logbook_batch *b, int64_t step, const char *path, const char *sha256);
 
+struct logbook_outcome {
+    int target, prediction; /* classes */
+    int exit;               /* where the model stopped; -1: it has one end */
+    int64_t multiply_adds;  /* that it took; -1: not known */
+};
+
 struct logbook_sequence {
     int64_t document_id;
     int64_t offset; /* of its first input token within the document's ids */
     int n_tokens;
-    const int32_t *ids; /* (n_tokens + 1): inputs, and the last target */
-    const float *loss;  /* (n_tokens) nats; NULL: not logged */
+    const int32_t *ids;                    /* (n_tokens + 1): inputs, and the last target */
+    const float *loss;                     /* (n_tokens) nats; NULL: not logged */
+    const struct logbook_outcome *outcome; /* what a classifier said of it; NULL: nothing */
 };
 /* Returns a handle for the two functions below; sequence ids are given in this order. */
 int logbook_batch_sequence(struct logbook_batch *b, int64_t step, const char *split,

@@ -6,7 +6,7 @@ CREATE TABLE run (
     run_id        INTEGER PRIMARY KEY,
     uuid          TEXT NOT NULL UNIQUE, -- 128 random bits: the identity that survives merging; the name is a label
     name          TEXT NOT NULL UNIQUE, -- what people call it
-    task          TEXT NOT NULL,        -- language_model
+    task          TEXT NOT NULL,        -- language_model, classification, regression
     router        TEXT NOT NULL,        -- dense, topk, ...
     seed          INTEGER NOT NULL,
     status        TEXT NOT NULL CHECK (status IN ('running', 'finished', 'interrupted', 'failed', 'imported')),
@@ -94,8 +94,8 @@ CREATE TABLE document (
     name        TEXT NOT NULL,
     sha256      TEXT NOT NULL,    -- of its text
     split       TEXT NOT NULL,    -- train, valid, probe, routed
-    n_bytes     INTEGER NOT NULL, -- of its UTF-8 text
-    n_tokens    INTEGER NOT NULL, -- predictions: one less than its ids
+    n_bytes     INTEGER NOT NULL, -- of its UTF-8 text, of its pixels
+    n_tokens    INTEGER NOT NULL, -- predictions: one less than its ids; of an image: pixels, the most tokens that it can be
     UNIQUE (corpus_id, name)
 ) STRICT;
 

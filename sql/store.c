@@ -18,6 +18,7 @@ enum store_statement {
     FIND_SAMPLE,
     ADD_SAMPLE,
     ADD_SEQUENCE,
+    ADD_OUTCOME,
     ADD_ROUTING,
     ADD_PROBABILITY,
     ADD_INTEGERS,
@@ -30,23 +31,15 @@ enum store_statement {
 };
 
 static const char *const statement_names[N_STATEMENTS] = {
-    [ADD_METRIC] = "store/add_metric",
-    [ADD_LAYER_METRIC] = "store/add_layer_metric",
-    [ADD_LOAD] = "store/add_load",
-    [ADD_DOCUMENT_LOSS] = "store/add_document_loss",
-    [ADD_EVENT] = "store/add_event",
-    [ADD_CHECKPOINT] = "store/add_checkpoint",
-    [FIND_SAMPLE] = "store/find_sample",
-    [ADD_SAMPLE] = "store/add_sample",
-    [ADD_SEQUENCE] = "store/add_sequence",
-    [ADD_ROUTING] = "store/add_routing",
-    [ADD_PROBABILITY] = "store/add_probability",
-    [ADD_INTEGERS] = "store/add_integers",
-    [COUNT_INTEGERS] = "store/integers",
-    [CLOSE_WINDOWS] = "store/close_windows",
-    [WINDOW_ENTRY] = "store/window_entry",
-    [ADD_WINDOW] = "store/add_window",
-    [HEARTBEAT] = "store/heartbeat",
+    [ADD_METRIC] = "store/add_metric",       [ADD_LAYER_METRIC] = "store/add_layer_metric",
+    [ADD_LOAD] = "store/add_load",           [ADD_DOCUMENT_LOSS] = "store/add_document_loss",
+    [ADD_EVENT] = "store/add_event",         [ADD_CHECKPOINT] = "store/add_checkpoint",
+    [FIND_SAMPLE] = "store/find_sample",     [ADD_SAMPLE] = "store/add_sample",
+    [ADD_SEQUENCE] = "store/add_sequence",   [ADD_OUTCOME] = "store/add_outcome",
+    [ADD_ROUTING] = "store/add_routing",     [ADD_PROBABILITY] = "store/add_probability",
+    [ADD_INTEGERS] = "store/add_integers",   [COUNT_INTEGERS] = "store/integers",
+    [CLOSE_WINDOWS] = "store/close_windows", [WINDOW_ENTRY] = "store/window_entry",
+    [ADD_WINDOW] = "store/add_window",       [HEARTBEAT] = "store/heartbeat",
 };
 
 struct store {
@@ -350,6 +343,20 @@ static void bind_checksum(struct statement *s, uint32_t checksum)
     statement_int(s, ":checksum", (int32_t)checksum);
 }
 
+static int store_outcome(struct store *store, const struct logbook_batch *b, const struct batch_sequence *q,
+                         int64_t sample_id, struct error *err)
+{
+    struct statement *s = &store->statements[ADD_OUTCOME];
+    statement_int(s, ":step", q->step);
+    statement_text(s, ":split", batch_string(b, q->split));
+    statement_int(s, ":sample", sample_id);
+    statement_int(s, ":target", q->outcome.target);
+    statement_int(s, ":prediction", q->outcome.prediction);
+    int_or_null(s, ":exit", q->outcome.exit);
+    int_or_null(s, ":multiply_adds", q->outcome.multiply_adds);
+    return statement_run(s, err);
+}
+
 static int store_sequence(struct store *store, const struct logbook_batch *b, struct batch_sequence *q,
                           struct error *err)
 {
@@ -371,7 +378,10 @@ static int store_sequence(struct store *store, const struct logbook_batch *b, st
     } else {
         statement_null(s, ":checksum");
     }
-    return statement_insert(s, &q->sequence_id, err);
+    if (statement_insert(s, &q->sequence_id, err) != 0) {
+        return -1;
+    }
+    return q->classified ? store_outcome(store, b, q, sample_id, err) : 0;
 }
 
 static int store_sequences(struct store *store, struct logbook_batch *b, struct error *err)

@@ -156,7 +156,8 @@ static void add_pass(struct fixture *f, struct logbook_writer *w, const struct f
             ids[t] = token_id(d, t);
         for (int t = 0; t < FIXTURE_TOKENS; t++)
             loss[t] = 2;
-        struct logbook_sequence sequence = {f->document_ids[d], 0, FIXTURE_TOKENS, ids, loss};
+        struct logbook_sequence sequence = {
+            .document_id = f->document_ids[d], .n_tokens = FIXTURE_TOKENS, .ids = ids, .loss = loss};
         int handle = logbook_batch_sequence(b, step, "probe", &sequence);
         for (int layer = 0; layer < run->n_layers; layer++)
             add_layer(b, handle, run,

@@ -59,6 +59,8 @@ struct study {
     char *reference,
         *ablation_reference; /* what a part's configurations are compared with; NULL: the core's */
     char *text;              /* a folder of text, from the file's own; NULL: the default text */
+    char *images;            /* corpora/NAME.sh makes them; NULL: the study is of text */
+    bool generated;          /* or of what its runs make themselves: nothing is read */
     double margin;
     int64_t vocabulary, max_document_bytes, tokens_per_domain;
     int64_t *seeds;
@@ -121,9 +123,8 @@ bool study_diverged(const struct study_results *r, int configuration, int64_t se
  * did not know are passed over), and all runs must be of one corpus, or it is STATUS_INPUT naming the run. */
 int study_check_runs(const struct study *s, const struct study_results *r, struct logbook *lb,
                      struct error *err);
-/* They must be of the corpus with this hash; `where` says whose it is. */
-int study_check_corpus(const struct study_results *r, const char *corpus, const char *where,
-                       struct error *err);
+/* They must be of the corpus with this hash. */
+int study_check_corpus(const struct study_results *r, const char *corpus, struct error *err);
 
 /* What is looked at: the configurations of the parts that were asked for. */
 struct study_view {
@@ -154,6 +155,8 @@ struct study_chosen {
     int configuration;                    /* -1: none qualifies */
     struct study_summary best, reference; /* its difference judged by itself */
 };
+/* Whether it is about a configuration that is looked at. */
+bool study_shows_choice(const struct study_view *v, const struct study_choice *choice);
 void study_choose(const struct study *s, const struct study_results *r, const struct study_choice *choice,
                   struct study_chosen *out);
 

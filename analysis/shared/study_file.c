@@ -48,6 +48,14 @@ static int set_real(double *field, const char *key, const char *value, struct er
     return 0;
 }
 
+static int set_bool(bool *field, const char *key, const char *value, struct error *err)
+{
+    *field = strcmp(value, "true") == 0;
+    return *field || strcmp(value, "false") == 0
+               ? 0
+               : error_set(err, STATUS_USAGE, "%s is '%s'; it must be true or false", key, value);
+}
+
 /* A seed that counted twice would make intervals narrower than they are. */
 static int check_seed(const struct study *s, struct error *err)
 {
@@ -125,13 +133,11 @@ static int study_entry(struct study *s, const char *key, const char *value, stru
     const struct {
         const char *key;
         char **field;
-    } texts[] = {{"name", &s->name},
-                 {"title", &s->title},
-                 {"question", &s->question},
-                 {"reference", &s->reference},
-                 {"text", &s->text}};
-    const char *const keys[] = {"name",       "title", "question", "reference",          "text",
-                                "vocabulary", "seeds", "margin",   "max_document_bytes", "tokens_per_domain"};
+    } texts[] = {{"name", &s->name},           {"title", &s->title}, {"question", &s->question},
+                 {"reference", &s->reference}, {"text", &s->text},   {"images", &s->images}};
+    const char *const keys[] = {"name",  "title",  "question",           "reference",
+                                "text",  "images", "generated",          "vocabulary",
+                                "seeds", "margin", "max_document_bytes", "tokens_per_domain"};
 
     for (size_t i = 0; i < sizeof texts / sizeof *texts; i++) {
         if (strcmp(key, texts[i].key) == 0)
@@ -139,6 +145,8 @@ static int study_entry(struct study *s, const char *key, const char *value, stru
     }
     if (strcmp(key, "seeds") == 0)
         return set_seeds(s, value, err);
+    if (strcmp(key, "generated") == 0)
+        return set_bool(&s->generated, key, value, err);
     if (strcmp(key, "margin") == 0)
         return set_real(&s->margin, key, value, err);
     if (strcmp(key, "vocabulary") == 0)
@@ -308,10 +316,7 @@ static int figure_entry(struct study *s, const char *name, const char *key, cons
             "unknown key '%s' in [figure %s]; table, script, title, x, y, low, high, group, x_label, "
             "unit or zero",
             key, name);
-    f->zero = strcmp(value, "true") == 0;
-    return f->zero || strcmp(value, "false") == 0
-               ? 0
-               : error_set(err, STATUS_USAGE, "zero is '%s'; it must be true or false", value);
+    return set_bool(&f->zero, key, value, err);
 }
 
 /* "run top2" is of kind "run", named "top2". */
@@ -406,6 +411,8 @@ static int check(const struct study *s, bool quick, struct error *err)
         return error_set(err, STATUS_USAGE,
                          "'%s': a study needs name, reference and seeds in [study], and a [run NAME]",
                          s->path);
+    if ((s->text != NULL) + (s->images != NULL) + s->generated > 1)
+        return error_set(err, STATUS_USAGE, "'%s': a study has one of text, images and generated", s->path);
     if (!study_configuration(s, s->reference))
         return unknown_configuration(s, "reference", s->reference, err);
     if (s->ablation_reference && !quick && !study_configuration(s, s->ablation_reference))
@@ -501,6 +508,7 @@ void study_release(struct study *s)
     free(s->reference);
     free(s->ablation_reference);
     free(s->text);
+    free(s->images);
     *s = (struct study){0};
 }
 

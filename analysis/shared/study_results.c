@@ -146,17 +146,16 @@ static int check_settings(const struct study *s, const struct study_run *run, st
     return result;
 }
 
-int study_check_corpus(const struct study_results *r, const char *corpus, const char *where,
-                       struct error *err)
+int study_check_corpus(const struct study_results *r, const char *corpus, struct error *err)
 {
     for (int i = 0; i < r->n; i++) {
         if (strcmp(r->runs[i].corpus, corpus) != 0)
             return error_set(
                 err, STATUS_INPUT,
-                "run '%s' was trained on corpus %.12s, but %s is %.12s, so that their losses are of "
-                "different documents; train in another folder (--out), or take the run away with "
-                "'moescope runs DB --delete %s'",
-                r->runs[i].name, r->runs[i].corpus, where, corpus, r->runs[i].name);
+                "run '%s' was trained on corpus %.12s, but the study's is %.12s, so that their "
+                "losses are of different documents; train in another folder (--out), or take the "
+                "run away with 'moescope runs DB --delete %s'",
+                r->runs[i].name, r->runs[i].corpus, corpus, r->runs[i].name);
     }
     return 0;
 }
@@ -168,7 +167,15 @@ int study_check_runs(const struct study *s, const struct study_results *r, struc
         if (check_settings(s, &r->runs[i], lb, err))
             return -1;
     }
-    return r->n > 0 ? study_check_corpus(r, r->runs[0].corpus, "that of the others", err) : 0;
+    for (int i = 1; i < r->n; i++) {
+        if (strcmp(r->runs[i].corpus, r->runs[0].corpus) != 0)
+            return error_set(err, STATUS_INPUT,
+                             "run '%s' was trained on corpus %.12s, run '%s' on %.12s: their losses are of "
+                             "different documents; take those of the wrong one away with 'moescope runs DB "
+                             "--delete NAME'",
+                             r->runs[0].name, r->runs[0].corpus, r->runs[i].name, r->runs[i].corpus);
+    }
+    return 0;
 }
 
 /* ---- figures of a configuration ---- */
@@ -248,6 +255,16 @@ int study_compare(const struct study_view *v, struct study_summary *summaries, s
 }
 
 /* ---- operating points ---- */
+
+bool study_shows_choice(const struct study_view *v, const struct study_choice *choice)
+{
+    for (int c = 0; c < v->study->n_configurations; c++) {
+        if (v->chosen[c] && v->study->configurations[c].ablation == choice->ablation &&
+            fnmatch(choice->among, v->study->configurations[c].name, 0) == 0)
+            return true;
+    }
+    return false;
+}
 
 static bool is_candidate(const struct study *s, const struct study_results *r,
                          const struct study_choice *choice, int configuration)

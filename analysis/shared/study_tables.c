@@ -73,13 +73,13 @@ static int print_choices(const struct study_view *s, FILE *out, enum table_forma
     for (int i = 0; i < s->study->n_choices && t; i++) {
         const struct study_choice *choice = &s->study->choices[i];
         int reference = study_reference(s->study, choice->ablation);
-        if (!s->chosen[reference])
+        if (!study_shows_choice(s, choice))
             continue;
         study_choose(s->study, s->results, choice, &chosen);
         const struct study_summary *m = &chosen.best;
         table_text(t, choice->name);
         if (chosen.configuration < 0) {
-            table_text(t, "none qualifies");
+            table_text(t, chosen.reference.seeds > 0 ? "none qualifies" : "no seed in common");
             for (int empty = 0; empty < 9; empty++)
                 table_null(t);
             continue;

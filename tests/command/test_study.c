@@ -341,7 +341,7 @@ static void test_another_corpus_is_refused(void **state)
             "VALUES ('other', hex(zeroblob(32))); UPDATE run SET corpus_id = last_insert_rowid() WHERE name "
             "= 'two.seed0'\" && %s/moescope-study small.ini --out mixed --no-training",
             tiny.folder, tiny.bin),
-        3, "run 'two.seed0' was trained on corpus 000000000000, but that of the others is");
+        3, "' on 000000000000: their losses are of different documents");
     tiny_expect(test_run("cd %s && sqlite3 mixed/small.db \"UPDATE run SET corpus_id = "
                          "(SELECT corpus_id FROM corpus WHERE name = 'other'), status = CASE name WHEN "
                          "'one.seed3' THEN 'interrupted' ELSE status END\" && "
@@ -405,6 +405,26 @@ static void test_diverged(void **state)
     test_run_release(&r);
 }
 
+/* Of what its runs make themselves: no text, no corpus. */
+static void test_generated(void **state)
+{
+    (void)state;
+    tiny_expect(
+        test_run("cd %s && printf '[study]\\nname = norms\\nseeds = 0\\nreference = one\\ngenerated = true\\n"
+                 "[settings]\\nmodel.kind = norm_soft_moe\\nrouter.hidden = 4\\ntrain.steps = 3\\n"
+                 "train.batch = 50\\n[run one]\\nrouter.experts = 1\\n[run two]\\nrouter.experts = 2\\n"
+                 "[table course]\\nquery = study_course\\n' > norms.ini && "
+                 "%s/moescope-study norms.ini --out made --table course --format csv && ls made",
+                 tiny.folder, tiny.bin),
+        0, "norms: 2 runs to train");
+    tiny_expect_answer(&tiny, "made/norms.db", "SELECT name, status FROM run ORDER BY run_id",
+                       "one.seed0|finished\ntwo.seed0|finished\n");
+    tiny_expect(test_run("cd %s && sed 's/^generated.*/&\\ntext = text/' norms.ini > both.ini && "
+                         "%s/moescope-study both.ini --out made",
+                         tiny.folder, tiny.bin),
+                2, "a study has one of text, images and generated");
+}
+
 static void expect_bad(const char *line, const char *said)
 {
     char command[512];
@@ -463,6 +483,7 @@ int main(void)
         cmocka_unit_test(test_quick),
         cmocka_unit_test(test_interrupted),
         cmocka_unit_test(test_diverged),
+        cmocka_unit_test(test_generated),
         cmocka_unit_test(test_bad_files),
     };
     return cmocka_run_group_tests(tests, open_group, close_group);

@@ -335,7 +335,10 @@ static int read_checkpoint(const char *path, struct error *err)
     int result = -1;
     if (config_model(&c.config, (int)c.state.vocabulary, &config, err) == 0 &&
         pool_open(&pool, 1, err) == 0 && model_init(&model, &config, 64, pool, err) == 0) {
-        result = checkpoint_load(&c, &model, NULL, NULL, err);
+        result = checkpoint_load(&c, &model.parameters, NULL, NULL, err) ||
+                         checkpoint_check_states(&c, &model, err)
+                     ? -1
+                     : 0;
     }
     model_release(&model);
     pool_close(pool);

@@ -72,7 +72,9 @@ static void describe_soft_moe(struct network *n)
 {
     int x = network_norm(n, network_input(n, tokens), "norm");
 
-    network_sum(n, network_soft_moe(n, x, "moe", 4, 1, 3), x);
+    int y = network_sum(n, network_soft_moe(n, x, "moe", 4, 1, 3), x);
+
+    network_linear(n, network_total(n, y), "head", 3);
 }
 
 static const struct {

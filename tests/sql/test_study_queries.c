@@ -89,6 +89,14 @@ static void add_run(const char *name, bool routed)
     add_pass(b, LAST, "valid", shift, routed);
     add_pass(b, LAST, "seen", seen, routed);
     if (routed) {
+        logbook_batch_metric(b, LAST, "valid", "accuracy", 0.75);
+        logbook_batch_metric(b, LAST, "valid", "subset_1_likeliest", strstr(name, ".seed1") ? 0.5 : 0.25);
+        logbook_batch_metric(b, LAST, "valid", "subset_1_random", 0.125);
+        logbook_batch_metric(b, LAST, "valid", "subset_1_random_deviation", 0.0625);
+        logbook_batch_metric(b, LAST, "valid", "subset_2_likeliest", 0.625);
+        logbook_batch_metric(b, LAST, "valid", "subset_2_random", 0.5);
+        logbook_batch_metric(b, LAST, "valid", "subset_2_random_deviation", 0.125);
+        logbook_batch_metric(b, LAST, "valid", "subset_2_best", 1);
         add_load(b, LAST, "valid", valid);
         logbook_batch_layer_metric(b, LAST, "valid", 0, "router_entropy", 0.5);
     }
@@ -231,6 +239,24 @@ static void test_token_classes(void **state)
            "topp|word start|2 50 to 80 %|2|2|2.0|2.0|2.0\n");
 }
 
+/* Of 4 experts; 0.125 and 0.375 above chance are 2 and 6 deviations. */
+static void test_subsets(void **state)
+{
+    (void)state;
+    expect("queries/study_subsets", "topp|4|2|2|0.75|0.625|0.625|0.625|0.5|1.0||1.0||\n"
+                                    "topp|4|1|2|0.75|0.375|0.25|0.5|0.125|4.0||||\n");
+    expect_set("queries/study_subsets", ":share", "0.25", "topp|4|1|2|0.75|");
+}
+
+/* A study's runs alone: of the first seed, whose id is 1. */
+static void test_runs(void **state)
+{
+    (void)state;
+    expect_set("queries/study_layers", ":runs", "\"'[1]'\"", "topp|0|1|2.25|2.25|2.25|0.5\n");
+    expect_set("queries/study_domains", ":runs", "\"'[1]'\"", "topp|english|1|4|1.5|1.5|1.5\n");
+    expect_set("queries/study_difficulty", ":runs", "\"'[1]'\"", "topp|1|1|1|1.0|1.0|1.0|1.0\n");
+}
+
 static void test_all_give_rows(void **state)
 {
     const char *name;
@@ -253,7 +279,8 @@ int main(void)
         cmocka_unit_test(test_domains),       cmocka_unit_test(test_difficulty),
         cmocka_unit_test(test_frequency),     cmocka_unit_test(test_fluctuation),
         cmocka_unit_test(test_gap),           cmocka_unit_test(test_distinct),
-        cmocka_unit_test(test_token_classes), cmocka_unit_test(test_all_give_rows),
+        cmocka_unit_test(test_token_classes), cmocka_unit_test(test_subsets),
+        cmocka_unit_test(test_runs),          cmocka_unit_test(test_all_give_rows),
     };
     return cmocka_run_group_tests(tests, write_all, forget_all);
 }

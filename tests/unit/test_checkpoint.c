@@ -63,7 +63,7 @@ static void open_model(struct fixture *f, const struct config *config, struct mo
 
 static int save(struct fixture *f, const char *path, struct error *err)
 {
-    return checkpoint_save(path, &f->model, f->m, f->v, &f->config, &f->state, f->sha256, err);
+    return checkpoint_save(path, &f->model.parameters, f->m, f->v, &f->config, &f->state, f->sha256, err);
 }
 
 static void fixture_open(struct fixture *f)
@@ -122,7 +122,7 @@ static int open_and_load(struct fixture *f, const char *path, bool moments, stru
     int result = checkpoint_open(&c, path, err);
 
     if (result == 0) {
-        result = checkpoint_load(&c, model, moments ? m : NULL, moments ? v : NULL, err);
+        result = checkpoint_load(&c, &model->parameters, moments ? m : NULL, moments ? v : NULL, err);
         if (result == 0 && moments) {
             assert_same_tensors(model, m, f->m);
             assert_same_tensors(model, v, f->v);
@@ -479,11 +479,13 @@ static void check_state_refused(const char *router, float value, const char *ten
     open_model(&f, &config, &model);
     open_model(&f, &config, &other);
     assert_int_equal(model_seed(&model, 3, &err), 0);
-    assert_int_equal(checkpoint_save(f.path, &model, f.m, f.v, &config, &f.state, f.sha256, &err), 0);
+    assert_int_equal(checkpoint_save(f.path, &model.parameters, f.m, f.v, &config, &f.state, f.sha256, &err),
+                     0);
     assert_int_equal(open_and_load(&f, f.path, false, &other, &err), 0);
     float *state = model.parameters.values + model.parameters.n_weights;
     state[0] = state[1] = value;
-    assert_int_equal(checkpoint_save(f.path, &model, f.m, f.v, &config, &f.state, f.sha256, &err), 0);
+    assert_int_equal(checkpoint_save(f.path, &model.parameters, f.m, f.v, &config, &f.state, f.sha256, &err),
+                     0);
     assert_int_equal(open_and_load(&f, f.path, false, &other, &err), -1);
     assert_int_equal(err.status, STATUS_INPUT);
     assert_non_null(strstr(err.text, tensor));

@@ -12,6 +12,8 @@
 
 #include <cmocka.h>
 
+#include "base/process.h"
+
 enum { MOST_TASKS = 1000, MOST_THREADS = 4 };
 
 struct account {
@@ -209,7 +211,7 @@ static void test_life(void **state)
 
     (void)state;
     assert_int_equal(pool_open(&pool, 0, NULL), 0);
-    assert_int_equal(pool_threads(pool), sysconf(_SC_NPROCESSORS_ONLN));
+    assert_int_equal(pool_threads(pool), process_cores());
     pool_close(pool);
     for (int i = 0; i < 50; i++) {
         assert_int_equal(pool_open(&pool, 1 + i % MOST_THREADS, NULL), 0);

@@ -1,0 +1,225 @@
+#include "engine/classifier.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+const char *const classifier_kinds[] = {"mlp", "convolution", "soft_moe", NULL};
+
+/* ---- what it is made of ---- */
+
+static int describe_mlp(struct classifier *c, const struct config *config, int from)
+{
+    struct network *n = &c->net.network;
+
+    from = network_reshape(n, from, (struct extent){1, 1, (int)extent_size(network_extent(n, from))});
+    return network_relu(n, network_linear(n, from, "hidden", (int)config_int(config, "network.hidden")));
+}
+
+static int convolve(struct network *n, int from, const char *part, int stage, int filters)
+{
+    char name[32];
+
+    snprintf(name, sizeof name, "stages.%d.%s", stage, part);
+    return network_convolution(n, from, name, filters, 3, 1);
+}
+
+static int describe_convolution(struct classifier *c, const struct config *config, int from)
+{
+    struct network *n = &c->net.network;
+    bool residual = config_bool(config, "network.residual");
+
+    for (int stage = 0; stage < config_count(config, "network.filters"); stage++) {
+        int filters = (int)config_int_at(config, "network.filters", stage);
+        from = network_relu(n, convolve(n, from, "in", stage, filters));
+        if (residual) {
+            int inner = network_relu(n, convolve(n, from, "first", stage, filters));
+            from = network_relu(n, network_sum(n, from, convolve(n, inner, "second", stage, filters)));
+        }
+        from = network_max_pool(n, from, 2);
+    }
+    return describe_mlp(c, config, from);
+}
+
+static int describe_soft_moe(struct classifier *c, const struct config *config, int from)
+{
+    struct network *n = &c->net.network;
+    int patches = network_patches(n, from, (int)config_int(config, "network.patch"));
+
+    c->net.soft = network_soft_moe(n, patches, "soft", (int)config_int_at(config, "router.experts", 0),
+                                   (int)config_int(config, "soft.slots"),
+                                   (int)config_int_at(config, "router.hidden", 0));
+    from = config_bool(config, "soft.residual") ? network_sum(n, c->net.soft, patches) : c->net.soft;
+    c->net.tokens = network_extent(n, patches).height;
+    return network_reshape(n, from, (struct extent){1, 1, (int)extent_size(network_extent(n, from))});
+}
+
+static void describe(struct classifier *c, const struct config *config, const struct corpus *corpus)
+{
+    const char *kind = config_text(config, "model.kind");
+    const struct images *im = &corpus->images;
+    int from = network_input(&c->net.network, (struct extent){im->height, im->width, im->channels});
+
+    c->net.soft = -1;
+    c->net.tokens = 1;
+    if (strcmp(kind, "mlp") == 0)
+        from = describe_mlp(c, config, from);
+    else if (strcmp(kind, "convolution") == 0)
+        from = describe_convolution(c, config, from);
+    else
+        from = describe_soft_moe(c, config, from);
+    network_linear(&c->net.network, from, "head", corpus->n_domains);
+    if (c->net.network.failed)
+        c->net.soft = -1; /* there may be no such node: building tells why */
+}
+
+/* ---- memory ---- */
+
+static int claim(struct classifier *c, int max_images, struct error *err)
+{
+    size_t B = (size_t)max_images, tokens = B * (size_t)c->net.tokens;
+
+    c->index = arena_claim(&c->memory, B, sizeof *c->index);
+    c->label = arena_claim(&c->memory, B, sizeof *c->label);
+    c->prediction = arena_claim(&c->memory, B, sizeof *c->prediction);
+    c->image_loss = arena_claim(&c->memory, B, sizeof *c->image_loss);
+    c->start = arena_claim(&c->memory, B + 1, sizeof *c->start);
+    c->input = arena_claim(&c->memory, tokens, sizeof *c->input);
+    c->target = arena_claim(&c->memory, tokens, sizeof *c->target);
+    c->loss = arena_claim(&c->memory, tokens, sizeof *c->loss);
+    c->sample = arena_claim(&c->memory, B, sizeof *c->sample);
+    c->outcome = arena_claim(&c->memory, B, sizeof *c->outcome);
+    return c->memory.failed ? error_no_memory(err, "a batch of images") : 0;
+}
+
+/* Of the train set, the probe in it included: test images take no part. */
+static struct pixel_scale scale_of(const struct corpus *corpus)
+{
+    struct images learned = corpus->images;
+
+    for (learned.n = 0; learned.n < corpus->n_documents; learned.n++)
+        if (corpus->documents[learned.n].split == SPLIT_VALID)
+            break;
+    return images_scale(&learned);
+}
+
+int classifier_init(struct classifier *c, const struct config *config, const struct corpus *corpus,
+                    struct pool *pool, uint64_t seed, struct error *err)
+{
+    int batch = (int)config_int(config, "train.batch");
+
+    if (corpus->images.n == 0)
+        return error_set(
+            err, STATUS_USAGE,
+            "corpus '%s' is text; model.kind = %s learns images, as corpora/fashion-mnist.sh makes "
+            "them",
+            corpus->name, config_text(config, "model.kind"));
+    describe(c, config, corpus);
+    if (soft_network_build(&c->net, batch, pool, seed, err) || claim(c, batch, err))
+        return -1;
+    c->scale = scale_of(corpus);
+    return 0;
+}
+
+void classifier_release(struct classifier *c)
+{
+    soft_network_release(&c->net);
+    arena_release(&c->memory);
+    *c = (struct classifier){0};
+}
+
+/* ---- batches ---- */
+
+void classifier_clear(struct classifier *c)
+{
+    c->n_images = 0;
+    c->start[0] = 0;
+}
+
+bool classifier_add(struct classifier *c, const struct corpus *corpus, const struct sample *s)
+{
+    int b = c->n_images, first = b * c->net.tokens;
+
+    if (b == c->net.max_samples)
+        return false;
+    c->index[b] = s->document;
+    c->label[b] = corpus->images.label[s->document];
+    c->sample[b] = s;
+    for (int t = 0; t < c->net.tokens; t++) {
+        c->input[first + t] = 0;
+        c->target[first + t] = t + 1 < c->net.tokens ? 0 : 1 + c->label[b];
+    }
+    c->start[b + 1] = first + c->net.tokens;
+    c->n_images++;
+    return true;
+}
+
+bool classifier_in_order(struct classifier *c, const struct corpus *corpus, const struct samples *s,
+                         int *next)
+{
+    classifier_clear(c);
+    while (*next < s->n && classifier_add(c, corpus, &s->items[*next]))
+        ++*next;
+    return c->n_images > 0;
+}
+
+/* ---- passes ---- */
+
+void classifier_predict(struct classifier *c)
+{
+    const struct node *last = &c->net.network.nodes[c->net.network.n - 1];
+    int classes = (int)extent_size(last->extent);
+
+    for (int b = 0; b < c->n_images; b++) {
+        const float *score = last->value + (size_t)b * (size_t)classes;
+        int best = 0;
+        for (int i = 1; i < classes; i++)
+            best = score[i] > score[best] ? i : best;
+        c->prediction[b] = best;
+    }
+}
+
+double classifier_forward(struct classifier *c, const struct corpus *corpus, bool train, float scale)
+{
+    struct network *n = &c->net.network;
+    int B = c->n_images;
+    double sum = 0.0;
+
+    images_fill(&corpus->images, c->scale, c->index, B, n->nodes[0].value);
+    network_forward(n, B);
+    network_cross_entropy(n, c->label, B, scale / (float)B, c->image_loss);
+    for (int b = 0; b < B; b++) {
+        sum += (double)c->image_loss[b];
+        for (int t = 0; t < c->net.tokens; t++)
+            c->loss[b * c->net.tokens + t] = c->image_loss[b];
+    }
+    classifier_predict(c);
+    if (train)
+        network_backward(n, B);
+    return sum / B;
+}
+
+int classifier_right(const struct classifier *c)
+{
+    int n = 0;
+
+    for (int b = 0; b < c->n_images; b++)
+        n += c->prediction[b] == c->label[b];
+    return n;
+}
+
+struct pass classifier_pass(struct classifier *c, bool ordered)
+{
+    if (c->net.soft >= 0)
+        soft_network_route(&c->net, c->n_images, ordered);
+    for (int b = 0; b < c->n_images; b++)
+        c->outcome[b] = (struct outcome){c->label[b], c->prediction[b], -1, (int64_t)c->net.multiply_adds};
+    return (struct pass){.n_sequences = c->n_images,
+                         .start = c->start,
+                         .sample = c->sample,
+                         .input = c->input,
+                         .target = c->target,
+                         .loss = c->loss,
+                         .outcome = c->outcome,
+                         .layers = &c->net.layer,
+                         .n_layers = c->net.soft >= 0};
+}

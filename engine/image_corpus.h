@@ -1,0 +1,19 @@
+/* A set of labelled images as a corpus: a folder as corpora/fashion-mnist.sh leaves it,
+ *
+ *   classes.txt                           a name a line, in the order of the labels
+ *   {train,test}-{images,labels}.idx.gz   (engine/images.h)
+ *
+ * An image is a document of its class's domain, with the label class; it is one prediction, of its class. The
+ * vocabulary is "image" and, from 1 on, the classes: the ids of a document are 0 and 1 + class. Test images
+ * are split valid, every 60th train image is split probe, held out from training. */
+#ifndef ENGINE_IMAGE_CORPUS_H
+#define ENGINE_IMAGE_CORPUS_H
+#include <stdbool.h>
+
+#include "engine/corpus.h"
+
+bool image_corpus_is(const char *folder);
+/* As corpus_load; fills c->images, document d being image d. */
+int image_corpus_load(struct corpus *c, const char *folder, struct error *err);
+
+#endif

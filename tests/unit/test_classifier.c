@@ -1,0 +1,279 @@
+/* engine/classifier.h and the task of images: what is told of a pass, subsets of experts against a search by
+ * hand, a run that is broken off and goes on. */
+#include "engine/classifier.h"
+
+#include <math.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "engine/subsets.h"
+#include "tests/close.h"
+#include "tests/pictures.h"
+#include "tests/support.h"
+#include "tests/training.h"
+
+static const char *const soft[] = {"model.kind=soft_moe", "network.patch=2",  "router.experts=4",
+                                   "router.hidden=6",     "soft.slots=2",     "train.batch=16",
+                                   "train.steps=60",      "train.warmup=1",   "train.learning_rate=0.02",
+                                   "valid.every=0",       "soft.subsets=2,1", NULL};
+
+/* The run of tests/training.h, but on images. */
+static void open_run(struct training *r, settings s, int threads)
+{
+    struct error err;
+    char *folder = test_folder();
+
+    training_prepare(r, s, threads);
+    memory_corpus_release(&r->corpus);
+    pictures_write(folder);
+    test_must(corpus_load(&r->corpus, folder, &err), &err);
+    test_folder_remove(folder);
+    test_must(training_start(r, 7, &err), &err);
+}
+
+static void close_run(struct training *r)
+{
+    struct corpus corpus = r->corpus;
+
+    memset(&r->corpus, 0, sizeof r->corpus);
+    training_close(r);
+    corpus_release(&corpus);
+}
+
+static double metric(const struct training *r, int64_t step, const char *name)
+{
+    return memory_metric(&r->sink, step, SPLIT_VALID, name);
+}
+
+static void test_every_kind_learns(void **state)
+{
+    static const char *const kinds[] = {"model.kind=mlp", "model.kind=convolution", "model.kind=soft_moe"};
+
+    (void)state;
+    for (int k = 0; k < 3; k++) {
+        for (int residual = 0; residual < 2; residual++) {
+            const char *const s[] = {kinds[k],
+                                     "network.filters=4",
+                                     "network.hidden=8",
+                                     "network.patch=2",
+                                     "router.experts=4",
+                                     "router.hidden=6",
+                                     residual ? "network.residual=true" : "network.residual=false",
+                                     residual ? "soft.residual=true" : "soft.residual=false",
+                                     "train.batch=16",
+                                     "train.steps=60",
+                                     "train.warmup=1",
+                                     "train.learning_rate=0.02",
+                                     "valid.every=0",
+                                     NULL};
+            struct training r;
+            open_run(&r, s, 2);
+            assert_int_equal(training_run(&r), TRAIN_FINISHED);
+            assert_close(metric(&r, 60, "accuracy"), 1.0, 0.0);
+            assert_true(metric(&r, 60, "loss") < 0.2);
+            close_run(&r);
+        }
+    }
+}
+
+/* Tokens of an image have its loss, the last one its class as target; shares of experts add up to 1. */
+static void test_pass(void **state)
+{
+    struct training r;
+
+    (void)state;
+    open_run(&r, soft, 1);
+    struct classifier *c = &r.trainer.classifier;
+    int next = 0;
+    assert_true(classifier_in_order(c, &r.corpus, &r.trainer.valid, &next));
+    double mean = classifier_forward(c, &r.corpus, false, 1.0F), sum = 0.0;
+    struct pass p = classifier_pass(c, true);
+    assert_int_equal(p.n_sequences, PICTURES_TEST);
+    assert_int_equal(p.start[p.n_sequences], 4 * PICTURES_TEST);
+    for (int s = 0; s < p.n_sequences; s++) {
+        int label = picture_label(s);
+        assert_int_equal(p.target[p.start[s + 1] - 1], 1 + label);
+        assert_int_equal(p.outcome[s].target, label);
+        for (int t = p.start[s]; t < p.start[s + 1]; t++) {
+            double shares = 0.0;
+            assert_true(p.loss[t] == p.loss[p.start[s]]);
+            sum += (double)p.loss[t] / 4;
+            for (int i = 0; i < 4; i++) {
+                shares += (double)p.layers[0].routing->gate[4 * t + i];
+                assert_true(i == 0 ||
+                            p.layers[0].routing->gate[4 * t + i] <= p.layers[0].routing->gate[4 * t + i - 1]);
+            }
+            assert_close(shares, 1.0, 1e-6);
+        }
+    }
+    assert_close(sum / PICTURES_TEST, mean, 1e-6);
+    close_run(&r);
+}
+
+/* With all experts predictions and scores are the whole model's. */
+static void test_all_experts_are_the_model(void **state)
+{
+    static const uint8_t all[4] = {1, 1, 1, 1};
+    struct training r;
+    float *scores;
+    int next = 0;
+
+    (void)state;
+    open_run(&r, soft, 1);
+    assert_int_equal(training_run(&r), TRAIN_FINISHED);
+    struct classifier *c = &r.trainer.classifier;
+    const struct node *last = &c->net.network.nodes[c->net.network.n - 1];
+    size_t bytes = PICTURES_TEST * PICTURES_CLASSES * sizeof *scores;
+    classifier_in_order(c, &r.corpus, &r.trainer.valid, &next);
+    classifier_forward(c, &r.corpus, false, 1.0F);
+    scores = malloc(bytes);
+    assert_non_null(scores);
+    memcpy(scores, last->value, bytes);
+    soft_network_keep_likeliest(&c->net, c->n_images, 4);
+    assert_memory_equal(scores, last->value, bytes);
+    soft_network_keep_same(&c->net, c->n_images, all);
+    assert_memory_equal(scores, last->value, bytes);
+    free(scores);
+    close_run(&r);
+}
+
+/* The search adds up experts' shares of the scores; here every subset is run. With the residual scores
+ * without any expert differ by image. */
+static void check_search(bool residual)
+{
+    const char *const s[] = {"model.kind=soft_moe",
+                             "network.patch=2",
+                             "router.experts=4",
+                             "router.hidden=6",
+                             "train.batch=16",
+                             "train.steps=60",
+                             "train.warmup=1",
+                             "train.learning_rate=0.02",
+                             "valid.every=0",
+                             residual ? "soft.residual=true" : "soft.residual=false",
+                             NULL};
+    struct training r;
+    struct subset_figures f;
+    struct error err;
+    int right[PICTURES_TEST] = {0}, next = 0, found = 0;
+
+    open_run(&r, s, 1);
+    r.stop_after = 3; /* not yet good */
+    assert_int_equal(training_run(&r), TRAIN_INTERRUPTED);
+    struct classifier *c = &r.trainer.classifier;
+    test_must(subsets_measure(c, &r.corpus, &r.trainer.valid, &r.trainer.probe, 2, 1, &f, &err), &err);
+    classifier_in_order(c, &r.corpus, &r.trainer.valid, &next);
+    classifier_forward(c, &r.corpus, false, 1.0F);
+    for (unsigned subset = 0; subset < 16; subset++) {
+        uint8_t keep[4];
+        for (unsigned e = 0; e < 4; e++)
+            keep[e] = subset >> e & 1;
+        if (keep[0] + keep[1] + keep[2] + keep[3] != 2)
+            continue;
+        soft_network_keep_same(&c->net, c->n_images, keep);
+        classifier_predict(c);
+        for (int b = 0; b < PICTURES_TEST; b++)
+            right[b] |= c->prediction[b] == c->label[b];
+    }
+    for (int b = 0; b < PICTURES_TEST; b++)
+        found += right[b];
+    assert_close(f.best, (double)found / PICTURES_TEST, 1e-12);
+    assert_true(f.likeliest <= f.best && f.fixed <= f.best && f.random <= f.best + 1e-12);
+    assert_true(f.wrong >= 0.0 && f.wrong <= 1.0 && f.unique >= 1.0 && f.unique <= 6.0);
+    close_run(&r);
+}
+
+static void test_search(void **state)
+{
+    (void)state;
+    check_search(false);
+    check_search(true);
+}
+
+/* Each of the four experts is kept half of the time, and two of them always. */
+static void test_random_subsets(void **state)
+{
+    struct training r;
+    struct random random;
+    int kept[4] = {0}, next = 0, n = 0;
+
+    (void)state;
+    open_run(&r, soft, 1);
+    struct classifier *c = &r.trainer.classifier;
+    random_seed(&random, 1, 2);
+    classifier_in_order(c, &r.corpus, &r.trainer.valid, &next);
+    classifier_forward(c, &r.corpus, false, 1.0F);
+    for (int draw = 0; draw < 100; draw++) {
+        soft_network_keep_random(&c->net, c->n_images, 2, &random);
+        for (int b = 0; b < c->n_images; b++, n++) {
+            const uint8_t *keep = c->net.keep + 4 * b;
+            assert_int_equal(keep[0] + keep[1] + keep[2] + keep[3], 2);
+            for (int e = 0; e < 4; e++)
+                kept[e] += keep[e];
+        }
+    }
+    for (int e = 0; e < 4; e++)
+        assert_close((double)kept[e] / n, 0.5, 0.05); /* n = 1200: 3.5 standard errors */
+    close_run(&r);
+}
+
+/* Broken off and gone on with, a run ends at the same weights, whatever the threads. */
+static void test_resume(void **state)
+{
+    struct training whole, first, second;
+    struct checkpoint c;
+    struct error err;
+
+    (void)state;
+    open_run(&whole, soft, 1);
+    assert_int_equal(training_run(&whole), TRAIN_FINISHED);
+    open_run(&first, soft, 2);
+    first.stop_after = 23;
+    assert_int_equal(training_run(&first), TRAIN_INTERRUPTED);
+    test_must(checkpoint_open(&c, first.path, &err), &err);
+    open_run(&second, soft, 2);
+    test_must(trainer_restore(&second.trainer, &c, &err), &err);
+    assert_int_equal(second.trainer.step, 23);
+    assert_int_equal(training_run(&second), TRAIN_FINISHED);
+    assert_memory_equal(whole.trainer.parameters->values, second.trainer.parameters->values,
+                        whole.trainer.parameters->n_values * sizeof(float));
+    assert_true(metric(&whole, 60, "subset_2_likeliest") == metric(&second, 60, "subset_2_likeliest"));
+    checkpoint_close(&c);
+    close_run(&whole);
+    close_run(&first);
+    close_run(&second);
+}
+
+static void test_text_is_refused(void **state)
+{
+    struct training r;
+    struct error err = {0};
+
+    (void)state;
+    training_prepare(&r, soft, 1);
+    assert_int_equal(training_start(&r, 1, &err), -1);
+    assert_int_equal(err.status, STATUS_USAGE);
+    assert_non_null(strstr(err.text, "is text; model.kind = soft_moe learns images"));
+    training_close(&r);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_every_kind_learns),
+        cmocka_unit_test(test_pass),
+        cmocka_unit_test(test_all_experts_are_the_model),
+        cmocka_unit_test(test_search),
+        cmocka_unit_test(test_random_subsets),
+        cmocka_unit_test(test_resume),
+        cmocka_unit_test(test_text_is_refused),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
