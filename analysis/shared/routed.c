@@ -47,6 +47,8 @@ static void add_sample(struct routed *s, const struct probe_sample *sample, cons
 {
     for (int t = 0; t < sample->n_tokens; t++) {
         int32_t at = entry ? entry->offset[t] : 0, n = entry ? entry->offset[t + 1] - at : 0;
+        if (s->first_choices && n > 1)
+            n = 1;
         s->token[s->n_tokens] = sample->ids[t];
         s->next[s->n_tokens] = sample->ids[t + 1];
         s->position[s->n_tokens] = t;
@@ -69,11 +71,16 @@ static const struct slots *slots_of(const struct probe_pass *pass, int layer,
 int routed_init(struct routed *s, const struct documents *d, const struct probe_pass *pass, int layer,
                 int n_experts, struct error *err)
 {
-    int64_t n_decisions = 0;
+    int64_t n_decisions = 0, n_tokens = 0;
     for (int i = 0; i < pass->n; i++)
-        if (pass->entries[i].layer == layer)
+        if (pass->entries[i].layer == layer) {
             n_decisions += pass->entries[i].slots.offset[pass->entries[i].slots.n_tokens];
-    *s = (struct routed){.layer = layer, .n_experts = n_experts};
+            n_tokens += pass->entries[i].slots.n_tokens;
+        }
+    *s = (struct routed){.layer = layer,
+                         .n_experts = n_experts,
+                         .first_choices =
+                             n_experts > 1 && n_tokens > 0 && n_decisions == n_tokens * n_experts};
     if (allocate(s, d, n_decisions, err) != 0)
         return -1;
     int32_t *offset = s->memory, *expert = s->memory + d->n_tokens + 1;

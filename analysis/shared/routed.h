@@ -2,12 +2,16 @@
  * what is known of each token beside it: the form that the metrics take. */
 #ifndef ANALYSIS_SHARED_ROUTED_H
 #define ANALYSIS_SHARED_ROUTED_H
+#include <stdbool.h>
+
 #include "analysis/shared/documents.h"
 #include "analysis/shared/probe.h"
 
 struct routed {
     int layer, n_experts, n_tokens;
-    struct slots slots;               /* of all tokens; empty where the pass has no such sample */
+    bool first_choices; /* every token has every expert (Soft MoE), so that only its first choice says
+                           anything: what follows is of those alone */
+    struct slots slots; /* of all tokens; empty where the pass has no such sample */
     int32_t *token, *next, *position; /* (n_tokens) ids of input and target, place in its sample */
     int32_t *first;                   /* (n_documents + 1) where each document's tokens begin */
     double *count;                    /* (n_documents, n_experts) decisions */

@@ -236,6 +236,11 @@ static void say_basis(const struct specialization *s, struct verdicts *v)
     verdict_add(v, "probe", "basis",
                 "probe at step %" PRId64 ", %s: %d documents of %d domains, %" PRId64 " tokens", s->step,
                 against, d->n_documents, specialization_domains(s), d->n_tokens);
+    for (int i = 0; i < s->n_routed; i++)
+        if (s->routed[i].first_choices)
+            verdict_add(v, "probe", "first_choices",
+                        "layer %d: every token has every expert, so that first choices are counted",
+                        s->routed[i].layer);
 }
 
 /* The finding in one line. Layers that were as good untrained count, and are told. */
