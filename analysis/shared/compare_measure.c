@@ -114,16 +114,17 @@ static int add_difference(struct compare *c, const struct paired_documents *p, s
 static int compare_pair(struct compare *c, int run, int baseline, struct error *err)
 {
     const struct compared_run *x = &c->runs.runs[run], *y = &c->runs.runs[baseline];
-    bool same_words = x->vocabulary_id == y->vocabulary_id;
+    bool same_words = x->vocabulary_id == y->vocabulary_id, of_text = x->of_text && y->of_text;
     struct run_difference d = {.run = run, .baseline = baseline, .domain = -1};
     struct paired_documents p;
     if (paired_documents_init(&p, &c->evaluations[run], &c->evaluations[baseline],
                               x->corpus_id != y->corpus_id, err) != 0)
         return -1;
-    d.unlike = paired_documents_unlike(&p, same_words);
+    /* An image in other tokens is the same image. */
+    d.unlike = of_text ? paired_documents_unlike(&p, same_words) : 0;
     d.unit = same_words ? NATS_PER_TOKEN : BITS_PER_BYTE;
     int result = add_difference(c, &p, d, err);
-    d.unit = BITS_PER_BYTE;
+    d.unit = of_text ? BITS_PER_BYTE : NATS_PER_TOKEN;
     for (d.domain = 0; d.domain < c->domains.n && result == 0; d.domain++)
         result = add_difference(c, &p, d, err);
     paired_documents_release(&p);

@@ -47,6 +47,7 @@ static int read_run(struct compared_run *run, struct query *q, struct error *err
     run->corpus_id = query_is_null(q, "corpus_id") ? 0 : query_int(q, "corpus_id");
     run->vocabulary_id = query_is_null(q, "vocabulary_id") ? 0 : query_int(q, "vocabulary_id");
     run->n_layers = (int)query_int(q, "moe_layers");
+    run->of_text = strcmp(query_word(q, "task"), "language_model") == 0;
     run->tokens = run->seconds = run->gigaflop = NAN;
     run->name = text_or_none(q, "name");
     run->router = text_or_none(q, "router");

@@ -12,6 +12,7 @@ struct compared_run {
     char *name, *router, *status, *machine, *corpus, *vocabulary;
     char *pruned; /* what was dropped from the logbook since, in words; "": nothing */
     struct moe_layer *layers;
+    bool of_text;                     /* a language model; others have one loss a document, and no bytes */
     int n_layers;                     /* 0: dense, or a baseline that only counts */
     double tokens, seconds, gigaflop; /* of training; NaN: not logged */
     int group;                        /* runs alike but for the seed */

@@ -89,6 +89,22 @@ static void test_analyses(void **state)
             i ? "soft" : "layer 0: every token has every expert, so that first choices are counted");
 }
 
+/* A network without patches sees the same images: they are compared. */
+static void test_compare(void **state)
+{
+    (void)state;
+    tiny_expect(train("mlp", "--set model.kind=mlp --set train.batch=16"), 0, "");
+    struct test_run r =
+        test_run("cd %s && %s/moescope-compare log.db mlp soft --table difference --format csv", tiny.folder,
+                 tiny.bin);
+    assert_int_equal(r.status, 0);
+    assert_non_null(strstr(r.out, "soft,mlp,all,12,"));
+    assert_non_null(strstr(r.out, "soft,mlp,top,4,"));
+    assert_null(strstr(r.out, "bits/byte"));
+    assert_null(strstr(r.err, "different pieces"));
+    test_run_release(&r);
+}
+
 static void test_norm(void **state)
 {
     (void)state;
@@ -128,7 +144,7 @@ static void test_refused(void **state)
     (void)state;
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++)
         tiny_expect(train("refused", cases[i].settings), 2, cases[i].said);
-    tiny_expect_answer(&tiny, "log.db", "SELECT count(*) FROM run", "1\n");
+    tiny_expect_answer(&tiny, "log.db", "SELECT count(*) FROM run", "2\n");
     tiny_expect(test_run("cd %s && echo hello > text.txt && %s/moescope-route log.db --checkpoint "
                          "log.db.checkpoints/soft.safetensors text.txt",
                          tiny.folder, tiny.bin),
@@ -138,10 +154,8 @@ static void test_refused(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_soft_moe),
-        cmocka_unit_test(test_analyses),
-        cmocka_unit_test(test_norm),
-        cmocka_unit_test(test_refused),
+        cmocka_unit_test(test_soft_moe), cmocka_unit_test(test_analyses), cmocka_unit_test(test_compare),
+        cmocka_unit_test(test_norm),     cmocka_unit_test(test_refused),
     };
     return cmocka_run_group_tests(tests, open_group, close_group);
 }
