@@ -153,8 +153,8 @@ static void add_document(struct corpus *c, int d, int number, bool train)
                                   .n_labels = 1};
     snprintf(document->name, NAME_BYTES, "%s/%06d", set_names[!train], number);
     sha256_bytes(c->images.pixels + (size_t)d * size, size, document->sha256);
-    c->ids[IDS * d] = 0;
-    c->ids[IDS * d + 1] = 1 + label;
+    c->ids[document->first] = 0;
+    c->ids[document->first + 1] = 1 + label;
     c->vocabulary[1 + label].train_count += document->split == SPLIT_TRAIN;
 }
 
@@ -167,7 +167,7 @@ static void hash_all(struct corpus *c)
     for (int d = 0; d < c->n_documents; d++) {
         sha256_update(&hash, c->documents[d].name, strlen(c->documents[d].name));
         sha256_update(&hash, c->documents[d].sha256, SHA256_HEX - 1);
-        sha256_update(&hash, &c->ids[IDS * d + 1], sizeof *c->ids);
+        sha256_update(&hash, &c->ids[c->documents[d].first + 1], sizeof *c->ids);
     }
     sha256_finish(&hash, c->sha256);
 }

@@ -14,15 +14,15 @@
 static void describe_document(const struct corpus *c, const struct document *d, struct logbook_label *labels,
                               struct logbook_document *out)
 {
-    *out =
-        (struct logbook_document){.name = d->name,
-                                  .domain = c->domains[d->domain],
-                                  .sha256 = d->sha256,
-                                  .split = corpus_split_names[d->split],
-                                  .n_bytes = d->n_bytes,
-                                  .n_tokens = c->images.n ? c->images.height * c->images.width : d->n_ids - 1,
-                                  .labels = labels,
-                                  .n_labels = d->n_labels};
+    *out = (struct logbook_document){.name = d->name,
+                                     .domain = c->domains[d->domain],
+                                     .sha256 = d->sha256,
+                                     .split = corpus_split_names[d->split],
+                                     .n_bytes = d->n_bytes,
+                                     .n_tokens = c->images.n ? (int64_t)c->images.height * c->images.width
+                                                             : d->n_ids - 1,
+                                     .labels = labels,
+                                     .n_labels = d->n_labels};
     for (int i = 0; i < d->n_labels; i++)
         labels[i] = (struct logbook_label){d->labels[i].key, d->labels[i].value};
 }

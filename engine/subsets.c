@@ -153,8 +153,8 @@ static int claim(struct search *s, struct error *err)
     size_t N = (size_t)s->N, classes = (size_t)s->classes;
     bool searched = s->N <= MOST_SEARCHED && s->classes <= 256;
 
-    s->chosen = calloc(N, sizeof *s->chosen);
-    s->weight = calloc(N, sizeof *s->weight);
+    s->chosen = calloc(N + 1, sizeof *s->chosen);
+    s->weight = calloc(N + 1, sizeof *s->weight);
     s->bias = searched ? malloc((size_t)s->c->net.max_samples * classes * sizeof *s->bias) : NULL;
     s->shares = searched ? malloc((size_t)s->c->net.max_samples * N * classes * sizeof *s->shares) : NULL;
     s->used = searched ? calloc((size_t)1 << s->N, sizeof *s->used) : NULL;
