@@ -186,10 +186,21 @@ static void run_name(const struct configuration *c, int64_t seed, char name[128]
     snprintf(name, 128, "%s.seed%lld", c->name, (long long)seed);
 }
 
+/* "run:NAME" is the checkpoint of that configuration's run of the same seed. */
+static void add_value(const struct session *s, const char *value, int64_t seed, struct text *set)
+{
+    const char *name = study_setting_run(value);
+
+    if (name)
+        text_printf(set, "%s.checkpoints/%s.seed%lld.safetensors", s->log.data, name, (long long)seed);
+    else
+        text_add(set, value);
+}
+
 /* A configuration's settings as assignments, so that the last word holds. set: room for all; *n_set to be
  * released in any case. */
-static int add_assignments(const struct session *s, const struct configuration *c, struct text *set,
-                           int *n_set, struct error *err)
+static int add_assignments(const struct session *s, const struct configuration *c, int64_t seed,
+                           struct text *set, int *n_set, struct error *err)
 {
     const struct study_settings *places[STUDY_MOST_PLACES];
     int n = 0, n_places = study_settings_of(&s->study, c, places);
@@ -200,7 +211,8 @@ static int add_assignments(const struct session *s, const struct configuration *
     for (int p = 0; p < n_places; p++) {
         for (int i = 0; i < places[p]->n; i++) {
             text_init(&set[n]);
-            text_printf(&set[n++], "%s=%s", places[p]->items[i].key, places[p]->items[i].value);
+            text_printf(&set[n], "%s=", places[p]->items[i].key);
+            add_value(s, places[p]->items[i].value, seed, &set[n++]);
         }
     }
     for (int i = 0; i < n; i++)
@@ -211,8 +223,9 @@ static int add_assignments(const struct session *s, const struct configuration *
 
 static int train(struct session *s, const struct configuration *c, int64_t seed, struct error *err)
 {
-    int most = 1 + s->study.settings.n + s->study.ablation_settings.n + c->settings.n, n = 0, sets = 0,
-        result;
+    int most = 1 + s->study.settings.n + s->study.ablation_settings.n + c->settings.n +
+               s->study.quick_settings.n,
+        n = 0, sets = 0, result;
     const char **argv = calloc(2 * (size_t)most + 16, sizeof *argv);
     struct text *set = calloc((size_t)most, sizeof *set);
     char name[128], number[32];
@@ -225,7 +238,7 @@ static int train(struct session *s, const struct configuration *c, int64_t seed,
     } else {
         for (; n < (int)(sizeof fixed / sizeof *fixed); n++)
             argv[n] = fixed[n];
-        result = add_assignments(s, c, set, &sets, err);
+        result = add_assignments(s, c, seed, set, &sets, err);
         for (int i = 0; i < sets; i++) {
             argv[n++] = "--set";
             argv[n++] = set[i].data;

@@ -7,37 +7,56 @@ const char *const classifier_kinds[] = {"mlp", "convolution", "soft_moe", NULL};
 
 /* ---- what it is made of ---- */
 
-static int describe_mlp(struct classifier *c, const struct config *config, int from)
-{
-    struct network *n = &c->net.network;
-
-    from = network_reshape(n, from, (struct extent){1, 1, (int)extent_size(network_extent(n, from))});
-    return network_relu(n, network_linear(n, from, "hidden", (int)config_int(config, "network.hidden")));
-}
-
-static int convolve(struct network *n, int from, const char *part, int stage, int filters)
+static int describe_hidden(struct network *n, const struct config *config, const char *prefix, int from)
 {
     char name[32];
 
-    snprintf(name, sizeof name, "stages.%d.%s", stage, part);
+    snprintf(name, sizeof name, "%shidden", prefix);
+    from = network_reshape(n, from, (struct extent){1, 1, (int)extent_size(network_extent(n, from))});
+    return network_relu(n, network_linear(n, from, name, (int)config_int(config, "network.hidden")));
+}
+
+static int convolve(struct network *n, int from, const char *prefix, int stage, const char *part, int filters)
+{
+    char name[32];
+
+    snprintf(name, sizeof name, "%sstages.%d.%s", prefix, stage, part);
     return network_convolution(n, from, name, filters, 3, 1);
 }
 
-static int describe_convolution(struct classifier *c, const struct config *config, int from)
+static int describe_stage(struct network *n, const struct config *config, const char *prefix, int from,
+                          int stage)
 {
-    struct network *n = &c->net.network;
-    bool residual = config_bool(config, "network.residual");
+    int filters = (int)config_int_at(config, "network.filters", stage);
 
-    for (int stage = 0; stage < config_count(config, "network.filters"); stage++) {
-        int filters = (int)config_int_at(config, "network.filters", stage);
-        from = network_relu(n, convolve(n, from, "in", stage, filters));
-        if (residual) {
-            int inner = network_relu(n, convolve(n, from, "first", stage, filters));
-            from = network_relu(n, network_sum(n, from, convolve(n, inner, "second", stage, filters)));
-        }
-        from = network_max_pool(n, from, 2);
+    from = network_relu(n, convolve(n, from, prefix, stage, "in", filters));
+    if (config_bool(config, "network.residual")) {
+        int inner = network_relu(n, convolve(n, from, prefix, stage, "first", filters));
+        from = network_relu(n, network_sum(n, from, convolve(n, inner, prefix, stage, "second", filters)));
     }
-    return describe_mlp(c, config, from);
+    return network_max_pool(n, from, 2);
+}
+
+int classifier_describe_tail(struct network *n, const struct config *config, const char *prefix, int from,
+                             int first_stage, int n_classes)
+{
+    char name[32];
+
+    for (int stage = first_stage; stage < config_count(config, "network.filters"); stage++)
+        from = describe_stage(n, config, prefix, from, stage);
+    snprintf(name, sizeof name, "%shead", prefix);
+    return network_linear(n, describe_hidden(n, config, prefix, from), name, n_classes);
+}
+
+int classifier_stage_end(const struct classifier *c, int stage)
+{
+    const struct network *n = &c->net.network;
+
+    for (int i = 0; i < n->n; i++) {
+        if (network_is_pool(n, i) && stage-- == 0)
+            return i;
+    }
+    return -1;
 }
 
 static int describe_soft_moe(struct classifier *c, const struct config *config, int from)
@@ -61,13 +80,13 @@ static void describe(struct classifier *c, const struct config *config, const st
 
     c->net.soft = -1;
     c->net.tokens = 1;
-    if (strcmp(kind, "mlp") == 0)
-        from = describe_mlp(c, config, from);
-    else if (strcmp(kind, "convolution") == 0)
-        from = describe_convolution(c, config, from);
+    if (strcmp(kind, "convolution") == 0)
+        classifier_describe_tail(&c->net.network, config, "", from, 0, corpus->n_domains);
+    else if (strcmp(kind, "mlp") == 0)
+        network_linear(&c->net.network, describe_hidden(&c->net.network, config, "", from), "head",
+                       corpus->n_domains);
     else
-        from = describe_soft_moe(c, config, from);
-    network_linear(&c->net.network, from, "head", corpus->n_domains);
+        network_linear(&c->net.network, describe_soft_moe(c, config, from), "head", corpus->n_domains);
     if (c->net.network.failed)
         c->net.soft = -1; /* there may be no such node: building tells why */
 }

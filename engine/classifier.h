@@ -45,6 +45,13 @@ int classifier_init(struct classifier *c, const struct config *config, const str
                     struct pool *pool, uint64_t seed, struct error *err);
 void classifier_release(struct classifier *c); /* safe on zeroed */
 
+/* The stages of a convolution from first_stage on, with hidden units and head, behind a node of any network;
+ * prefix goes before the names of its weights. Returns the head. */
+int classifier_describe_tail(struct network *n, const struct config *config, const char *prefix, int from,
+                             int first_stage, int n_classes);
+/* The node that a stage of a convolution ends with; -1: there are not so many. */
+int classifier_stage_end(const struct classifier *c, int stage);
+
 /* Puts a sample at the end of the batch; false: it is full. clear begins a new one. */
 void classifier_clear(struct classifier *c);
 bool classifier_add(struct classifier *c, const struct corpus *corpus, const struct sample *s);

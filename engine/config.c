@@ -11,8 +11,8 @@
 #include "base/ini.h"
 #include "base/options.h"
 
-static const char *const kinds[] = {"transformer", "unigram",       "bigram",   "mlp", "convolution",
-                                    "soft_moe",    "norm_soft_moe", "norm_mlp", NULL};
+static const char *const kinds[] = {"transformer", "unigram",       "bigram",   "mlp",         "convolution",
+                                    "soft_moe",    "norm_soft_moe", "norm_mlp", "single_gate", NULL};
 static const char *const decisions[] = {"all", "held_out", "probe", "none", NULL};
 static const char *const splits[] = {"coverage", "rank", "blind", NULL}; /* enum visibility_split */
 static const char *const draws[] = {"random", "balanced", NULL};
@@ -27,7 +27,8 @@ const struct config_key config_keys[] = {
      "corpora/fashion-mnist.sh makes it"},
     {"model.kind", CONFIG_CHOICE, "transformer", 0, 0, kinds,
      "transformer, or a count-based baseline: unigram, bigram (Kneser-Ney); of images: mlp, convolution, "
-     "soft_moe (one Soft MoE layer over patches); norm_soft_moe, norm_mlp: of the norm of random vectors, "
+     "soft_moe (one Soft MoE layer over patches), single_gate (experts on a frozen base); norm_soft_moe, "
+     "norm_mlp: of the norm of random vectors, "
      "which "
      "takes no corpus"},
     {"model.layers", CONFIG_INT, "4", 1, MAX_LAYERS, NULL, "blocks of attention and experts"},
@@ -90,6 +91,14 @@ const struct config_key config_keys[] = {
      "convolution: each stage has two more convolutions, whose outputs are added to the first one's"},
     {"network.hidden", CONFIG_INT, "128", 1, 1048576, NULL, "mlp, convolution: units before the classes"},
     {"network.patch", CONFIG_INT, "14", 1, 65536, NULL, "soft_moe: a token is a square of so many pixels"},
+    {"gate.base", CONFIG_TEXT, "", 0, 0, NULL,
+     "single_gate: the checkpoint of the convolution that it stands on"},
+    {"gate.stage", CONFIG_INT, "2", 1, 64, NULL,
+     "single_gate: experts take the base's features behind so many stages"},
+    {"gate.epochs", CONFIG_INT, "5", 1, 10000, NULL, "single_gate: of training the gate to name clusters"},
+    {"gate.learning_rate", CONFIG_REAL, "0.01", 0, 100, NULL, "single_gate: of the gate"},
+    {"gate.epsilon", CONFIG_REAL, "0.1", 0, 1, NULL,
+     "single_gate: an expert's samples are drawn by (1 - epsilon) g + epsilon / experts"},
     {"norm.dimensions", CONFIG_INT, "10", 1, 65536, NULL, "norm_*: numbers of a vector"},
     {"norm.variance", CONFIG_REAL, "5", 0, NO_LIMIT, NULL, "norm_*: of each number"},
     {"norm.token", CONFIG_INT, "2", 1, 65536, NULL, "norm_soft_moe: numbers of a token"},

@@ -159,19 +159,11 @@ void network_release(struct network *n)
     *n = (struct network){0};
 }
 
-static const struct parameter *find_parameter(const struct parameters *p, const char *name)
-{
-    for (int i = 0; i < p->n; i++) {
-        if (strcmp(p->items[i].name, name) == 0)
-            return &p->items[i];
-    }
-    return NULL;
-}
-
 int network_copy(struct network *to, const struct network *from, struct error *err)
 {
     for (int i = 0; i < to->parameters.n; i++) {
-        const struct parameter *p = &to->parameters.items[i], *q = find_parameter(&from->parameters, p->name);
+        const struct parameter *p = &to->parameters.items[i],
+                               *q = parameters_find(&from->parameters, p->name);
         if (!q)
             continue;
         if (p->n_dimensions != q->n_dimensions || memcmp(p->shape, q->shape, sizeof p->shape) != 0)
@@ -189,14 +181,19 @@ struct extent network_extent(const struct network *n, int node)
     return node >= 0 && !n->failed ? n->nodes[node].extent : (struct extent){1, 1, 1};
 }
 
-void network_forward(struct network *n, int B)
+bool network_is_pool(const struct network *n, int node)
 {
-    network_forward_after(n, -1, B);
+    return n->nodes[node].operation == &node_max_pool;
 }
 
-void network_forward_after(struct network *n, int node, int B)
+void network_forward(struct network *n, int B)
 {
-    for (int i = node + 1; i < n->n; i++) {
+    network_forward_between(n, 0, n->n - 1, B);
+}
+
+void network_forward_between(struct network *n, int first, int last, int B)
+{
+    for (int i = first; i <= last; i++) {
         if (n->nodes[i].operation)
             n->nodes[i].operation->forward(n, &n->nodes[i], B);
     }
@@ -204,11 +201,16 @@ void network_forward_after(struct network *n, int node, int B)
 
 void network_backward(struct network *n, int B)
 {
-    for (int i = 0; i + 1 < n->n; i++) {
+    network_backward_between(n, 0, n->n - 1, B);
+}
+
+void network_backward_between(struct network *n, int first, int last, int B)
+{
+    for (int i = first; i < last; i++) {
         if (n->nodes[i].wants_gradient)
             memset(n->nodes[i].gradient, 0, (size_t)B * extent_size(n->nodes[i].extent) * sizeof(float));
     }
-    for (int i = n->n - 1; i >= 0; i--) {
+    for (int i = last; i >= first; i--) {
         if (n->nodes[i].operation && n->nodes[i].wants_gradient)
             n->nodes[i].operation->backward(n, &n->nodes[i], B);
     }
@@ -216,7 +218,13 @@ void network_backward(struct network *n, int B)
 
 void network_cross_entropy(struct network *n, const int32_t *target, int B, float scale, float *loss)
 {
-    struct node *last = &n->nodes[n->n - 1];
+    network_cross_entropy_of(n, n->n - 1, target, B, scale, loss);
+}
+
+void network_cross_entropy_of(struct network *n, int node, const int32_t *target, int B, float scale,
+                              float *loss)
+{
+    struct node *last = &n->nodes[node];
     size_t classes = extent_size(last->extent);
 
     memcpy(last->gradient, last->value, (size_t)B * classes * sizeof *last->gradient);

@@ -21,7 +21,7 @@ struct extent {
 };
 size_t extent_size(struct extent e);
 
-enum { MAX_NODES = 96, MAX_INPUTS = 2 };
+enum { MAX_NODES = 256, MAX_INPUTS = 2 };
 
 struct operation;
 struct node {
@@ -79,6 +79,8 @@ int network_soft_moe(struct network *n, int from, const char *name, int n_expert
 /* Of a node's values; of what could not be described {1, 1, 1}, so that describing may go on. */
 struct extent network_extent(const struct network *n, int node);
 
+bool network_is_pool(const struct network *n, int node); /* a max pool */
+
 /* Memory for batches of at most max_samples, and the weights, all 0. */
 int network_build(struct network *n, int max_samples, struct pool *pool, struct error *err);
 void network_release(struct network *n); /* of one that was described, built or not */
@@ -87,15 +89,21 @@ int network_copy(struct network *to, const struct network *from, struct error *e
 
 /* Values of all nodes; those of the inputs are there. */
 void network_forward(struct network *n, int B);
-/* Of the nodes behind `node` alone. */
-void network_forward_after(struct network *n, int node, int B);
+/* Of the nodes first to last alone. */
+void network_forward_between(struct network *n, int first, int last, int B);
 /* From the gradient of the last node, which the caller has set, that of every node and, added to, of the
  * parameters. */
 void network_backward(struct network *n, int B);
 
+/* The same from node `last` back to `first` alone: a part of a network that nothing else takes from. */
+void network_backward_between(struct network *n, int first, int last, int B);
+
 /* Losses of the last node. Its gradient becomes scale * that of their sum over the batch.
  * Cross entropy of its channels: loss (B) in nats. */
 void network_cross_entropy(struct network *n, const int32_t *target, int B, float scale, float *loss);
+/* The same of another node than the last. */
+void network_cross_entropy_of(struct network *n, int node, const int32_t *target, int B, float scale,
+                              float *loss);
 /* The square of the difference from target (B, size), summed over a sample's values: loss (B). */
 void network_squared_error(struct network *n, const float *target, int B, float scale, float *loss);
 

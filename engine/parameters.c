@@ -88,3 +88,12 @@ double parameters_count(const struct parameters *p)
         n += p->items[i].trained ? (double)p->items[i].count : 0.0;
     return n;
 }
+
+const struct parameter *parameters_find(const struct parameters *p, const char *name)
+{
+    for (int i = 0; i < p->n; i++) {
+        if (strcmp(p->items[i].name, name) == 0)
+            return &p->items[i];
+    }
+    return NULL;
+}

@@ -42,6 +42,7 @@ void parameters_release(struct parameters *p);
 /* Initial values of what is trained, from the seed and each one's name alone: the same names get the same
  * values whatever else the network has. */
 void parameters_seed(struct parameters *p, uint64_t seed);
+const struct parameter *parameters_find(const struct parameters *p, const char *name); /* NULL: none */
 /* Weights that are trained, padding left out. */
 double parameters_count(const struct parameters *p);
 

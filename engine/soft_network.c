@@ -101,7 +101,7 @@ static void apply_kept(struct soft_network *s, int B)
 
     soft_moe_apply(n->pool, &soft->soft, n->nodes[soft->input[0]].value, s->keep, soft->value, &soft->pass,
                    B);
-    network_forward_after(n, s->soft, B);
+    network_forward_between(n, s->soft + 1, n->n - 1, B);
 }
 
 void soft_network_keep_likeliest(struct soft_network *s, int B, int k)

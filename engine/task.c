@@ -2,7 +2,7 @@
 
 #include <string.h>
 
-static const struct task *const tasks[] = {&task_language, &task_images, &task_norm};
+static const struct task *const tasks[] = {&task_language, &task_images, &task_norm, &task_gate};
 
 const struct task *task_find(const char *kind)
 {

@@ -168,7 +168,8 @@ static int evaluate_images(struct trainer *t, const struct samples *samples, enu
     }
     if (sink->summary(sink->context, t->step, split, &t->tally, err) ||
         trainer_tell(t, split, "loss", tally_mean_loss(&t->tally), err) ||
-        trainer_tell(t, split, "accuracy", (double)right / samples->n, err))
+        trainer_tell(t, split, "accuracy", (double)right / samples->n, err) ||
+        trainer_tell(t, split, "multiply_adds", c->net.multiply_adds, err))
         return -1;
     return split == SPLIT_VALID && t->step == t->steps && c->net.soft >= 0 ? evaluate_subsets(t, samples, err)
                                                                            : 0;

@@ -22,6 +22,7 @@
 #include "engine/model.h"
 #include "engine/norm.h"
 #include "engine/optimiser.h"
+#include "engine/single_gate.h"
 #include "engine/sink.h"
 #include "engine/tally.h"
 #include "engine/task.h"
@@ -45,7 +46,8 @@ struct trainer {
     struct samples train, valid, probe, seen; /* seen: only when asked for */
     struct stream stream;
     struct tally tally;
-    struct norm_model norm; /* of norms */
+    struct norm_model norm;  /* of norms */
+    struct single_gate gate; /* of one gate */
     /* of images */
     struct classifier classifier;
     int64_t n_right; /* answers, of the last update */

@@ -66,6 +66,7 @@ struct study {
     int64_t *seeds;
     int n_seeds;
     struct study_settings settings, ablation_settings; /* of every run; of the ablations, after those */
+    struct study_settings quick_settings;              /* of every run of a quick study, after all others */
     struct configuration *configurations;
     int n_configurations;
     struct study_choice *choices;
@@ -85,11 +86,14 @@ int study_read(struct study *s, const char *path, bool quick, struct error *err)
 void study_release(struct study *s);                                                /* safe on zeroed */
 struct configuration *study_configuration(const struct study *s, const char *name); /* NULL: none */
 int study_reference(const struct study *s, bool ablation); /* index of a part's reference */
-/* Where a configuration's settings stand, the study's first, its own last: the last word about a key holds.
- * How many places there are. */
-enum { STUDY_MOST_PLACES = 3 };
+/* Where a configuration's settings stand, the study's first, its own (or [quick]'s) last: the last word about
+ * a key holds. How many places there are. */
+enum { STUDY_MOST_PLACES = 4 };
 int study_settings_of(const struct study *s, const struct configuration *c,
                       const struct study_settings *places[STUDY_MOST_PLACES]);
+/* NAME of a value "run:NAME", which is a checkpoint of that configuration; NULL: it is a value as it stands.
+ */
+const char *study_setting_run(const char *value);
 /* The word that holds; NULL: the trainer's default. */
 const char *study_setting(const struct study *s, const struct configuration *c, const char *key);
 

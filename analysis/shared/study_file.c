@@ -168,7 +168,7 @@ static int quick_entry(struct reading *r, const char *key, const char *value, st
         return set_seeds(r->study, value, err);
     if (strcmp(key, "runs") == 0)
         return set_text(&r->quick_runs, value, err);
-    return settings_set(&r->study->settings, key, value, err);
+    return settings_set(&r->study->quick_settings, key, value, err);
 }
 
 static int ablations_entry(struct study *s, const char *key, const char *value, struct error *err)
@@ -405,6 +405,22 @@ static int unknown_configuration(const struct study *s, const char *where, const
                      name);
 }
 
+/* What a configuration stands on must be there, and be trained before it. */
+static int check_runs(const struct study *s, const struct configuration *c, struct error *err)
+{
+    for (int i = 0; i < c->settings.n; i++) {
+        const char *name = study_setting_run(c->settings.items[i].value);
+        const struct configuration *other = name ? study_configuration(s, name) : NULL;
+        if (name && !other)
+            return unknown_configuration(s, c->settings.items[i].key, name, err);
+        if (other >= c)
+            return error_set(err, STATUS_USAGE,
+                             "'%s': [run %s] stands on [run %s], which must come before it", s->path, c->name,
+                             name);
+    }
+    return 0;
+}
+
 static int check(const struct study *s, bool quick, struct error *err)
 {
     if (!s->name || !s->reference || s->n_configurations == 0 || s->n_seeds == 0)
@@ -422,6 +438,10 @@ static int check(const struct study *s, bool quick, struct error *err)
             return unknown_configuration(s, "[pairs]", s->pairs[i].left, err);
         if (!study_configuration(s, s->pairs[i].right))
             return unknown_configuration(s, "[pairs]", s->pairs[i].right, err);
+    }
+    for (int i = 0; i < s->n_configurations && !quick; i++) {
+        if (check_runs(s, &s->configurations[i], err))
+            return -1;
     }
     for (int i = 0; i < s->n_tables; i++) {
         if (!s->tables[i].is_buckets && !s->tables[i].query)
@@ -493,6 +513,7 @@ void study_release(struct study *s)
         figure_release(&s->figures[i]);
     settings_release(&s->settings);
     settings_release(&s->ablation_settings);
+    settings_release(&s->quick_settings);
     settings_release(&s->paper);
     free(s->configurations);
     free(s->choices);
@@ -538,7 +559,13 @@ int study_settings_of(const struct study *s, const struct configuration *c,
     if (c->ablation)
         places[n++] = &s->ablation_settings;
     places[n++] = &c->settings;
+    places[n++] = &s->quick_settings;
     return n;
+}
+
+const char *study_setting_run(const char *value)
+{
+    return strncmp(value, "run:", 4) == 0 ? value + 4 : NULL;
 }
 
 const char *study_setting(const struct study *s, const struct configuration *c, const char *key)

@@ -136,7 +136,7 @@ static int check_settings(const struct study *s, const struct study_run *run, st
         const char *asked = study_setting(s, c, key);
         if (more < 0)
             result = -1;
-        else if (asked && stored && !same_value(asked, stored))
+        else if (asked && stored && !study_setting_run(asked) && !same_value(asked, stored))
             result = error_set(err, STATUS_INPUT,
                                "run '%s' was trained with %s = %s, but '%s' asks for %s; take it away with "
                                "'moescope runs DB --delete %s' to train it anew",

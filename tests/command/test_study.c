@@ -455,6 +455,10 @@ static void test_bad_files(void **state)
                "study_layers\\n",
                "[table t] needs query");
     expect_bad("[figure a]\\nzero = yes\\n", "zero is 'yes'; it must be true or false");
+    expect_bad("[study]\\nname = x\\nseeds = 1\\nreference = a\\n[run a]\\ngate.base = run:b\\n",
+               "gate.base names 'b', but there is no [run b]");
+    expect_bad("[study]\\nname = x\\nseeds = 1\\nreference = a\\n[run a]\\ngate.base = run:a\\n",
+               "[run a] stands on [run a], which must come before it");
     expect_bad("hello\\n", "'bad.ini' line 1: not a [section]");
     tiny_expect(ask("--part other"), 2, "there is no part 'other'");
     tiny_expect(

@@ -291,7 +291,7 @@ static void test_refused(void **state)
     refused(&n, s, "0 experts of 1 slots and 3 hidden");
     for (int i = 0, at = network_input(&n, tokens); i < MAX_NODES; i++)
         at = network_relu(&n, at);
-    refused(&n, s, "more than 96 nodes");
+    refused(&n, s, "more than 256 nodes");
 }
 
 /* By hand: 48 positions of 3 to 4 channels; 3 x 3 x 3 to 4; 12 tokens of 12 to 5; a soft MoE of 6 slots. */

@@ -89,7 +89,17 @@ static void add_run(const char *name, bool routed)
     add_pass(b, LAST, "valid", shift, routed);
     add_pass(b, LAST, "seen", seen, routed);
     if (routed) {
+        logbook_batch_metric(b, LAST, "valid", "loss", 4.5);
         logbook_batch_metric(b, LAST, "valid", "accuracy", 0.75);
+        logbook_batch_metric(b, LAST, "valid", "multiply_adds", 1000);
+        for (int i = 1; i <= 2; i++) { /* the second threshold is better on the probe */
+            char figure[64];
+            snprintf(figure, sizeof figure, "exit_alpha_%d_accuracy", 50 * i - 45);
+            logbook_batch_metric(b, LAST, "valid", figure, 0.5 / i);
+            logbook_batch_metric(b, LAST, "probe", figure, 0.25 * i);
+            snprintf(figure, sizeof figure, "exit_alpha_%d_multiply_adds", 50 * i - 45);
+            logbook_batch_metric(b, LAST, "valid", figure, 300 * i);
+        }
         logbook_batch_metric(b, LAST, "valid", "subset_1_likeliest", strstr(name, ".seed1") ? 0.5 : 0.25);
         logbook_batch_metric(b, LAST, "valid", "subset_1_random", 0.125);
         logbook_batch_metric(b, LAST, "valid", "subset_1_random_deviation", 0.0625);
@@ -248,6 +258,14 @@ static void test_subsets(void **state)
     expect_set("queries/study_subsets", ":share", "0.25", "topp|4|1|2|0.75|");
 }
 
+static void test_exits(void **state)
+{
+    (void)state;
+    expect("queries/study_exits", "topp|alpha|0.05|2|0.5|0.5|0.5|300.0|0\n"
+                                  "topp|alpha|0.55|2|0.25|0.25|0.25|600.0|2\n");
+    expect("queries/study_accuracy", "topp|2|0.75|0.75|0.75|||1000.0\n");
+}
+
 /* A study's runs alone: of the first seed, whose id is 1. */
 static void test_runs(void **state)
 {
@@ -280,7 +298,8 @@ int main(void)
         cmocka_unit_test(test_frequency),     cmocka_unit_test(test_fluctuation),
         cmocka_unit_test(test_gap),           cmocka_unit_test(test_distinct),
         cmocka_unit_test(test_token_classes), cmocka_unit_test(test_subsets),
-        cmocka_unit_test(test_runs),          cmocka_unit_test(test_all_give_rows),
+        cmocka_unit_test(test_runs),          cmocka_unit_test(test_exits),
+        cmocka_unit_test(test_all_give_rows),
     };
     return cmocka_run_group_tests(tests, write_all, forget_all);
 }

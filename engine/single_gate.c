@@ -1,0 +1,460 @@
+#include "engine/single_gate.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "engine/kernels.h"
+#include "engine/kmeans.h"
+#include "engine/optimiser.h"
+
+static const uint64_t gate_stream = 0x6761746500000000U;
+enum { MOST_ITERATIONS = 100 };
+
+/* ---- the base ---- */
+
+static int check_base(const struct single_gate *g, const struct checkpoint *c, const struct corpus *corpus,
+                      struct error *err)
+{
+    const char *kind = config_text(&g->base_config, "model.kind");
+
+    if (strcmp(kind, "convolution") != 0)
+        return error_set(err, STATUS_USAGE,
+                         "gate.base '%s' is of a model of kind %s; it must be a convolution", c->path, kind);
+    if (strcmp(c->state.corpus_sha256, corpus->sha256) != 0)
+        return error_set(err, STATUS_INPUT, "gate.base '%s' was trained on other images than '%s'", c->path,
+                         corpus->name);
+    return 0;
+}
+
+/* The checkpoint's own configuration, but for how many images a batch has. */
+static int adopt_base_config(struct single_gate *g, const struct checkpoint *c, const struct config *config,
+                             struct error *err)
+{
+    if (config_init(&g->base_config, err))
+        return -1;
+    for (int i = 0; i < config_n_keys; i++) {
+        if (config_assign(&g->base_config, config_keys[i].name, c->config.values[i], err))
+            return -1;
+    }
+    return config_assign(&g->base_config, "train.batch", config_text(config, "train.batch"), err);
+}
+
+static int load_base(struct single_gate *g, const struct config *config, const struct corpus *corpus,
+                     struct pool *pool, struct error *err)
+{
+    struct checkpoint c;
+    const char *path = config_text(config, "gate.base");
+
+    if (!*path)
+        return error_set(err, STATUS_USAGE,
+                         "gate.base is not set: the checkpoint of a convolution, such as "
+                         "LOG.db.checkpoints/NAME.safetensors");
+    if (checkpoint_open(&c, path, err))
+        return -1;
+    int result = adopt_base_config(g, &c, config, err) || check_base(g, &c, corpus, err) ||
+                         classifier_init(&g->base, &g->base_config, corpus, pool, 0, err) ||
+                         checkpoint_load(&c, &g->base.net.network.parameters, NULL, NULL, err)
+                     ? -1
+                     : 0;
+    checkpoint_close(&c);
+    return result;
+}
+
+static int find_nodes(struct single_gate *g, const struct config *config, struct error *err)
+{
+    const struct network *n = &g->base.net.network;
+    int stage = (int)config_int(config, "gate.stage");
+
+    g->feature = classifier_stage_end(&g->base, stage - 1);
+    if (g->feature < 0)
+        return error_set(err, STATUS_USAGE, "gate.stage is %d, but the base has %d stages", stage,
+                         config_count(&g->base_config, "network.filters"));
+    g->embedding = n->nodes[n->n - 1].input[0];
+    return 0;
+}
+
+/* ---- the experts ---- */
+
+static int copy_from_base(struct single_gate *g, int k, const char *prefix, struct error *err)
+{
+    const struct parameters *from = &g->base.net.network.parameters, *to = &g->experts.parameters;
+    size_t n = strlen(prefix);
+
+    (void)k;
+    for (int i = 0; i < to->n; i++) {
+        const struct parameter *p = &to->items[i];
+        if (strncmp(p->name, prefix, n) != 0)
+            continue;
+        const struct parameter *q = parameters_find(from, p->name + n);
+        if (!q || q->count != p->count)
+            return error_set(err, STATUS_USAGE, "the base has no weights '%s' of that shape", p->name + n);
+        memcpy(to->values + p->offset, from->values + q->offset, p->count * sizeof *to->values);
+    }
+    return 0;
+}
+
+static int make_experts(struct single_gate *g, const struct config *config, struct pool *pool,
+                        struct error *err)
+{
+    const struct network *base = &g->base.net.network;
+    int stage = (int)config_int(config, "gate.stage"), input;
+    char prefix[32];
+
+    input = network_input(&g->experts, base->nodes[g->feature].extent);
+    for (int k = 0; k < g->K; k++) {
+        snprintf(prefix, sizeof prefix, "experts.%d.", k);
+        g->tail[k].first = g->experts.n;
+        g->tail[k].head =
+            classifier_describe_tail(&g->experts, &g->base_config, prefix, input, stage, g->n_classes);
+    }
+    if (network_build(&g->experts, g->base.net.max_samples, pool, err))
+        return -1;
+    for (int k = 0; k < g->K; k++) {
+        snprintf(prefix, sizeof prefix, "experts.%d.", k);
+        if (copy_from_base(g, k, prefix, err))
+            return -1;
+    }
+    g->base_cost = network_multiply_adds(base, -1, base->n - 1);
+    g->expert_cost = network_multiply_adds(&g->experts, g->tail[0].first - 1, g->tail[0].head);
+    return 0;
+}
+
+/* ---- clusters and the gate ---- */
+
+static size_t embedding_width(const struct single_gate *g)
+{
+    return extent_size(g->base.net.network.nodes[g->embedding].extent);
+}
+
+/* rows: (n, E) */
+static void embed(struct single_gate *g, const struct corpus *corpus, const struct samples *train,
+                  float *rows)
+{
+    size_t E = embedding_width(g), at = 0;
+
+    for (int next = 0; classifier_in_order(&g->base, corpus, train, &next);) {
+        size_t B = (size_t)g->base.n_images;
+        classifier_forward(&g->base, corpus, false, 1.0F);
+        memcpy(rows + at * E, g->base.net.network.nodes[g->embedding].value, B * E * sizeof *rows);
+        at += B;
+    }
+}
+
+static double variance(const float *rows, int n, int width)
+{
+    double sum = 0.0;
+
+    for (int j = 0; j < width; j++) {
+        double mean = 0.0, squares = 0.0;
+        for (int i = 0; i < n; i++) {
+            double x = (double)rows[(size_t)i * (size_t)width + (size_t)j];
+            mean += x / n;
+            squares += x * x / n;
+        }
+        sum += squares - mean * mean;
+    }
+    return sum;
+}
+
+static int make_gate(struct single_gate *g, struct pool *pool, uint64_t seed, struct error *err)
+{
+    int input = network_input(&g->gate, (struct extent){1, 1, (int)embedding_width(g)});
+
+    network_linear(&g->gate, input, "gate", g->K);
+    if (network_build(&g->gate, g->base.net.max_samples, pool, err))
+        return -1;
+    parameters_seed(&g->gate.parameters, seed);
+    return 0;
+}
+
+/* One update of the gate on rows order[first ..]. */
+static void gate_update(struct single_gate *g, struct optimiser *o, const float *rows, const int32_t *cluster,
+                        const int *order, int B, int64_t updates, double rate)
+{
+    size_t E = embedding_width(g);
+
+    for (int b = 0; b < B; b++) {
+        memcpy(g->gate.nodes[0].value + (size_t)b * E, rows + (size_t)order[b] * E, E * sizeof(float));
+        g->chosen[b] = cluster[order[b]];
+    }
+    network_forward(&g->gate, B);
+    network_cross_entropy(&g->gate, g->chosen, B, 1.0F / (float)B, g->loss);
+    network_backward(&g->gate, B);
+    optimiser_update(o, g->gate.pool, &g->gate.parameters, rate, updates,
+                     optimiser_norm(g->gate.pool, &g->gate.parameters));
+}
+
+/* KL(g*, g) against the nearest centre is the cross entropy of the clusters. */
+static int train_gate(struct single_gate *g, const struct config *config, const float *rows,
+                      const struct kmeans *clusters, uint64_t seed, struct error *err)
+{
+    struct optimiser o = {.beta1 = 0.9, .beta2 = 0.999};
+    int n = clusters->n, B = g->base.net.max_samples, epochs = (int)config_int(config, "gate.epochs");
+    int64_t updates = 0;
+    int *order = malloc((size_t)n * sizeof *order);
+    struct random r;
+
+    if (!order || optimiser_init(&o, &g->gate.parameters, err)) {
+        free(order);
+        return order ? -1 : error_no_memory(err, "the gate");
+    }
+    random_seed(&r, seed, gate_stream);
+    for (int i = 0; i < n; i++)
+        order[i] = i;
+    for (int epoch = 0; epoch < epochs; epoch++) {
+        random_shuffle(&r, order, n);
+        for (int first = 0; first < n; first += B, updates++)
+            gate_update(g, &o, rows, clusters->cluster, order + first, n - first < B ? n - first : B, updates,
+                        config_real(config, "gate.learning_rate"));
+    }
+    optimiser_release(&o);
+    free(order);
+    return 0;
+}
+
+/* probability (B, K) from the gate's logits. */
+static void gate_softmax(struct single_gate *g, int B)
+{
+    const struct node *logits = &g->gate.nodes[g->gate.n - 1];
+
+    for (int b = 0; b < B; b++) {
+        const float *z = logits->value + (size_t)b * (size_t)g->K;
+        float *p = g->probability + (size_t)b * (size_t)g->K, sum = 0.0F;
+        int best = 0;
+        for (int k = 1; k < g->K; k++)
+            best = z[k] > z[best] ? k : best;
+        for (int k = 0; k < g->K; k++)
+            sum += p[k] = expf(z[k] - z[best]);
+        for (int k = 0; k < g->K; k++)
+            p[k] /= sum;
+        g->chosen[b] = best;
+    }
+}
+
+/* Expert k draws train images by g + epsilon: (1 - epsilon) g_k + epsilon / K. */
+static void set_draws(struct single_gate *g, const struct config *config, const float *rows,
+                      const struct kmeans *clusters)
+{
+    size_t E = embedding_width(g), n = (size_t)g->n;
+    double epsilon = config_real(config, "gate.epsilon"), agreed = 0.0;
+    int most = g->base.net.max_samples;
+
+    for (int first = 0; first < g->n; first += most) {
+        int B = g->n - first < most ? g->n - first : most;
+        memcpy(g->gate.nodes[0].value, rows + (size_t)first * E, (size_t)B * E * sizeof *rows);
+        network_forward(&g->gate, B);
+        gate_softmax(g, B);
+        for (int b = 0; b < B; b++) {
+            size_t i = (size_t)(first + b);
+            agreed += g->chosen[b] == clusters->cluster[i];
+            for (int k = 0; k < g->K; k++) {
+                double before = i > 0 ? g->cumulative[(size_t)k * n + i - 1] : 0.0;
+                g->cumulative[(size_t)k * n + i] =
+                    before + (1.0 - epsilon) * (double)g->probability[b * g->K + k] + epsilon / g->K;
+            }
+        }
+    }
+    g->gate_agreement = agreed / g->n;
+}
+
+static int cluster_and_gate(struct single_gate *g, const struct config *config, const struct corpus *corpus,
+                            const struct samples *train, struct pool *pool, uint64_t seed, struct error *err)
+{
+    int E = (int)embedding_width(g);
+    struct kmeans clusters = {0};
+    float *rows = malloc((size_t)train->n * (size_t)E * sizeof *rows);
+
+    if (!rows)
+        return error_no_memory(err, "the embeddings");
+    embed(g, corpus, train, rows);
+    int result = kmeans_run(&clusters, pool, rows, train->n, E, g->K, MOST_ITERATIONS, seed, err) ||
+                         make_gate(g, pool, seed, err) || train_gate(g, config, rows, &clusters, seed, err)
+                     ? -1
+                     : 0;
+    if (result == 0) {
+        g->distortion = clusters.distortion / variance(rows, train->n, E);
+        set_draws(g, config, rows, &clusters);
+    }
+    kmeans_release(&clusters);
+    free(rows);
+    return result;
+}
+
+/* ---- the whole ---- */
+
+static int claim(struct single_gate *g, const struct samples *train, struct error *err)
+{
+    size_t B = (size_t)g->base.net.max_samples, K = (size_t)g->K;
+
+    g->n = train->n;
+    g->tail = arena_claim(&g->memory, K, sizeof *g->tail);
+    g->cumulative = arena_claim(&g->memory, K * (size_t)train->n, sizeof *g->cumulative);
+    g->probability = arena_claim(&g->memory, B * K, sizeof *g->probability);
+    g->score = arena_claim(&g->memory, B * (size_t)g->n_classes, sizeof *g->score);
+    g->chosen = arena_claim(&g->memory, B, sizeof *g->chosen);
+    g->loss = arena_claim(&g->memory, B, sizeof *g->loss);
+    g->outcome = arena_claim(&g->memory, B, sizeof *g->outcome);
+    if (g->memory.failed)
+        return error_no_memory(err, "the gate");
+    g->layer = (struct routed_layer){0, &g->routing};
+    return routing_init(&g->routing, (int)B, g->K, 1, err);
+}
+
+int single_gate_init(struct single_gate *g, const struct config *config, const struct corpus *corpus,
+                     const struct samples *train, struct pool *pool, uint64_t seed, struct error *err)
+{
+    g->K = (int)config_int_at(config, "router.experts", 0);
+    g->n_classes = corpus->n_domains;
+    if (g->K > train->n)
+        return error_set(err, STATUS_USAGE, "router.experts is %d, more than there are train images", g->K);
+    return load_base(g, config, corpus, pool, err) || find_nodes(g, config, err) || claim(g, train, err) ||
+                   make_experts(g, config, pool, err) ||
+                   cluster_and_gate(g, config, corpus, train, pool, seed, err)
+               ? -1
+               : 0;
+}
+
+void single_gate_release(struct single_gate *g)
+{
+    classifier_release(&g->base);
+    config_release(&g->base_config);
+    network_release(&g->gate);
+    network_release(&g->experts);
+    routing_release(&g->routing);
+    arena_release(&g->memory);
+    *g = (struct single_gate){0};
+}
+
+/* ---- learning ---- */
+
+static int draw(const struct single_gate *g, int k, struct random *r)
+{
+    const double *cumulative = g->cumulative + (size_t)k * (size_t)g->n;
+    double x = random_uniform(r) * cumulative[g->n - 1];
+    int low = 0, high = g->n - 1;
+
+    while (low < high) {
+        int middle = low + (high - low) / 2;
+        if (cumulative[middle] > x)
+            high = middle;
+        else
+            low = middle + 1;
+    }
+    return low;
+}
+
+static void take_features(struct single_gate *g)
+{
+    const struct node *feature = &g->base.net.network.nodes[g->feature];
+
+    memcpy(g->experts.nodes[0].value, feature->value,
+           (size_t)g->base.n_images * extent_size(feature->extent) * sizeof(float));
+}
+
+/* Expert k's scores of the batch, with the base's added to them. */
+static void run_expert(struct single_gate *g, int k, bool with_base)
+{
+    struct node *head = &g->experts.nodes[g->tail[k].head];
+    size_t n = (size_t)g->base.n_images * (size_t)g->n_classes;
+
+    network_forward_between(&g->experts, g->tail[k].first, g->tail[k].head, g->base.n_images);
+    for (size_t i = 0; i < n && with_base; i++)
+        head->value[i] += g->score[i];
+}
+
+static void keep_base_scores(struct single_gate *g)
+{
+    const struct network *n = &g->base.net.network;
+
+    memcpy(g->score, n->nodes[n->n - 1].value,
+           (size_t)g->base.n_images * (size_t)g->n_classes * sizeof *g->score);
+}
+
+double single_gate_learn(struct single_gate *g, const struct corpus *corpus, const struct samples *train,
+                         int k, struct random *r, float scale)
+{
+    int B = g->base.net.max_samples;
+    double sum = 0.0;
+
+    classifier_clear(&g->base);
+    while (classifier_add(&g->base, corpus, &train->items[draw(g, k, r)]))
+        ;
+    classifier_forward(&g->base, corpus, false, 1.0F);
+    keep_base_scores(g);
+    take_features(g);
+    run_expert(g, k, true);
+    network_cross_entropy_of(&g->experts, g->tail[k].head, g->base.label, B, scale / (float)B, g->loss);
+    network_backward_between(&g->experts, g->tail[k].first, g->tail[k].head, B);
+    for (int b = 0; b < B; b++)
+        sum += (double)g->loss[b];
+    return sum / B;
+}
+
+/* ---- looking ---- */
+
+void single_gate_look(struct single_gate *g, const struct corpus *corpus)
+{
+    size_t E = embedding_width(g);
+
+    classifier_forward(&g->base, corpus, false, 1.0F);
+    keep_base_scores(g);
+    memcpy(g->gate.nodes[0].value, g->base.net.network.nodes[g->embedding].value,
+           (size_t)g->base.n_images * E * sizeof(float));
+    network_forward(&g->gate, g->base.n_images);
+    gate_softmax(g, g->base.n_images);
+    take_features(g);
+}
+
+void single_gate_all(struct single_gate *g, float *expert)
+{
+    size_t classes = (size_t)g->n_classes;
+
+    for (int k = 0; k < g->K; k++) {
+        run_expert(g, k, false);
+        for (size_t b = 0; b < (size_t)g->base.n_images; b++)
+            memcpy(expert + (b * (size_t)g->K + (size_t)k) * classes,
+                   g->experts.nodes[g->tail[k].head].value + b * classes, classes * sizeof *expert);
+    }
+}
+
+static void decide(struct single_gate *g)
+{
+    struct routing *r = &g->routing;
+    size_t K = (size_t)g->K;
+
+    r->n_tokens = g->base.n_images;
+    r->softmax = false; /* probabilities all the same: logits are not kept */
+    memset(r->requested, 0, K * sizeof *r->requested);
+    for (int b = 0; b < r->n_tokens; b++) {
+        r->offset[b + 1] = b + 1;
+        r->expert[b] = g->chosen[b];
+        r->gate[b] = r->weight[b] = g->probability[(size_t)b * K + (size_t)g->chosen[b]];
+        r->requested[g->chosen[b]]++;
+    }
+    memcpy(r->probability, g->probability, (size_t)r->n_tokens * K * sizeof *r->probability);
+}
+
+struct pass single_gate_pass(struct single_gate *g, const float *scores)
+{
+    struct classifier *c = &g->base;
+
+    decide(g);
+    for (int b = 0; b < c->n_images; b++) {
+        const float *score = scores + (size_t)b * (size_t)g->n_classes;
+        int best = 0;
+        for (int i = 1; i < g->n_classes; i++)
+            best = score[i] > score[best] ? i : best;
+        g->loss[b] = cross_entropy_row_loss(score, c->label[b], g->n_classes);
+        g->outcome[b] = (struct outcome){c->label[b], best, 1, (int64_t)(g->base_cost + g->expert_cost)};
+    }
+    return (struct pass){.n_sequences = c->n_images,
+                         .start = c->start,
+                         .sample = c->sample,
+                         .input = c->input,
+                         .target = c->target,
+                         .loss = g->loss,
+                         .outcome = g->outcome,
+                         .layers = &g->layer,
+                         .n_layers = 1};
+}

@@ -1,0 +1,69 @@
+/* Single-gated MoE (Royer et al. 2023, arXiv 2304.05497): a base network, trained before and frozen; one
+ * linear gate on its embedding, trained to name the sample's cluster there (k-means) and frozen; K experts
+ * that take an intermediate feature map of the base, begin as its own last stages, and are trained each by
+ * itself on samples drawn from the gate's distribution. What is said is base + expert, the sum of their
+ * scores.
+ *
+ * The base is a convolution (engine/classifier.h) whose checkpoint is gate.base; experts replace its stages
+ * from gate.stage on. Letters: K experts, B images a batch, E width of the embedding. */
+#ifndef ENGINE_SINGLE_GATE_H
+#define ENGINE_SINGLE_GATE_H
+#include <stdint.h>
+
+#include "base/arena.h"
+#include "base/error.h"
+#include "base/random.h"
+#include "engine/checkpoint.h"
+#include "engine/classifier.h"
+#include "engine/config.h"
+#include "engine/corpus.h"
+#include "engine/data.h"
+#include "engine/network.h"
+#include "engine/pass.h"
+
+struct tail { /* nodes of one expert */
+    int first, head;
+};
+
+struct single_gate {
+    struct classifier base;
+    struct config base_config;
+    int feature, embedding; /* nodes of the base: what experts take, what the gate does */
+    int K, n_classes;
+    struct network gate;           /* (E) to (K) */
+    struct network experts;        /* all of them over one input, the feature map */
+    struct tail *tail;             /* (K) */
+    double base_cost, expert_cost; /* multiply-adds of an image; the gate's are the base's */
+    double *cumulative; /* (K, n) of train sample i: the chance of all up to it in expert k's draws */
+    int n;
+    double gate_agreement; /* share of train images whose likeliest expert is their cluster */
+    double distortion;     /* of the clusters, as a share of the embedding's variance */
+    /* of the last forward pass */
+    float *probability; /* (B, K) the gate's */
+    float *score;       /* (B, classes) the base's, then the sums that were asked for */
+    int32_t *chosen;    /* (B) the likeliest expert */
+    struct routing routing;
+    struct routed_layer layer;
+    float *loss;
+    struct outcome *outcome;
+    struct arena memory;
+};
+
+/* Loads the base, clusters the train samples, trains the gate, makes the experts. */
+int single_gate_init(struct single_gate *g, const struct config *config, const struct corpus *corpus,
+                     const struct samples *train, struct pool *pool, uint64_t seed, struct error *err);
+void single_gate_release(struct single_gate *g); /* safe on zeroed */
+
+/* Expert k's part of an update: a batch of its own, its gradient * scale added. Mean loss of base + expert.
+ */
+double single_gate_learn(struct single_gate *g, const struct corpus *corpus, const struct samples *train,
+                         int k, struct random *r, float scale);
+
+/* The base's scores and the gate's probabilities of the batch in g->base. */
+void single_gate_look(struct single_gate *g, const struct corpus *corpus);
+/* expert (B, K, classes): scores of every expert, of the batch that single_gate_look saw. */
+void single_gate_all(struct single_gate *g, float *expert);
+/* The batch's decisions, one token an image, and what is said: scores (B, classes). */
+struct pass single_gate_pass(struct single_gate *g, const float *scores);
+
+#endif

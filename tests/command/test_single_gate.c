@@ -1,0 +1,156 @@
+/* moescope train with model.kind = single_gate: it stands on a base, begins as that base, and its logbook
+ * adds up. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "tests/pictures.h"
+#include "tests/support.h"
+#include "tests/tiny.h"
+
+static struct tiny tiny; /* its folder and programs; no text is made */
+
+static struct test_run train(const char *db, const char *name, const char *more)
+{
+    return test_run(
+        "cd %s && %s/moescope-train --log %s --name %s --set data.corpus=pictures --set train.batch=16 "
+        "--set train.warmup=1 --set train.decay=0 --set valid.every=0 %s",
+        tiny.folder, tiny.bin, db, name, more);
+}
+
+static const char *const gate =
+    "--set model.kind=single_gate --set gate.base=log.db.checkpoints/base.safetensors --set gate.stage=1 "
+    "--set "
+    "router.experts=3 --set train.clip=0 --set train.learning_rate=0.01 --set gate.epochs=40 ";
+
+static struct test_run train_gate(const char *name, const char *more)
+{
+    char settings[1024];
+
+    snprintf(settings, sizeof settings, "%s%s", gate, more);
+    return train("log.db", name, settings);
+}
+
+static int open_group(void **state)
+{
+    char path[4096];
+
+    (void)state;
+    tiny.folder = test_folder();
+    tiny.bin = test_bin();
+    snprintf(path, sizeof path, "%s/pictures", tiny.folder);
+    tiny_expect(test_run("mkdir %s", path), 0, "");
+    pictures_write(path);
+    tiny_expect(train("log.db", "base",
+                      "--set model.kind=convolution --set network.filters=3,4 --set network.hidden=6 --set "
+                      "train.steps=60 --set train.learning_rate=0.01"),
+                0, "");
+    return 0;
+}
+
+static int close_group(void **state)
+{
+    (void)state;
+    tiny_release(&tiny);
+    return 0;
+}
+
+/* Untrained experts are the base's own stages: base + expert says what the base does, exit or not. */
+static void test_begins_as_the_base(void **state)
+{
+    (void)state;
+    tiny_expect(train_gate("begin", "--set train.steps=0"), 0, "");
+    tiny_expect_answer(
+        &tiny, "log.db",
+        "SELECT count(DISTINCT value), count(*) FROM metric JOIN run USING (run_id) WHERE run.name = "
+        "'begin' AND split = 'valid' AND (metric.name IN ('accuracy', 'accuracy_two') OR metric.name "
+        "LIKE '%accuracy_base' OR metric.name LIKE 'exit%accuracy')",
+        "1|41\n");
+    tiny_expect_answer(
+        &tiny, "log.db",
+        "SELECT (SELECT value FROM metric JOIN run USING (run_id) WHERE run.name = 'base' AND split = "
+        "'valid' AND metric.name = 'accuracy' AND step = 60) = (SELECT value FROM metric JOIN run "
+        "USING (run_id) WHERE run.name = 'begin' AND split = 'valid' AND metric.name = "
+        "'accuracy_base')",
+        "1\n");
+}
+
+/* A threshold that every image's confidence reaches costs the base alone; one that none does, an expert each.
+ */
+static void test_costs(void **state)
+{
+    (void)state;
+    tiny_expect(train_gate("trained", "--set train.steps=9"), 0, "");
+    tiny_expect(test_run("cd %s && %s/moescope-check log.db", tiny.folder, tiny.bin), 0, "");
+    tiny_expect_answer(
+        &tiny, "log.db",
+        "WITH m AS (SELECT metric.name, value FROM metric JOIN run USING (run_id) WHERE run.name = "
+        "'trained' AND split = 'valid' AND step = 9) SELECT (SELECT value FROM m WHERE name = "
+        "'exit_confidence_5_accuracy') = (SELECT value FROM m WHERE name = 'accuracy_base'), (SELECT "
+        "value FROM m WHERE name = 'exit_confidence_5_multiply_adds') < (SELECT value FROM m WHERE "
+        "name = 'multiply_adds'), (SELECT value FROM m WHERE name = 'exit_alpha_95_accuracy') = "
+        "(SELECT value FROM m WHERE name = 'accuracy_base')",
+        "1|1|1\n");
+    /* one decision an image, audited by the whole vector of probabilities, which the gate is the largest of
+     */
+    tiny_expect_answer(
+        &tiny, "log.db",
+        "SELECT task, router, (SELECT n_experts || ' ' || k FROM moe_layer AS l WHERE l.run_id = "
+        "run.run_id) FROM run WHERE name = 'trained'",
+        "classification|single_gate|3 1\n");
+    tiny_expect_answer(
+        &tiny, "log.db",
+        "SELECT count(*), sum(abs(gate - (SELECT max(p.probability) FROM probability AS p WHERE "
+        "p.sequence_id = r.sequence_id)) > 0.005) FROM routing AS r JOIN run USING (run_id) WHERE "
+        "run.name = 'trained' AND split = 'probe' AND step = 9",
+        "2|0\n");
+    tiny_expect_answer(
+        &tiny, "log.db",
+        "SELECT count(DISTINCT exit), count(*) FROM outcome JOIN run USING (run_id) WHERE run.name = "
+        "'trained' AND split = 'valid' AND step = 9",
+        "1|12\n");
+}
+
+static void test_resumed(void **state)
+{
+    (void)state;
+    tiny_expect(train_gate("whole", "--set train.steps=40 --set train.checkpoint_every=10"), 0, "");
+    tiny_expect(test_run("cd %s && cp log.db.checkpoints/whole.safetensors whole.safetensors", tiny.folder),
+                0, "");
+    tiny_expect(train_gate("again", "--set train.steps=40 --set train.threads=3"), 0, "");
+    tiny_expect_answer(
+        &tiny, "log.db",
+        "SELECT count(DISTINCT value) FROM metric JOIN run USING (run_id) WHERE run.name IN ('whole', "
+        "'again') AND split = 'valid' AND step = 40 AND metric.name = 'loss'",
+        "1\n");
+}
+
+static void test_refused(void **state)
+{
+    (void)state;
+    tiny_expect(train("log.db", "bad", "--set model.kind=single_gate"), 2, "gate.base is not set");
+    tiny_expect(train("log.db", "bad", "--set model.kind=single_gate --set gate.base=none.safetensors"), 3,
+                "none.safetensors");
+    tiny_expect(train_gate("bad", "--set gate.stage=5"), 2, "gate.stage is 5, but the base has 2 stages");
+    tiny_expect(train_gate("bad", "--set router.experts=1000"), 2, "more than there are train images");
+    tiny_expect(train("log.db", "mlp", "--set model.kind=mlp --set train.steps=1"), 0, "");
+    tiny_expect(train("log.db", "bad",
+                      "--set model.kind=single_gate --set gate.base=log.db.checkpoints/mlp.safetensors"),
+                2, "is of a model of kind mlp; it must be a convolution");
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_begins_as_the_base),
+        cmocka_unit_test(test_costs),
+        cmocka_unit_test(test_resumed),
+        cmocka_unit_test(test_refused),
+    };
+    return cmocka_run_group_tests(tests, open_group, close_group);
+}
