@@ -106,8 +106,8 @@ static int read_evaluations(struct bucketed *b, struct logbook *lb, struct losse
     if (result == 0)
         result = evaluations_read(b->whole, b->shown.n, &b->domains, lb, &of_all, err);
     for (int i = 0; i < b->shown.n && result == 0; i++)
-        result = evaluation_check_kept(b->shown.runs[i].name, &b->whole[i], &b->by_bucket[(size_t)i * N_BUCKETS],
-                                       &asked, err);
+        result = evaluation_check_kept(b->shown.runs[i].name, &b->whole[i],
+                                       &b->by_bucket[(size_t)i * N_BUCKETS], &asked, err);
     text_release(&ids);
     return result;
 }
