@@ -56,13 +56,15 @@ static void draw_centres(struct kmeans *k, const float *rows, float *nearest, ui
 
     random_seed(&r, seed, centre_stream);
     int chosen = (int)random_below(&r, (uint64_t)k->n);
+    for (int i = 0; i < k->n; i++)
+        nearest[i] = INFINITY;
     for (int c = 0; c < k->K; c++) {
         float *centre = k->centre + (size_t)c * width;
         double total = 0.0;
         memcpy(centre, rows + (size_t)chosen * width, width * sizeof *centre);
         for (int i = 0; i < k->n; i++) {
             float d = distance(rows + (size_t)i * width, centre, k->width);
-            nearest[i] = c == 0 || d < nearest[i] ? d : nearest[i];
+            nearest[i] = fminf(d, nearest[i]);
             total += (double)nearest[i];
         }
         double left = random_uniform(&r) * total;

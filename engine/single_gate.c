@@ -246,7 +246,7 @@ static void set_draws(struct single_gate *g, const struct config *config, const 
         network_forward(&g->gate, B);
         gate_softmax(g, B);
         for (int b = 0; b < B; b++) {
-            size_t i = (size_t)(first + b);
+            size_t i = (size_t)first + (size_t)b;
             agreed += g->chosen[b] == clusters->cluster[i];
             for (int k = 0; k < g->K; k++) {
                 double before = i > 0 ? g->cumulative[(size_t)k * n + i - 1] : 0.0;
@@ -263,7 +263,7 @@ static int cluster_and_gate(struct single_gate *g, const struct config *config, 
 {
     int E = (int)embedding_width(g);
     struct kmeans clusters = {0};
-    float *rows = malloc((size_t)train->n * (size_t)E * sizeof *rows);
+    float *rows = calloc((size_t)train->n * (size_t)E, sizeof *rows);
 
     if (!rows)
         return error_no_memory(err, "the embeddings");

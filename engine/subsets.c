@@ -155,8 +155,8 @@ static int claim(struct search *s, struct error *err)
 
     s->chosen = calloc(N + 1, sizeof *s->chosen);
     s->weight = calloc(N + 1, sizeof *s->weight);
-    s->bias = searched ? malloc((size_t)s->c->net.max_samples * classes * sizeof *s->bias) : NULL;
-    s->shares = searched ? malloc((size_t)s->c->net.max_samples * N * classes * sizeof *s->shares) : NULL;
+    s->bias = searched ? calloc((size_t)s->c->net.max_samples * classes + 1, sizeof *s->bias) : NULL;
+    s->shares = searched ? calloc((size_t)s->c->net.max_samples * N * classes + 1, sizeof *s->shares) : NULL;
     s->used = searched ? calloc((size_t)1 << s->N, sizeof *s->used) : NULL;
     return s->chosen && s->weight && (!searched || (s->bias && s->shares && s->used))
                ? 0
