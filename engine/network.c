@@ -1,6 +1,7 @@
 #include "engine/network.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "engine/kernels.h"
@@ -17,7 +18,11 @@ size_t extent_size(struct extent e)
 static struct node *add_node(struct network *n, const struct operation *operation, const char *name, int from,
                              int other)
 {
-    struct node *node = &n->nodes[n->n < MAX_NODES ? n->n : MAX_NODES - 1];
+    if (!n->nodes && !n->failed) {
+        n->nodes = calloc(MAX_NODES, sizeof *n->nodes);
+        n->failed = !n->nodes && error_no_memory(&n->error, "a network");
+    }
+    struct node *node = n->nodes && n->n < MAX_NODES ? &n->nodes[n->n] : &n->spare;
 
     *node = (struct node){.operation = operation, .input = {from, other}};
     snprintf(node->name, sizeof node->name, "%s", name);
@@ -156,6 +161,7 @@ void network_release(struct network *n)
     }
     parameters_release(&n->parameters);
     arena_release(&n->memory);
+    free(n->nodes);
     *n = (struct network){0};
 }
 

@@ -45,8 +45,9 @@ struct node {
 struct network {
     struct pool *pool;
     int max_samples;
-    struct node nodes[MAX_NODES];
+    struct node *nodes; /* (MAX_NODES), n of them described */
     int n;
+    struct node spare; /* what could not be a node */
     struct parameters parameters;
     struct arena memory;
     struct error error; /* the first that describing met */
