@@ -122,7 +122,10 @@ static int open_and_load(struct fixture *f, const char *path, bool moments, stru
     int result = checkpoint_open(&c, path, err);
 
     if (result == 0) {
-        result = checkpoint_load(&c, &model->parameters, moments ? m : NULL, moments ? v : NULL, err);
+        result = checkpoint_load(&c, &model->parameters, moments ? m : NULL, moments ? v : NULL, err) ||
+                         checkpoint_check_states(&c, model, err)
+                     ? -1
+                     : 0;
         if (result == 0 && moments) {
             assert_same_tensors(model, m, f->m);
             assert_same_tensors(model, v, f->v);
