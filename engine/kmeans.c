@@ -137,7 +137,7 @@ int kmeans_run(struct kmeans *k, struct pool *pool, const float *rows, int n, in
     *k = (struct kmeans){.n = n, .width = width, .K = K};
     k->centre = malloc((size_t)K * (size_t)width * sizeof *k->centre);
     k->cluster = malloc((size_t)n * sizeof *k->cluster);
-    float *from = malloc((size_t)n * sizeof *from);
+    float *from = calloc((size_t)n, sizeof *from);
     double *sum = malloc((size_t)K * (size_t)width * sizeof *sum);
     int *size = malloc((size_t)K * sizeof *size);
     bool ready = k->centre && k->cluster && from && sum && size;
