@@ -3,6 +3,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "engine/kernels.h"
+
 const char *const classifier_kinds[] = {"mlp", "convolution", "soft_moe", NULL};
 
 /* ---- what it is made of ---- */
@@ -188,13 +190,8 @@ void classifier_predict(struct classifier *c)
     const struct node *last = &c->net.network.nodes[c->net.network.n - 1];
     int classes = (int)extent_size(last->extent);
 
-    for (int b = 0; b < c->n_images; b++) {
-        const float *score = last->value + (size_t)b * (size_t)classes;
-        int best = 0;
-        for (int i = 1; i < classes; i++)
-            best = score[i] > score[best] ? i : best;
-        c->prediction[b] = best;
-    }
+    for (int b = 0; b < c->n_images; b++)
+        c->prediction[b] = largest_of(last->value + (size_t)b * (size_t)classes, classes);
 }
 
 double classifier_forward(struct classifier *c, const struct corpus *corpus, bool train, float scale)

@@ -479,3 +479,12 @@ void adamw_update(struct pool *pool, const struct adamw *s, float *w, float *g, 
 
     pool_run(pool, adamw_task, &c, (int)((n + PIECE - 1) / PIECE));
 }
+
+int largest_of(const float *x, int n)
+{
+    int best = 0;
+
+    for (int i = 1; i < n; i++)
+        best = x[i] > x[best] ? i : best;
+    return best;
+}

@@ -28,6 +28,9 @@ void swiglu_forward(struct pool *pool, const float *h /* (T, 2 F) */, float *a /
 void swiglu_backward(struct pool *pool, float *h /* (T, 2 F) in: values, out: gradient */, const float *d_a,
                      int T, int F);
 
+/* The place of the largest of n, the first of equals. */
+int largest_of(const float *x, int n);
+
 /* Row-wise softmax and log-sum-exp (T; NULL: not wanted). */
 void softmax_rows(struct pool *pool, const float *logits, float *probability, float *log_sum, int T, int N);
 /* d_logits += p * (d_p - sum(p * d_p)). */

@@ -42,8 +42,8 @@ int norm_init(struct norm_model *m, const struct config *config, struct pool *po
               struct error *err);
 void norm_release(struct norm_model *m); /* safe on zeroed */
 
-/* Vectors number `first` and on of a stream of random numbers, standing for these samples: at most
- * train.batch. all: every vector stands for samples[0]. */
+/* n vectors, at most train.batch, each from a stream of random numbers of its own: `stream` and on. They
+ * stand for these samples, or all of them for samples[0]. */
 void norm_fill(struct norm_model *m, const struct sample *samples, int n, bool all, uint64_t seed,
                uint64_t stream);
 /* The mean squared error of the batch; with train, its gradient * scale is added. */

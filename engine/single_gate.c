@@ -76,12 +76,11 @@ static int find_nodes(struct single_gate *g, const struct config *config, struct
 
 /* ---- the experts ---- */
 
-static int copy_from_base(struct single_gate *g, int k, const char *prefix, struct error *err)
+static int copy_from_base(struct single_gate *g, const char *prefix, struct error *err)
 {
     const struct parameters *from = &g->base.net.network.parameters, *to = &g->experts.parameters;
     size_t n = strlen(prefix);
 
-    (void)k;
     for (int i = 0; i < to->n; i++) {
         const struct parameter *p = &to->items[i];
         if (strncmp(p->name, prefix, n) != 0)
@@ -112,7 +111,7 @@ static int make_experts(struct single_gate *g, const struct config *config, stru
         return -1;
     for (int k = 0; k < g->K; k++) {
         snprintf(prefix, sizeof prefix, "experts.%d.", k);
-        if (copy_from_base(g, k, prefix, err))
+        if (copy_from_base(g, prefix, err))
             return -1;
     }
     g->base_cost = network_multiply_adds(base, -1, base->n - 1);
@@ -213,23 +212,12 @@ static int train_gate(struct single_gate *g, const struct config *config, const 
     return 0;
 }
 
-/* probability (B, K) from the gate's logits. */
+/* probability (B, K) and the likeliest expert, from the gate's logits. */
 static void gate_softmax(struct single_gate *g, int B)
 {
-    const struct node *logits = &g->gate.nodes[g->gate.n - 1];
-
-    for (int b = 0; b < B; b++) {
-        const float *z = logits->value + (size_t)b * (size_t)g->K;
-        float *p = g->probability + (size_t)b * (size_t)g->K, sum = 0.0F;
-        int best = 0;
-        for (int k = 1; k < g->K; k++)
-            best = z[k] > z[best] ? k : best;
-        for (int k = 0; k < g->K; k++)
-            sum += p[k] = expf(z[k] - z[best]);
-        for (int k = 0; k < g->K; k++)
-            p[k] /= sum;
-        g->chosen[b] = best;
-    }
+    softmax_rows(g->gate.pool, g->gate.nodes[g->gate.n - 1].value, g->probability, NULL, B, g->K);
+    for (int b = 0; b < B; b++)
+        g->chosen[b] = largest_of(g->probability + (size_t)b * (size_t)g->K, g->K);
 }
 
 /* Expert k draws train images by g + epsilon: (1 - epsilon) g_k + epsilon / K. */
@@ -442,9 +430,7 @@ struct pass single_gate_pass(struct single_gate *g, const float *scores)
     decide(g);
     for (int b = 0; b < c->n_images; b++) {
         const float *score = scores + (size_t)b * (size_t)g->n_classes;
-        int best = 0;
-        for (int i = 1; i < g->n_classes; i++)
-            best = score[i] > score[best] ? i : best;
+        int best = largest_of(score, g->n_classes);
         g->loss[b] = cross_entropy_row_loss(score, c->label[b], g->n_classes);
         g->outcome[b] = (struct outcome){c->label[b], best, 1, (int64_t)(g->base_cost + g->expert_cost)};
     }

@@ -40,7 +40,7 @@ struct single_gate {
     double distortion;     /* of the clusters, as a share of the embedding's variance */
     /* of the last forward pass */
     float *probability; /* (B, K) the gate's */
-    float *score;       /* (B, classes) the base's, then the sums that were asked for */
+    float *score;       /* (B, classes) the base's */
     int32_t *chosen;    /* (B) the likeliest expert */
     struct routing routing;
     struct routed_layer layer;

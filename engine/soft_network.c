@@ -152,8 +152,12 @@ void soft_network_keep_one(struct soft_network *s, int B, int expert)
 
 /* ---- what the logbook is told ---- */
 
-/* A slot's input is a mean of all tokens: a token passes every weight. Training is one pass forward and two
- * back, for inputs and for weights. */
+double soft_network_flops(const struct soft_network *s, double tokens)
+{
+    return 2.0 * 3.0 * s->multiply_adds * tokens / s->tokens;
+}
+
+/* A slot's input is a mean of all tokens: a token passes every weight. */
 void soft_network_summarise(const struct soft_network *s, const char *task, const char *kind, int vocabulary,
                             struct summary *to)
 {
@@ -163,7 +167,7 @@ void soft_network_summarise(const struct soft_network *s, const char *task, cons
                            .router = kind,
                            .parameters = parameters,
                            .active_parameters = parameters,
-                           .flops_per_token = 2.0 * 3.0 * s->multiply_adds / s->tokens,
+                           .flops_per_token = soft_network_flops(s, 1.0),
                            .context = s->tokens,
                            .tokens_per_step = (double)s->max_samples * s->tokens,
                            .vocabulary = vocabulary,

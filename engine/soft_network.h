@@ -48,6 +48,8 @@ static inline int soft_network_experts(const struct soft_network *s)
     return s->soft < 0 ? 0 : s->network.nodes[s->soft].soft.n_experts;
 }
 
+/* Of training on so many tokens: once forward, and back for the inputs and for the weights. */
+double soft_network_flops(const struct soft_network *s, double tokens);
 /* What the logbook is told of it. */
 struct summary;
 void soft_network_summarise(const struct soft_network *s, const char *task, const char *kind, int vocabulary,

@@ -4,6 +4,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "engine/kernels.h"
+
 static const uint64_t draw_stream = 0x7375627365747300U, label_stream = 0x77726f6e67000000U;
 
 struct search {
@@ -65,7 +67,6 @@ static void measure_shares(struct search *s)
 static int predict(const struct search *s, int b, unsigned subset)
 {
     float sum[256];
-    int best = 0;
 
     memcpy(sum, s->bias + (size_t)b * (size_t)s->classes, (size_t)s->classes * sizeof *sum);
     for (int e = 0; e < s->N; e++) {
@@ -73,9 +74,7 @@ static int predict(const struct search *s, int b, unsigned subset)
         for (int i = 0; i < s->classes && (subset >> e & 1); i++)
             sum[i] += share[i];
     }
-    for (int i = 1; i < s->classes; i++)
-        best = sum[i] > sum[best] ? i : best;
-    return best;
+    return largest_of(sum, s->classes);
 }
 
 static void search_image(struct search *s, int b)

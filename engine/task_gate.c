@@ -6,6 +6,7 @@
 
 #include "base/progress.h"
 #include "engine/evaluate.h"
+#include "engine/kernels.h"
 #include "engine/task.h"
 #include "engine/trainer.h"
 
@@ -14,12 +15,8 @@ static const uint64_t draw_stream = 0x6472617773000000U;
 static int open_gate(struct trainer *t, struct error *err)
 {
     struct single_gate *g = &t->gate;
-    int seen = (int)config_int(t->config, "valid.seen_documents");
 
-    if (samples_init(&t->train, t->corpus, SPLIT_TRAIN, 1, 0, err) ||
-        samples_init(&t->valid, t->corpus, SPLIT_VALID, 1, 0, err) ||
-        samples_init(&t->probe, t->corpus, SPLIT_PROBE, 1, 0, err) ||
-        (seen > 0 && samples_init_seen(&t->seen, t->corpus, 1, 0, seen, err)) ||
+    if (trainer_open_samples(t, 1, 0, 0, err) ||
         single_gate_init(g, t->config, t->corpus, &t->train, t->pool, (uint64_t)t->seed, err))
         return -1;
     t->parameters = &g->experts.parameters;
@@ -109,18 +106,9 @@ struct image { /* what is known of one */
     double confidence;                 /* the base's best probability */
 };
 
-static int largest(const float *x, int n)
-{
-    int best = 0;
-
-    for (int i = 1; i < n; i++)
-        best = x[i] > x[best] ? i : best;
-    return best;
-}
-
 static double best_probability(const float *score, int n)
 {
-    double sum = 0.0, most = (double)score[largest(score, n)];
+    double sum = 0.0, most = (double)score[largest_of(score, n)];
 
     for (int i = 0; i < n; i++)
         sum += exp((double)score[i] - most);
@@ -160,7 +148,7 @@ static float second_gate(const struct image *m)
 
 static void add_answers(struct answers *a, const struct image *m, bool first_is_right)
 {
-    bool base_is_right = largest(m->base, m->g->n_classes) == m->label;
+    bool base_is_right = largest_of(m->base, m->g->n_classes) == m->label;
     int runs;
 
     a->base += base_is_right;
@@ -212,7 +200,7 @@ static void add_batch(struct single_gate *g, const float *expert, float *scores,
                           .confidence = best_probability(base, g->n_classes)};
         for (size_t i = 0; i < classes; i++)
             scores[b * classes + i] = base[i] + m.expert[(size_t)m.first * classes + i];
-        add_answers(a, &m, largest(scores + b * classes, g->n_classes) == m.label);
+        add_answers(a, &m, largest_of(scores + b * classes, g->n_classes) == m.label);
     }
 }
 

@@ -41,15 +41,11 @@ static int open_images(struct trainer *t, struct error *err)
 {
     const struct corpus *corpus = t->corpus;
     struct classifier *c = &t->classifier;
-    int seen = (int)config_int(t->config, "valid.seen_documents");
 
     if (classifier_init(c, t->config, corpus, t->pool, (uint64_t)t->seed, err) || check_subsets(t, err))
         return -1;
     t->parameters = &c->net.network.parameters;
-    if (samples_init(&t->train, corpus, SPLIT_TRAIN, 1, 0, err) ||
-        samples_init(&t->valid, corpus, SPLIT_VALID, 1, 0, err) ||
-        samples_init(&t->probe, corpus, SPLIT_PROBE, 1, 0, err) ||
-        (seen > 0 && samples_init_seen(&t->seen, corpus, 1, 0, seen, err)))
+    if (trainer_open_samples(t, 1, 0, 0, err))
         return -1;
     return tally_init(&t->tally, &c->net.layer, c->net.soft >= 0, corpus->n_domains, corpus->n_documents,
                       err);
@@ -66,7 +62,6 @@ static int learn(struct trainer *t, struct losses *sum, struct error *err)
 {
     struct classifier *c = &t->classifier;
     int passes = (int)config_int(t->config, "train.accumulation");
-
     bool all = strcmp(config_text(t->config, "log.decisions"), "all") == 0;
 
     tally_clear(&t->tally, strcmp(config_text(t->config, "log.domain_loads"), "all") == 0, false);
@@ -89,12 +84,9 @@ static int learn(struct trainer *t, struct losses *sum, struct error *err)
     return 0;
 }
 
-/* Forward once, backward for the inputs and for the weights. */
 static double flops(const struct trainer *t)
 {
-    const struct classifier *c = &t->classifier;
-
-    return 2.0 * 3.0 * c->net.multiply_adds * (double)t->tally.n_tokens / c->net.tokens;
+    return soft_network_flops(&t->classifier.net, (double)t->tally.n_tokens);
 }
 
 static int tell(struct trainer *t, const struct losses *l, struct error *err)

@@ -34,16 +34,10 @@ static int open_data(struct trainer *t, struct error *err)
 {
     const struct config *c = t->config;
     const struct corpus *corpus = t->corpus;
-    int context = t->model.config.context, seen = (int)config_int(c, "valid.seen_documents"), most = 1;
+    int most = 1;
 
-    if (samples_init(&t->train, corpus, SPLIT_TRAIN, context, 0, err) ||
-        samples_init(&t->valid, corpus, SPLIT_VALID, context, config_int(c, "valid.tokens_per_document"),
-                     err) ||
-        samples_init(&t->probe, corpus, SPLIT_PROBE, context, config_int(c, "probe.tokens_per_document"),
-                     err))
-        return -1;
-    if (seen > 0 &&
-        samples_init_seen(&t->seen, corpus, context, config_int(c, "valid.tokens_per_document"), seen, err))
+    if (trainer_open_samples(t, t->model.config.context, config_int(c, "valid.tokens_per_document"),
+                             config_int(c, "probe.tokens_per_document"), err))
         return -1;
     for (int l = 0; l < t->model.config.n_layers; l++)
         most = t->model.layers[l].experts.n_experts > most ? t->model.layers[l].experts.n_experts : most;

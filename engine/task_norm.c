@@ -59,7 +59,7 @@ static int learn(struct trainer *t, struct losses *sum, struct error *err)
 
 static double flops(const struct trainer *t)
 {
-    return 2.0 * 3.0 * t->norm.net.multiply_adds * (double)t->tally.n_tokens / t->norm.net.tokens;
+    return soft_network_flops(&t->norm.net, (double)t->tally.n_tokens);
 }
 
 static void summarise(const struct trainer *t, struct summary *s)

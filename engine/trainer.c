@@ -120,6 +120,18 @@ int trainer_restore(struct trainer *t, const struct checkpoint *c, struct error 
 
 /* ---- evaluation ---- */
 
+int trainer_open_samples(struct trainer *t, int context, int64_t valid_tokens, int64_t probe_tokens,
+                         struct error *err)
+{
+    int seen = (int)config_int(t->config, "valid.seen_documents");
+
+    if (samples_init(&t->train, t->corpus, SPLIT_TRAIN, context, 0, err) ||
+        samples_init(&t->valid, t->corpus, SPLIT_VALID, context, valid_tokens, err) ||
+        samples_init(&t->probe, t->corpus, SPLIT_PROBE, context, probe_tokens, err))
+        return -1;
+    return seen > 0 ? samples_init_seen(&t->seen, t->corpus, context, valid_tokens, seen, err) : 0;
+}
+
 int trainer_tell(struct trainer *t, enum corpus_split split, const char *name, double value,
                  struct error *err)
 {

@@ -74,6 +74,9 @@ int trainer_restore(struct trainer *t, const struct checkpoint *c, struct error 
  * with TRAIN_DIVERGED; the last checkpoint stays. -1: the sink, the disk or memory failed. */
 int trainer_run(struct trainer *t, enum train_outcome *outcome, struct error *err);
 
+/* For tasks: samples of every split, the seen ones if asked for; tokens of a held-out document, 0: all. */
+int trainer_open_samples(struct trainer *t, int context, int64_t valid_tokens, int64_t probe_tokens,
+                         struct error *err);
 /* For tasks: a metric of this step. */
 int trainer_tell(struct trainer *t, enum corpus_split split, const char *name, double value,
                  struct error *err);

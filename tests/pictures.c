@@ -6,6 +6,7 @@
 
 #include "base/random.h"
 #include "tests/support.h"
+#include "tests/tiny.h"
 
 static void write_set(const char *folder, const char *set, int n, uint64_t seed)
 {
@@ -38,4 +39,15 @@ void pictures_write(const char *folder)
     write_set(folder, "train", PICTURES_TRAIN, 1);
     write_set(folder, "test", PICTURES_TEST, 2);
     test_write(folder, "classes.txt", classes, sizeof classes - 1);
+}
+
+void pictures_open(struct tiny *t)
+{
+    char path[4096];
+
+    t->folder = test_folder();
+    t->bin = test_bin();
+    snprintf(path, sizeof path, "%s/pictures", t->folder);
+    tiny_expect(test_run("mkdir %s", path), 0, "");
+    pictures_write(path);
 }

@@ -20,5 +20,8 @@ static inline int picture_label(int i)
 
 /* Writes the folder, as corpora/fashion-mnist.sh does. */
 void pictures_write(const char *folder);
+/* For tests of programs: a folder with `pictures` in it and no text. */
+struct tiny;
+void pictures_open(struct tiny *t);
 
 #endif

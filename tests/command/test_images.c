@@ -16,14 +16,8 @@ static struct tiny tiny; /* its folder and programs; no text is made */
 
 static int open_group(void **state)
 {
-    char path[4096];
-
     (void)state;
-    tiny.folder = test_folder();
-    tiny.bin = test_bin();
-    snprintf(path, sizeof path, "%s/pictures", tiny.folder);
-    tiny_expect(test_run("mkdir %s", path), 0, "");
-    pictures_write(path);
+    pictures_open(&tiny);
     return 0;
 }
 
@@ -135,8 +129,8 @@ static void test_refused(void **state)
         {"--set model.kind=soft_moe --set soft.subsets=4",
          "each must be from 1 to one less than router.experts"},
         {"--set model.kind=mlp --set soft.subsets=2", "model.kind is not soft_moe"},
-        {"--set model.kind=soft_moe --set network.patch=3", "3"},
-        {"--set model.kind=convolution --set network.filters=2,2,2,2", ""},
+        {"--set model.kind=soft_moe --set network.patch=3", "patches of 3 x 3 do not cover 4 x 4"},
+        {"--set model.kind=convolution --set network.filters=2,2,2,2", "max_pool"},
         {"--set model.kind=unigram", "is images; there are no words to count"},
         {"", "is images; model.kind is one of mlp, convolution, soft_moe for them"},
     };
