@@ -10,13 +10,17 @@
 
 #include "base/ini.h"
 #include "base/options.h"
+#include "engine/mixed.h"
 
 static const char *const kinds[] = {"transformer", "unigram",       "bigram",   "mlp",         "convolution",
-                                    "soft_moe",    "norm_soft_moe", "norm_mlp", "single_gate", NULL};
+                                    "soft_moe",    "norm_soft_moe", "norm_mlp", "single_gate", "mixed",
+                                    NULL};
 static const char *const decisions[] = {"all", "held_out", "probe", "none", NULL};
 static const char *const splits[] = {"coverage", "rank", "blind", NULL}; /* enum visibility_split */
 static const char *const draws[] = {"random", "balanced", NULL};
 static const char *const scopes[] = {"layer", "shared", NULL};
+static const char *const drifts[] = {"none", "mix", "noise", NULL}; /* enum drift */
+static const char *const stream_splits[] = {"train", "valid", NULL};
 static const char *const domain_loads[] = {"held_out", "all", NULL};
 
 #define NO_LIMIT 1e18
@@ -27,9 +31,8 @@ const struct config_key config_keys[] = {
      "corpora/fashion-mnist.sh makes it"},
     {"model.kind", CONFIG_CHOICE, "transformer", 0, 0, kinds,
      "transformer, or a count-based baseline: unigram, bigram (Kneser-Ney); of images: mlp, convolution, "
-     "soft_moe (one Soft MoE layer over patches), single_gate (experts on a frozen base); norm_soft_moe, "
-     "norm_mlp: of the norm of random vectors, "
-     "which "
+     "soft_moe (one Soft MoE layer over patches), single_gate (experts on a frozen base); mixed: of several "
+     "sources, as corpora/mixed.sh makes them; norm_soft_moe, norm_mlp: of the norm of random vectors, which "
      "takes no corpus"},
     {"model.layers", CONFIG_INT, "4", 1, MAX_LAYERS, NULL, "blocks of attention and experts"},
     {"model.width", CONFIG_INT, "256", 2, 65536, NULL,
@@ -100,6 +103,34 @@ const struct config_key config_keys[] = {
     {"gate.learning_rate", CONFIG_REAL, "0.01", 0, 100, NULL, "single_gate: of the gate"},
     {"gate.epsilon", CONFIG_REAL, "0.1", 0, 1, NULL,
      "single_gate: an expert's samples are drawn by (1 - epsilon) g + epsilon / experts"},
+    {"mixed.experts", CONFIG_TEXT, "convolution:32,convolution:16,sequence:64,sequence:32,mlp:192,mlp:64", 0,
+     0, NULL,
+     "mixed: its experts, ARCHITECTURE:WIDTH each, of convolution, sequence, mlp (of all positions), bag (of "
+     "their mean)"},
+    {"mixed.routing", CONFIG_CHOICE, "gate", 0, 0, mixed_routing_names,
+     "mixed: experts are chosen by a gate (router.name, over each sample), by source (an expert each: an "
+     "oracle), "
+     "or all are run and averaged (a fixed ensemble)"},
+    {"mixed.width", CONFIG_INT, "32", 1, 65536, NULL, "mixed: width of a position behind the stems"},
+    {"mixed.output", CONFIG_INT, "64", 1, 65536, NULL, "mixed: width of what experts give to the heads"},
+    {"mixed.sources", CONFIG_TEXT, "all", 0, 0, NULL,
+     "mixed: sources to train and evaluate on, with commas; all: those of the corpus"},
+    {"mixed.start", CONFIG_TEXT, "", 0, 0, NULL,
+     "mixed: the checkpoint whose weights training begins with; empty: random ones"},
+    {"mixed.stream", CONFIG_CHOICE, "train", 0, 0, stream_splits,
+     "mixed: the samples that updates draw; valid: held-out ones, for a stream that is only watched "
+     "(train.learning_rate = 0)"},
+    {"drift.kind", CONFIG_CHOICE, "none", 0, 0, drifts,
+     "mixed: what becomes of the stream of samples: none, mix (sources get other shares), noise (images "
+     "become "
+     "noisy)"},
+    {"drift.at", CONFIG_INT, "0", 0, NO_LIMIT, NULL,
+     "mixed: the update from which on the stream has drifted"},
+    {"drift.shares", CONFIG_INT_LIST, "1", 0, 1000000, NULL,
+     "mixed: shares of the sources in a stream whose mix has drifted, in the corpus's order; before, all are "
+     "alike"},
+    {"drift.noise", CONFIG_REAL, "1", 0, 1000, NULL,
+     "mixed: deviation of the noise on images, in deviations of their pixels"},
     {"norm.dimensions", CONFIG_INT, "10", 1, 65536, NULL, "norm_*: numbers of a vector"},
     {"norm.variance", CONFIG_REAL, "5", 0, NO_LIMIT, NULL, "norm_*: of each number"},
     {"norm.token", CONFIG_INT, "2", 1, 65536, NULL, "norm_soft_moe: numbers of a token"},
@@ -116,10 +147,14 @@ const struct config_key config_keys[] = {
     {"loss.entropy", CONFIG_REAL, "0", 0, NO_LIMIT, NULL,
      "weight of the entropy of a token's probabilities; default 0.0001 for topp (as reported of Huang et al. "
      "2024)"},
+    {"loss.cost_exponent", CONFIG_REAL, "0", 0, 10, NULL,
+     "mixed: the balance loss is least where experts' loads are as their cost to the power of minus this: 0: "
+     "equal loads; 1: equal work"},
     {"train.steps", CONFIG_INT, "1000", 0, NO_LIMIT, NULL, "optimiser updates"},
     {"train.tokens_per_step", CONFIG_INT, "4096", 1, 1e8, NULL,
      "at most this many tokens an update; sequences are packed and never cut to fit"},
-    {"train.batch", CONFIG_INT, "256", 1, 1e6, NULL, "images or vectors a forward and backward pass"},
+    {"train.batch", CONFIG_INT, "256", 1, 1e6, NULL,
+     "images, samples or vectors a forward and backward pass"},
     {"train.accumulation", CONFIG_INT, "1", 1, 10000, NULL,
      "forward and backward passes an update; each takes at most tokens_per_step / accumulation tokens "
      "(train.batch images or vectors), "
@@ -374,6 +409,16 @@ const char *config_text(const struct config *c, const char *key)
     return value_of(c, key);
 }
 
+int config_choice(const struct config *c, const char *name)
+{
+    const struct config_key *key = &config_keys[config_find(name)];
+    int i = 0;
+
+    while (strcmp(key->choices[i], config_text(c, name)) != 0)
+        i++;
+    return i;
+}
+
 int config_count(const struct config *c, const char *key)
 {
     int n = 1;
@@ -460,17 +505,7 @@ int config_settle(struct config *c, struct error *err)
     return ops->softmax ? 0 : set_default(c, "loss.z", 0.0, false, err);
 }
 
-static int choice(const struct config *c, const char *name)
-{
-    const struct config_key *key = &config_keys[config_find(name)];
-    int i = 0;
-
-    while (strcmp(key->choices[i], config_text(c, name)) != 0)
-        i++;
-    return i;
-}
-
-static struct router_config block_routing(const struct config *c, int l)
+struct router_config config_routing(const struct config *c, int l)
 {
     return (struct router_config){
         .n_experts = (int)config_int_at(c, "router.experts", l),
@@ -484,13 +519,13 @@ static struct router_config block_routing(const struct config *c, int l)
         .bias_rate = (float)config_real(c, "router.bias_rate"),
         .importance = (float)config_real(c, "router.importance"),
         .load = (float)config_real(c, "router.load"),
-        .visibility = {.split = (enum visibility_split)choice(c, "mask.split"),
+        .visibility = {.split = (enum visibility_split)config_choice(c, "mask.split"),
                        .coverage = config_real(c, "mask.coverage"),
                        .rank = (int)fmin((double)config_int(c, "mask.rank"), INT_MAX),
                        .visible = (int)config_int(c, "mask.visible"),
                        .rare_visible = (int)config_int(c, "mask.rare_visible"),
-                       .balanced = choice(c, "mask.draw") == 1,
-                       .shared = choice(c, "mask.scope") == 1}};
+                       .balanced = config_choice(c, "mask.draw") == 1,
+                       .shared = config_choice(c, "mask.scope") == 1}};
 }
 
 int config_model(const struct config *c, int vocabulary, struct model_config *m, struct error *err)
@@ -504,7 +539,7 @@ int config_model(const struct config *c, int vocabulary, struct model_config *m,
         struct layer_config *b = &m->layers[l];
         int dense = (int)config_int(c, "model.dense_hidden");
         b->router = router_find(config_text(c, "router.name"));
-        b->routing = block_routing(c, l);
+        b->routing = config_routing(c, l);
         b->hidden = (int)config_int_at(c, "router.hidden", l);
         b->n_shared = (int)config_int(c, "router.shared");
         b->shared_hidden = (int)config_int(c, "router.shared_hidden");

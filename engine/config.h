@@ -53,9 +53,13 @@ int64_t config_int(const struct config *c, const char *key);
 double config_real(const struct config *c, const char *key);
 bool config_bool(const struct config *c, const char *key);
 const char *config_text(const struct config *c, const char *key);
-int config_count(const struct config *c, const char *key); /* elements of a comma-separated list */
+int config_choice(const struct config *c, const char *key); /* which of its choices, from 0 */
+int config_count(const struct config *c, const char *key);  /* elements of a comma-separated list */
 /* Element i of a comma-separated list; the last one serves for all that follow. */
 int64_t config_int_at(const struct config *c, const char *key, int i);
+
+/* How block l routes. */
+struct router_config config_routing(const struct config *c, int l);
 
 /* A value as JSON: 3, 0.5, true, "topk", [3,2,2]. */
 void config_json(const struct config *c, int key, struct text *out);

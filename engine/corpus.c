@@ -7,6 +7,7 @@
 
 #include "engine/corpus_format.h"
 #include "engine/image_corpus.h"
+#include "engine/mixture_corpus.h"
 
 const char *const corpus_split_names[N_SPLITS] = {"train", "valid", "probe", "routed", "seen"};
 
@@ -446,6 +447,8 @@ int corpus_load(struct corpus *c, const char *folder, struct error *err)
     size_t n;
     if (image_corpus_is(folder))
         return image_corpus_load(c, folder, err);
+    if (mixture_corpus_is(folder))
+        return mixture_corpus_load(c, folder, err);
     *c = (struct corpus){0};
     text_init(&path);
     int result = read_ini(&ini, folder, &path, err);
@@ -485,6 +488,7 @@ void corpus_release(struct corpus *c)
     free(c->labels);
     free(c->ids);
     images_release(&c->images);
+    mixture_release(&c->mixture);
     *c = (struct corpus){0};
 }
 
@@ -494,7 +498,7 @@ int corpus_token_bytes(const struct vocabulary_item *item)
 {
     switch (item->kind[0]) {
     case 's':
-    case 'c': /* a class of images: no text */
+    case 'c': /* a class: no text */
         return 0;
     case 'b':
         return 1;

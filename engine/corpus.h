@@ -17,6 +17,7 @@
 #include "base/file.h"
 #include "base/text.h"
 #include "engine/images.h"
+#include "engine/mixture.h"
 
 enum { TOKEN_UNKNOWN = 0, TOKEN_BOS = 1, TOKEN_EOS = 2 };
 /* A document belongs to one of the first four; seen are train documents that are read again to evaluate. */
@@ -40,7 +41,7 @@ struct document {
 
 struct vocabulary_item {
     char *text;       /* UTF-8, spaces as spaces; a byte that is no character as <0xE3> */
-    const char *kind; /* piece, byte, special; class: of images */
+    const char *kind; /* piece, byte, special; class: what a sample is predicted to be */
     int64_t train_count;
 };
 
@@ -57,7 +58,8 @@ struct corpus {
     int n_documents;
     int32_t *ids;
     int64_t n_ids;
-    struct images images; /* n 0: a corpus of text; otherwise document d is image d (engine/image_corpus.h) */
+    struct images images;   /* n 0: none; otherwise document d is image d (engine/image_corpus.h) */
+    struct mixture mixture; /* n 0: none (engine/mixture_corpus.h) */
     char *documents_text, *vocabulary_text; /* what the strings above point into */
     struct label *labels;                   /* and the documents' labels */
 };

@@ -3,9 +3,8 @@
  *   classes.txt                           a name a line, in the order of the labels
  *   {train,test}-{images,labels}.idx.gz   (engine/images.h)
  *
- * An image is a document of its class's domain, with the label class; it is one prediction, of its class. The
- * vocabulary is "image" and, from 1 on, the classes: the ids of a document are 0 and 1 + class. Test images
- * are split valid, every 60th train image is split probe, held out from training. */
+ * An image is a document (engine/labelled.h) of its class's domain, with the label class; it is one
+ * prediction, of its class. The vocabulary is "image" and, from 1 on, the classes. */
 #ifndef ENGINE_IMAGE_CORPUS_H
 #define ENGINE_IMAGE_CORPUS_H
 #include <stdbool.h>

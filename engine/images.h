@@ -1,5 +1,4 @@
-/* Labelled images from IDX files, the format of MNIST and of those made after it: big-endian header, then
- * bytes; plain or gzip. */
+/* Labelled images from IDX files (engine/idx.h). */
 #ifndef ENGINE_IMAGES_H
 #define ENGINE_IMAGES_H
 #include <stddef.h>

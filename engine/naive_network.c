@@ -102,6 +102,18 @@ static void reshape(const struct twin *s)
     memcpy(s->y, s->x, extent_size(s->out) * sizeof *s->y);
 }
 
+static void embed(const struct twin *s)
+{
+    const double *table = weight_of(s, s->node->weight);
+    int width = s->out.channels;
+
+    for (int i = 0; i < (int)extent_size(s->in); i++) {
+        int item = (int)fmin(fmax(s->x[i], 0.0), s->node->size - 1);
+        memcpy(s->y + (size_t)i * (size_t)width, table + (size_t)item * (size_t)width,
+               (size_t)width * sizeof *s->y);
+    }
+}
+
 static void soft_moe(const struct twin *s)
 {
     const struct soft_moe *soft = &s->node->soft;
@@ -114,10 +126,10 @@ static const struct {
     const struct operation *operation;
     void (*evaluate)(const struct twin *s);
 } twins[] = {
-    {&node_linear, linear},     {&node_convolution, convolution}, {&node_relu, relu},
-    {&node_sum, sum},           {&node_max_pool, max_pool},       {&node_mean, mean},
-    {&node_norm, norm},         {&node_patches, patches},         {&node_reshape, reshape},
-    {&node_soft_moe, soft_moe},
+    {&node_linear, linear}, {&node_convolution, convolution}, {&node_relu, relu},
+    {&node_sum, sum},       {&node_max_pool, max_pool},       {&node_mean, mean},
+    {&node_norm, norm},     {&node_patches, patches},         {&node_reshape, reshape},
+    {&node_embed, embed},   {&node_soft_moe, soft_moe},
 };
 
 static void evaluate(const struct twin *s)

@@ -51,6 +51,15 @@ int network_input(struct network *n, struct extent extent)
     return end_node(n, node);
 }
 
+int network_entry(struct network *n, struct extent extent)
+{
+    struct node *node = add_node(n, NULL, "", -1, -1);
+
+    node->extent = extent;
+    node->wants_gradient = true;
+    return end_node(n, node);
+}
+
 int network_linear(struct network *n, int from, const char *name, int out)
 {
     struct node *node = add_node(n, &node_linear, name, from, -1);
@@ -117,6 +126,15 @@ int network_reshape(struct network *n, int from, struct extent extent)
     struct node *node = add_node(n, &node_reshape, "", from, -1);
 
     node->extent = extent;
+    return end_node(n, node);
+}
+
+int network_embed(struct network *n, int from, const char *name, int n_items, int width)
+{
+    struct node *node = add_node(n, &node_embed, name, from, -1);
+
+    node->size = n_items;
+    node->extent.channels = width;
     return end_node(n, node);
 }
 
@@ -240,7 +258,13 @@ void network_cross_entropy_of(struct network *n, int node, const int32_t *target
 
 void network_squared_error(struct network *n, const float *target, int B, float scale, float *loss)
 {
-    struct node *last = &n->nodes[n->n - 1];
+    network_squared_error_of(n, n->n - 1, target, B, scale, loss);
+}
+
+void network_squared_error_of(struct network *n, int node, const float *target, int B, float scale,
+                              float *loss)
+{
+    struct node *last = &n->nodes[node];
     size_t size = extent_size(last->extent);
 
     for (int b = 0; b < B; b++) {

@@ -30,7 +30,7 @@ struct node {
     int input[MAX_INPUTS];             /* the nodes it takes; -1: none */
     struct extent extent;              /* of its values */
     bool wants_gradient;               /* it, or one that it takes, has weights */
-    int size;                          /* of a pooling window or a patch */
+    int size;                          /* of a pooling window or a patch; items of a table */
     float share;                       /* of a position in a mean or a total */
     struct convolution convolution;
     struct soft_moe soft;
@@ -57,6 +57,8 @@ struct network {
 /* Describing: each returns the new node's number, to be passed on. A mistake is kept and told by
  * network_build. name: of its weights, unique. */
 int network_input(struct network *n, struct extent extent);
+/* An input whose gradient is wanted: where a part of a model begins that others feed. */
+int network_entry(struct network *n, struct extent extent);
 /* Channels to `out` channels, with a bias; the same for each position. */
 int network_linear(struct network *n, int from, const char *name, int out);
 /* kernel x kernel, odd; zeros around, so that with stride 1 the extent stays. */
@@ -73,6 +75,9 @@ int network_norm(struct network *n, int from, const char *name);
 int network_patches(struct network *n, int from, int size);
 /* The same values under another extent of the same size: all as one vector, a vector as tokens. */
 int network_reshape(struct network *n, int from, struct extent extent);
+/* A row of a table for each position, whose one channel is the row's number, from 0 (beyond the table: the
+ * nearest). */
+int network_embed(struct network *n, int from, const char *name, int n_items, int width);
 /* Tokens to tokens (m, 1, d), nothing added around it. */
 int network_soft_moe(struct network *n, int from, const char *name, int n_experts, int slots_per_expert,
                      int hidden);
@@ -107,6 +112,8 @@ void network_cross_entropy_of(struct network *n, int node, const int32_t *target
                               float *loss);
 /* The square of the difference from target (B, size), summed over a sample's values: loss (B). */
 void network_squared_error(struct network *n, const float *target, int B, float scale, float *loss);
+void network_squared_error_of(struct network *n, int node, const float *target, int B, float scale,
+                              float *loss);
 
 /* Multiply-adds of a sample in matrix products of the nodes after `first` (-1: from the beginning) up to
  * `last`. */

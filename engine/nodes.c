@@ -538,6 +538,54 @@ const struct operation node_reshape = {
     .backward = reshape_backward,
 };
 
+/* ---- embed ---- */
+
+static int embed_describe(struct network *n, struct node *node, struct extent in)
+{
+    const int shape[] = {node->size, node->extent.channels};
+
+    if (in.channels != 1)
+        return error_set(&n->error, STATUS_USAGE, "an item a position, not %d", in.channels);
+    node->extent.height = in.height;
+    node->extent.width = in.width;
+    add_weight(n, node, "weight", &node->weight, &node->d_weight, 2, shape, 1.0)->decay = false;
+    return 0;
+}
+
+/* Where the row of an item begins. */
+static size_t row_of(const struct node *node, float item)
+{
+    int i = item > 0.0F ? (int)item : 0;
+
+    return (size_t)(i < node->size ? i : node->size - 1) * (size_t)node->extent.channels;
+}
+
+static void embed_forward(struct network *n, struct node *node, int B)
+{
+    const float *item = input_of(n, node, 0)->value;
+    size_t width = (size_t)node->extent.channels;
+
+    for (int i = 0; i < B * positions_of(node->extent); i++)
+        memcpy(node->value + (size_t)i * width, node->weight + row_of(node, item[i]), width * sizeof(float));
+}
+
+static void embed_backward(struct network *n, struct node *node, int B)
+{
+    const float *item = input_of(n, node, 0)->value;
+    int width = node->extent.channels;
+
+    for (int i = 0; i < B * positions_of(node->extent); i++)
+        add_scaled(node->d_weight + row_of(node, item[i]), node->gradient + (size_t)i * (size_t)width, 1.0F,
+                   width);
+}
+
+const struct operation node_embed = {
+    .name = "embed",
+    .describe = embed_describe,
+    .forward = embed_forward,
+    .backward = embed_backward,
+};
+
 /* ---- soft MoE ---- */
 
 static int soft_moe_describe(struct network *n, struct node *node, struct extent in)

@@ -17,6 +17,6 @@ struct operation {
 };
 
 extern const struct operation node_linear, node_convolution, node_relu, node_sum, node_max_pool, node_mean,
-    node_norm, node_patches, node_reshape, node_soft_moe;
+    node_norm, node_patches, node_reshape, node_embed, node_soft_moe;
 
 #endif

@@ -13,7 +13,7 @@ struct sample {
 };
 
 struct outcome {            /* what a classifier said of a sample */
-    int target, prediction; /* classes */
+    int target, prediction; /* classes; target -1: it was no classification */
     int exit;               /* where it stopped; -1: it has one end */
     int64_t multiply_adds;
 };

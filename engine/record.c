@@ -176,6 +176,7 @@ static void fill_layers(struct logbook_layer *layers, const struct summary *m)
                                            .n_experts = l->n_experts,
                                            .k = l->k,
                                            .expert_parameters = l->expert_parameters,
+                                           .each = l->each,
                                            .n_shared = l->n_shared,
                                            .shared_parameters = l->shared_parameters};
     }
@@ -321,7 +322,8 @@ static int add_sequence(struct recorder *r, int64_t step, enum corpus_split spli
         return error_no_memory(err, "a logged sequence");
     memcpy(ids, p->input + first, (size_t)n * sizeof *ids);
     ids[n] = p->target[first + n - 1];
-    if (p->outcome)
+    bool classified = p->outcome && p->outcome[s].target >= 0;
+    if (classified)
         outcome = (struct logbook_outcome){p->outcome[s].target, p->outcome[s].prediction, p->outcome[s].exit,
                                            p->outcome[s].multiply_adds};
     struct logbook_sequence sequence = {.document_id = r->document_ids[sample->document],
@@ -329,7 +331,7 @@ static int add_sequence(struct recorder *r, int64_t step, enum corpus_split spli
                                         .n_tokens = n,
                                         .ids = ids,
                                         .loss = p->loss + first,
-                                        .outcome = p->outcome ? &outcome : NULL};
+                                        .outcome = classified ? &outcome : NULL};
     int handle = logbook_batch_sequence(r->batch, step, corpus_split_names[split], &sequence);
     free(ids);
     for (int i = 0; i < p->n_layers; i++) {

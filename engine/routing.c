@@ -448,12 +448,12 @@ double routing_entropy(const struct routing *r, int t)
     return entropy;
 }
 
-/* f_i: of decisions, or of tokens where the router says so. */
+/* f_i: of decisions, or of tokens where the router says so; times the expert's cost where there is one. */
 static double share_of(const struct router_ops *ops, const struct routing *r, int i)
 {
     double all = ops->balance_by_token ? (double)r->n_tokens : (double)routing_decisions(r);
 
-    return all > 0.0 ? (double)r->requested[i] / all : 0.0;
+    return all > 0.0 ? (r->cost ? r->cost[i] : 1.0) * (double)r->requested[i] / all : 0.0;
 }
 
 /* P_i = mean over tokens of s_i / S, S = sum_j s_j: d s_i = (d P_i - sum_j d P_j s_j / S) / S / T. Tokens all

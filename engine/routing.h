@@ -28,6 +28,7 @@ struct routing {
     float *logit, *probability; /* (T, N); scores, where a router has no softmax */
     float *log_sum;             /* (T) log-sum-exp of the logits */
     int64_t *requested;         /* (N) decisions before capacity */
+    const double *cost;         /* (N) factors of the experts in the balance loss; NULL: 1 */
     /* What only some routers have (struct router_shape); NULL for others. */
     float *second;             /* (T, N) x times the second matrix */
     float *kept[ROUTING_KEPT]; /* (T, N) each: the router's own, from forward to backward */

@@ -10,7 +10,8 @@ struct routed_summary { /* of one block with experts */
     const char *router;
     int n_experts, k; /* k 0: varies by token */
     int64_t expert_parameters;
-    int n_shared; /* experts that every token takes */
+    const int64_t *each; /* (n_experts) where they differ, of the model; NULL: all have expert_parameters */
+    int n_shared;        /* experts that every token takes */
     int64_t shared_parameters;
 };
 

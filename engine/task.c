@@ -2,7 +2,7 @@
 
 #include <string.h>
 
-static const struct task *const tasks[] = {&task_language, &task_images, &task_norm, &task_gate};
+static const struct task *const tasks[] = {&task_language, &task_images, &task_norm, &task_gate, &task_mixed};
 
 const struct task *task_find(const char *kind)
 {

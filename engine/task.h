@@ -34,7 +34,7 @@ struct task {
     int (*check)(const struct trainer *t, const struct checkpoint *c, struct error *err);
 };
 
-extern const struct task task_language, task_images, task_norm, task_gate;
+extern const struct task task_language, task_images, task_norm, task_gate, task_mixed;
 /* NULL: no task has that kind (baselines that count). */
 const struct task *task_find(const char *kind);
 

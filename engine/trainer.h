@@ -19,6 +19,8 @@
 #include "engine/config.h"
 #include "engine/corpus.h"
 #include "engine/data.h"
+#include "engine/draws.h"
+#include "engine/mixed.h"
 #include "engine/model.h"
 #include "engine/norm.h"
 #include "engine/optimiser.h"
@@ -48,6 +50,8 @@ struct trainer {
     struct tally tally;
     struct norm_model norm;  /* of norms */
     struct single_gate gate; /* of one gate */
+    struct mixed mixed;      /* of several sources */
+    struct draws draws;      /* likewise */
     /* of images */
     struct classifier classifier;
     int64_t n_right; /* answers, of the last update */

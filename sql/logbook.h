@@ -74,6 +74,7 @@ struct logbook_layer {
     int n_experts;
     int k;                     /* 0: varies by token, stored as NULL */
     int64_t expert_parameters; /* of each routed expert */
+    const int64_t *each;       /* (n_experts) the same where they differ; NULL: they do not */
     int n_shared; /* shared experts, numbered n_experts and on; they have rows in `expert` alone */
     int64_t shared_parameters; /* of each of them */
 };

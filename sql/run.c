@@ -38,11 +38,12 @@ static int add_experts(struct statement *s, int64_t run_id, const struct logbook
 {
     for (int e = 0; e < layer->n_experts + layer->n_shared; e++) {
         bool shared = e >= layer->n_experts;
+        int64_t routed = layer->each && !shared ? layer->each[e] : layer->expert_parameters;
         statement_int(s, ":run", run_id);
         statement_int(s, ":layer", layer->layer);
         statement_int(s, ":expert", e);
         statement_text(s, ":kind", shared ? "shared" : "routed");
-        statement_int(s, ":parameters", shared ? layer->shared_parameters : layer->expert_parameters);
+        statement_int(s, ":parameters", shared ? layer->shared_parameters : routed);
         if (statement_run(s, err) != 0) {
             return -1;
         }

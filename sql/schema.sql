@@ -6,7 +6,7 @@ CREATE TABLE run (
     run_id        INTEGER PRIMARY KEY,
     uuid          TEXT NOT NULL UNIQUE, -- 128 random bits: the identity that survives merging; the name is a label
     name          TEXT NOT NULL UNIQUE, -- what people call it
-    task          TEXT NOT NULL,        -- language_model, classification, regression
+    task          TEXT NOT NULL,        -- language_model, classification, regression, mixture
     router        TEXT NOT NULL,        -- dense, topk, ...
     seed          INTEGER NOT NULL,
     status        TEXT NOT NULL CHECK (status IN ('running', 'finished', 'interrupted', 'failed', 'imported')),

@@ -44,7 +44,7 @@ struct memory_call {
     enum memory_kind kind;
     int64_t step;
     enum corpus_split split;
-    char name[24]; /* of a metric; kind of an event */
+    char name[48]; /* of a metric; kind of an event */
     double value;  /* of a metric; tokens of a pass or summary */
     double loss;   /* sum over the tokens of a pass or summary */
 };

@@ -77,13 +77,22 @@ static void describe_soft_moe(struct network *n)
     network_linear(n, network_total(n, y), "head", 3);
 }
 
+/* Normal numbers: of a table of three all rows are met, the last for what is beyond it. */
+static void describe_embed(struct network *n)
+{
+    int x = network_embed(n, network_input(n, (struct extent){40, 1, 1}), "table", 3, 4);
+
+    network_mean(n, network_relu(n, x));
+}
+
 static const struct {
     const char *name;
     void (*describe)(struct network *n);
 } kinds[] = {
-    {"linear", describe_linear},     {"convolutions", describe_convolution}, {"pools", describe_pools},
-    {"residual", describe_residual}, {"shared node", describe_shared},       {"patches", describe_patches},
-    {"soft MoE", describe_soft_moe},
+    {"linear", describe_linear},      {"convolutions", describe_convolution},
+    {"pools", describe_pools},        {"residual", describe_residual},
+    {"shared node", describe_shared}, {"patches", describe_patches},
+    {"soft MoE", describe_soft_moe},  {"embed", describe_embed},
 };
 enum { N_KINDS = sizeof kinds / sizeof *kinds };
 

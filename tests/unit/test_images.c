@@ -101,7 +101,8 @@ static void test_refused(void **state)
     refused("images", "images", "'images' has 3 dimensions; labels have 1");
     refused("labels", "labels", "'labels' has 1 dimensions; images have 3");
     refused_with(*state, 0, 1, "'changed' is not an IDX file");
-    refused_with(*state, 2, 0x0D, "'changed' is not an IDX file");
+    refused_with(*state, 2, 0x0C, "'changed' is not an IDX file");
+    refused_with(*state, 2, 0x0D, "'changed' is cut short");
     refused_with(*state, 3, 5, "'changed' is not an IDX file");
     refused_with(*state, 7, 4, "'changed' is cut short");
     refused_with(*state, 7, 2, "'changed' has more bytes than its header says");
@@ -117,6 +118,10 @@ static void test_labels_refused(void **state)
 
     test_write(*state, "fewer", bytes, sizeof bytes);
     refused("images", "fewer", "'fewer' has 2 labels for 3 images");
+    test_write(*state, "real", (const uint8_t[]){0, 0, 0x0D, 1, 0, 0, 0, 1, 0x3F, 0x80, 0, 0}, 12);
+    refused("images", "real", "'real' holds floats");
+    test_write(*state, "real", (const uint8_t[]){0, 0, 0x0D, 1, 0, 0, 0, 1, 0x7F, 0x80, 0, 0}, 12);
+    refused("images", "real", "'real': value 0 is not a finite number");
 }
 
 /* Every cut of a compressed file is seen, those within its check sum too. */
