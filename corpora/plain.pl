@@ -10,6 +10,9 @@
 use strict;
 use warnings;
 use utf8;
+use File::Basename;
+use lib dirname(__FILE__);
+require 'hash.pl';
 
 my $LEAST = 400;     # bytes; a shorter document says nothing
 my $COUNTED = 8192;  # of a longer document `moescope corpus` keeps about this much
@@ -65,12 +68,6 @@ sub fill {
         }
     }
     return $length ? "$out\n" : '';
-}
-
-sub fnv { # FNV-1a of a name, 32 bits
-    my $hash = 2166136261;
-    $hash = (($hash ^ ord $_) * 16777619) & 0xFFFFFFFF for split //, $_[0];
-    return $hash;
 }
 
 # ---- man pages ----

