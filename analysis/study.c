@@ -32,6 +32,9 @@ struct session {
     int trained;    /* runs, in this call */
 };
 
+/* Recipes, and the folders they fill. */
+static const char mixture[] = "mixed", mixture_images[] = "fashion-mnist";
+
 static volatile sig_atomic_t interrupted; /* the signal's number */
 
 static void on_signal(int number)
@@ -60,6 +63,21 @@ static void session_release(struct session *s)
 
 /* ---- where things are ---- */
 
+static void find_corpus(struct session *s)
+{
+    const struct study *study = &s->study;
+    const char *out = s->options->out;
+
+    if (study->images || study->mixture) {
+        text_printf(&s->corpus, "%s/%s", out, study->mixture ? mixture : study->images);
+        return;
+    }
+    text_printf(&s->corpus, "%s/%s-%lld-%lld", out, study->text ? study->name : "corpus",
+                (long long)study->vocabulary, (long long)study->max_document_bytes);
+    if (study->tokens_per_domain > 0) /* another corpus, which studies may want beside the whole one */
+        text_printf(&s->corpus, "-%lld", (long long)study->tokens_per_domain);
+}
+
 static int find_paths(struct session *s, struct error *err)
 {
     const struct study *study = &s->study;
@@ -70,14 +88,7 @@ static int find_paths(struct session *s, struct error *err)
                     *study->text == '/' ? "" : "/", study->text);
     else
         text_printf(&s->text, "%s/text", out);
-    if (study->images)
-        text_printf(&s->corpus, "%s/%s", out, study->images);
-    else
-        text_printf(&s->corpus, "%s/%s-%lld-%lld", out, study->text ? study->name : "corpus",
-                    (long long)study->vocabulary, (long long)study->max_document_bytes);
-    if (study->tokens_per_domain > 0 &&
-        !study->images) /* another corpus, which studies may want beside the whole one */
-        text_printf(&s->corpus, "-%lld", (long long)study->tokens_per_domain);
+    find_corpus(s);
     text_printf(&s->log, "%s/%s%s.db", out, study->name, quick);
     if (s->text.failed || s->corpus.failed || s->log.failed)
         return error_no_memory(err, "a path");
@@ -128,7 +139,8 @@ static int run_sibling(const char *name, const char **argv, struct error *err)
     return result;
 }
 
-static int run_recipe(const char *name, const char *to, struct error *err)
+/* Makes `to` by a recipe, unless it is there; from: two folders that the recipe reads, or NULL. */
+static int run_recipe(const char *name, const char *to, const char *const *from, struct error *err)
 {
     struct text script;
 
@@ -136,7 +148,8 @@ static int run_recipe(const char *name, const char *to, struct error *err)
         return 0;
     text_init(&script);
     int result = find_recipe(name, &script, err);
-    if (result == 0 && run_program((const char *const[]){"sh", script.data, to, NULL}, err))
+    const char *const argv[] = {"sh", script.data, to, from ? from[0] : NULL, from ? from[1] : NULL, NULL};
+    if (result == 0 && run_program(argv, err))
         result = error_prefix(err, "making '%s'", to);
     text_release(&script);
     return result;
@@ -150,7 +163,7 @@ static int prepare_text(struct session *s, struct error *err)
         vocabulary, "--max-document-bytes", bytes,      "--tokens-per-domain", tokens,
         NULL};
 
-    if (run_recipe("default", s->text.data, err))
+    if (run_recipe("default", s->text.data, NULL, err))
         return -1;
     snprintf(vocabulary, sizeof vocabulary, "%lld", (long long)s->study.vocabulary);
     snprintf(bytes, sizeof bytes, "%lld", (long long)s->study.max_document_bytes);
@@ -158,11 +171,34 @@ static int prepare_text(struct session *s, struct error *err)
     return run_sibling("moescope-corpus", argv, err) ? error_prefix(err, "preparing the corpus") : 0;
 }
 
+/* Of the text and the images of other studies. */
+static int prepare_mixture(struct session *s, struct error *err)
+{
+    struct text images;
+    int result;
+
+    if (file_exists(s->corpus.data))
+        return 0;
+    text_init(&images);
+    text_printf(&images, "%s/%s", s->options->out, mixture_images);
+    if (images.failed)
+        result = error_no_memory(err, "a path");
+    else if (run_recipe("default", s->text.data, NULL, err) ||
+             run_recipe(mixture_images, images.data, NULL, err))
+        result = -1;
+    else
+        result = run_recipe(mixture, s->corpus.data, (const char *const[]){s->text.data, images.data}, err);
+    text_release(&images);
+    return result;
+}
+
 static int make_corpus(struct session *s, struct error *err)
 {
     if (s->study.generated)
         return 0;
-    return s->study.images ? run_recipe(s->study.images, s->corpus.data, err) : prepare_text(s, err);
+    if (s->study.mixture)
+        return prepare_mixture(s, err);
+    return s->study.images ? run_recipe(s->study.images, s->corpus.data, NULL, err) : prepare_text(s, err);
 }
 
 /* ---- what is there ---- */
@@ -303,13 +339,14 @@ static int on_corpus_entry(void *sha256, const char *section, const char *key, c
 }
 
 /* Before hours are spent: the runs that are there must be of the text's corpus as it is. (Images come from
- * one package; that all runs are of one corpus is seen when they are read.) */
+ * one package, a mixture stays as it was made; that all runs are of one corpus is seen when they are read.)
+ */
 static int check_corpus(struct session *s, struct error *err)
 {
     char sha256[SHA256_HEX] = "";
     struct text path;
 
-    if (s->study.generated || s->study.images)
+    if (s->study.generated || s->study.images || s->study.mixture)
         return 0;
     text_init(&path);
     text_printf(&path, "%s/corpus.ini", s->corpus.data);

@@ -60,6 +60,7 @@ struct study {
         *ablation_reference; /* what a part's configurations are compared with; NULL: the core's */
     char *text;              /* a folder of text, from the file's own; NULL: the default text */
     char *images;            /* corpora/NAME.sh makes them; NULL: the study is of text */
+    bool mixture;            /* or of the sources that corpora/mixed.sh packs */
     bool generated;          /* or of what its runs make themselves: nothing is read */
     double margin;
     int64_t vocabulary, max_document_bytes, tokens_per_domain;

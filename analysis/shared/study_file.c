@@ -135,9 +135,19 @@ static int study_entry(struct study *s, const char *key, const char *value, stru
         char **field;
     } texts[] = {{"name", &s->name},           {"title", &s->title}, {"question", &s->question},
                  {"reference", &s->reference}, {"text", &s->text},   {"images", &s->images}};
-    const char *const keys[] = {"name",  "title",  "question",           "reference",
-                                "text",  "images", "generated",          "vocabulary",
-                                "seeds", "margin", "max_document_bytes", "tokens_per_domain"};
+    const char *const keys[] = {"name",
+                                "title",
+                                "question",
+                                "reference",
+                                "text",
+                                "images",
+                                "mixture",
+                                "generated",
+                                "vocabulary",
+                                "seeds",
+                                "margin",
+                                "max_document_bytes",
+                                "tokens_per_domain"};
 
     for (size_t i = 0; i < sizeof texts / sizeof *texts; i++) {
         if (strcmp(key, texts[i].key) == 0)
@@ -145,6 +155,8 @@ static int study_entry(struct study *s, const char *key, const char *value, stru
     }
     if (strcmp(key, "seeds") == 0)
         return set_seeds(s, value, err);
+    if (strcmp(key, "mixture") == 0)
+        return set_bool(&s->mixture, key, value, err);
     if (strcmp(key, "generated") == 0)
         return set_bool(&s->generated, key, value, err);
     if (strcmp(key, "margin") == 0)
@@ -427,8 +439,9 @@ static int check(const struct study *s, bool quick, struct error *err)
         return error_set(err, STATUS_USAGE,
                          "'%s': a study needs name, reference and seeds in [study], and a [run NAME]",
                          s->path);
-    if ((s->text != NULL) + (s->images != NULL) + s->generated > 1)
-        return error_set(err, STATUS_USAGE, "'%s': a study has one of text, images and generated", s->path);
+    if ((s->text != NULL) + (s->images != NULL) + s->mixture + s->generated > 1)
+        return error_set(err, STATUS_USAGE, "'%s': a study has one of text, images, mixture and generated",
+                         s->path);
     if (!study_configuration(s, s->reference))
         return unknown_configuration(s, "reference", s->reference, err);
     if (s->ablation_reference && !quick && !study_configuration(s, s->ablation_reference))

@@ -12,6 +12,7 @@
 
 #include <cmocka.h>
 
+#include "tests/pictures.h"
 #include "tests/support.h"
 #include "tests/tiny.h"
 
@@ -422,7 +423,46 @@ static void test_generated(void **state)
     tiny_expect(test_run("cd %s && sed 's/^generated.*/&\\ntext = text/' norms.ini > both.ini && "
                          "%s/moescope-study both.ini --out made",
                          tiny.folder, tiny.bin),
-                2, "a study has one of text, images and generated");
+                2, "a study has one of text, images, mixture and generated");
+}
+
+/* FOLDER/mixed is made of FOLDER/text and FOLDER/fashion-mnist, by the recipe that is beside the programs or
+ * here; one that is there is trained on as it is, whatever it holds. */
+static void test_mixture(void **state)
+{
+    char images[600];
+
+    (void)state;
+    snprintf(images, sizeof images, "%s/mix/fashion-mnist", tiny.folder);
+    tiny_expect(test_run("ln -s \"$PWD/corpora\" %s/corpora && mkdir -p %s && cd %s && cp -r text mix/ && "
+                         "printf 'code\\tlanguage=en\\nprose\\tlanguage=en\\n' > mix/text/labels.tsv && "
+                         "printf '#!/bin/sh\\nexit 1\\n' > npm && chmod +x npm && "
+                         "printf '[study]\\nname = mix\\nseeds = 0\\nreference = one\\nmixture = true\\n"
+                         "[settings]\\nmodel.kind = mlp\\nnetwork.hidden = 4\\ntrain.steps = 2\\n"
+                         "train.batch = 8\\n[run one]\\nlabel = one\\n' > mix.ini && "
+                         "sed 's/^model.kind.*/model.kind = none/' mix.ini > wrong.ini",
+                         tiny.folder, images, tiny.folder),
+                0, "");
+    pictures_write(images);
+    tiny_expect(
+        test_run("cd %s && PATH=$PWD:$PATH %s/moescope-study wrong.ini --out mix", tiny.folder, tiny.bin), 4,
+        "without 'series'");
+    tiny_expect(
+        test_run("cd %s/mix/mixed && printf 'images\\timage\\ntext\\ttext\\n' | diff - sources.txt && "
+                 "cmp images/test-inputs.idx.gz ../fashion-mnist/test-images.idx.gz && cd .. && "
+                 "rm -r mixed && mv fashion-mnist mixed",
+                 tiny.folder),
+        0, "");
+    tiny_expect(test_run("cd %s && %s/moescope-study mix.ini --out mix", tiny.folder, tiny.bin), 0,
+                "mix: 1 runs to train");
+    tiny_expect_answer(
+        &tiny, "mix/mix.db",
+        "SELECT status, value FROM run JOIN run_config USING (run_id) WHERE key = 'data.corpus'",
+        "finished|mix/mixed\n");
+    tiny_expect(test_run("cd %s && sed 's/^mixture.*/&\\nimages = fashion-mnist/' mix.ini > both.ini && "
+                         "%s/moescope-study both.ini --out mix",
+                         tiny.folder, tiny.bin),
+                2, "a study has one of text, images, mixture and generated");
 }
 
 static void expect_bad(const char *line, const char *said)
@@ -488,6 +528,7 @@ int main(void)
         cmocka_unit_test(test_interrupted),
         cmocka_unit_test(test_diverged),
         cmocka_unit_test(test_generated),
+        cmocka_unit_test(test_mixture),
         cmocka_unit_test(test_bad_files),
     };
     return cmocka_run_group_tests(tests, open_group, close_group);
