@@ -42,10 +42,13 @@ struct study_choice {
 struct study_pair { /* two configurations whose runs of a seed are compared document by document */
     char *left, *right;
 };
-struct study_table { /* a canned query, or SQL; or losses by token frequency, without a query */
+enum study_table_kind { TABLE_QUERY, TABLE_BUCKETS, TABLE_METRICS };
+struct study_table { /* a canned query, or SQL; losses by token frequency; metrics: the last two without a
+                        query */
     char *name, *query, *title;
-    bool is_buckets;
-    struct study_settings parameters; /* of the query; of buckets: of, key, value */
+    enum study_table_kind kind;
+    struct study_settings
+        parameters; /* of the query; of buckets: of, key, value; of metrics: of, split, better, margin */
 };
 
 struct study_figure { /* drawn from a table: x and y are columns, group tells lines or points apart */
@@ -74,7 +77,7 @@ struct study {
     int n_choices;
     struct study_pair *pairs;
     int n_pairs;
-    struct study_table *tables; /* of sections [table NAME] and [buckets NAME] */
+    struct study_table *tables; /* of sections [table NAME], [buckets NAME], [metrics NAME] */
     int n_tables;
     struct study_figure *figures;
     int n_figures;
@@ -196,5 +199,23 @@ struct bucket_difference {
  * STATUS_INPUT. */
 int study_buckets(const struct study_view *v, const char *of, const char *key, const char *value,
                   struct bucket_difference *differences, struct error *err);
+
+/* ---- by metrics ---- */
+
+struct study_metrics { /* what is asked */
+    const char **names;
+    int n;
+    const char *split;
+    bool higher_is_better;
+    double margin; /* as good as equal; 0: nothing is */
+};
+struct metric_difference { /* of one configuration, over the seeds that have the metric at their last step */
+    int seeds;
+    struct interval value;    /* Student's */
+    struct judged difference; /* from the reference, paired by seed; all that is asked is one family */
+};
+/* differences: (n metrics, n_configurations), seeds 0 where there is nothing to show. */
+int study_metrics(const struct study_view *v, const struct study_metrics *asked,
+                  struct metric_difference *differences, struct error *err);
 
 #endif

@@ -264,22 +264,22 @@ static int pair_entry(struct study *s, const char *key, const char *value, struc
                : 0;
 }
 
-static int table_entry(struct study *s, const char *name, bool is_buckets, const char *key, const char *value,
-                       struct error *err)
+static int table_entry(struct study *s, const char *name, enum study_table_kind kind, const char *key,
+                       const char *value, struct error *err)
 {
     if (s->n_tables == 0 || strcmp(s->tables[s->n_tables - 1].name, name) != 0) {
         struct study_table *grown = grow(s->tables, &s->n_tables, sizeof *grown);
         if (!grown)
             return no_memory(err);
         s->tables = grown;
-        grown[s->n_tables - 1].is_buckets = is_buckets;
+        grown[s->n_tables - 1].kind = kind;
         if (set_text(&grown[s->n_tables - 1].name, name, err))
             return -1;
     }
     struct study_table *t = &s->tables[s->n_tables - 1];
-    if (t->is_buckets != is_buckets)
-        return error_set(err, STATUS_USAGE, "[table %s] and [buckets %s]: a table has one name", name, name);
-    if (!is_buckets && strcmp(key, "query") == 0)
+    if (t->kind != kind)
+        return error_set(err, STATUS_USAGE, "two tables of different kinds are named '%s'", name);
+    if (kind == TABLE_QUERY && strcmp(key, "query") == 0)
         return set_text(&t->query, value, err);
     if (strcmp(key, "title") == 0)
         return set_text(&t->title, value, err);
@@ -295,7 +295,23 @@ static int buckets_entry(struct study *s, const char *name, const char *key, con
                          name);
     if (strcmp(key, "of") == 0 && strcmp(value, "input") != 0 && strcmp(value, "target") != 0)
         return error_set(err, STATUS_USAGE, "of is '%s'; it must be input or target", value);
-    return table_entry(s, name, true, key, value, err);
+    return table_entry(s, name, TABLE_BUCKETS, key, value, err);
+}
+
+static int metrics_entry(struct study *s, const char *name, const char *key, const char *value,
+                         struct error *err)
+{
+    double margin;
+
+    if (strcmp(key, "better") == 0 && strcmp(value, "higher") != 0 && strcmp(value, "lower") != 0)
+        return error_set(err, STATUS_USAGE, "better is '%s'; it must be higher or lower", value);
+    if (strcmp(key, "margin") == 0 && set_real(&margin, key, value, err))
+        return -1;
+    if (strcmp(key, "title") != 0 && strcmp(key, "of") != 0 && strcmp(key, "split") != 0 &&
+        strcmp(key, "better") != 0 && strcmp(key, "margin") != 0)
+        return error_set(err, STATUS_USAGE,
+                         "unknown key '%s' in [metrics %s]; title, of, split, better or margin", key, name);
+    return table_entry(s, name, TABLE_METRICS, key, value, err);
 }
 
 static int figure_entry(struct study *s, const char *name, const char *key, const char *value,
@@ -362,15 +378,17 @@ static int on_entry(void *context, const char *section, const char *key, const c
     if ((name = section_name(section, "choice")) != NULL)
         return choice_entry(s, name, key, value, err);
     if ((name = section_name(section, "table")) != NULL)
-        return table_entry(s, name, false, key, value, err);
+        return table_entry(s, name, TABLE_QUERY, key, value, err);
     if ((name = section_name(section, "buckets")) != NULL)
         return buckets_entry(s, name, key, value, err);
+    if ((name = section_name(section, "metrics")) != NULL)
+        return metrics_entry(s, name, key, value, err);
     if ((name = section_name(section, "figure")) != NULL)
         return figure_entry(s, name, key, value, err);
     return error_set(err, STATUS_USAGE,
                      "unknown section [%s]; there are [study], [settings], [ablations], [quick], [run NAME], "
                      "[choice NAME], "
-                     "[pairs], [table NAME], [buckets NAME], [figure NAME] and [paper]",
+                     "[pairs], [table NAME], [buckets NAME], [metrics NAME], [figure NAME] and [paper]",
                      section);
 }
 
@@ -457,7 +475,7 @@ static int check(const struct study *s, bool quick, struct error *err)
             return -1;
     }
     for (int i = 0; i < s->n_tables; i++) {
-        if (!s->tables[i].is_buckets && !s->tables[i].query)
+        if (s->tables[i].kind == TABLE_QUERY && !s->tables[i].query)
             return error_set(err, STATUS_USAGE, "'%s': [table %s] needs query", s->path, s->tables[i].name);
     }
     for (int i = 0; i < s->n_figures; i++) {

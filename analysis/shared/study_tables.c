@@ -292,12 +292,84 @@ static int print_buckets(const struct study_view *s, const struct study_table *t
     return result;
 }
 
+/* The metrics that `of` names, in a copy of it that they point into. */
+static int metrics_asked(const struct study_table *table, struct study_metrics *asked, char **copy,
+                         struct error *err)
+{
+    const char *of = parameter(table, "of"), *split = parameter(table, "split"),
+               *better = parameter(table, "better"), *margin = parameter(table, "margin");
+
+    *asked = (struct study_metrics){.split = split ? split : "valid",
+                                    .higher_is_better = !better || strcmp(better, "higher") == 0,
+                                    .margin = margin ? strtod(margin, NULL) : 0.0};
+    if (!of)
+        return error_set(err, STATUS_USAGE, "[metrics %s] has no line 'of = METRIC, METRIC, ...'",
+                         table->name);
+    *copy = strdup(of);
+    asked->names = malloc((strlen(of) + 1) * sizeof *asked->names);
+    if (!*copy || !asked->names)
+        return error_no_memory(err, "a study's metrics");
+    for (char *rest = *copy, *name; (name = strsep(&rest, ", ")) != NULL;)
+        if (*name)
+            asked->names[asked->n++] = name;
+    return 0;
+}
+
+static void metric_row(const struct study_view *s, int c, const char *metric,
+                       const struct metric_difference *d, struct table *t)
+{
+    const struct configuration *one = &s->study->configurations[c];
+
+    table_text(t, one->label);
+    table_text(t, metric);
+    table_int(t, d->seeds);
+    table_figure(t, d->value.estimate);
+    table_figure(t, d->value.low);
+    table_figure(t, d->value.high);
+    judged_cells(t, &d->difference, c == study_reference(s->study, one->ablation));
+}
+
+static int print_metrics(const struct study_view *s, const struct study_table *table, FILE *out,
+                         enum table_format format, struct error *err)
+{
+    static const char *const columns[] = {"configuration", "metric",   "seeds",     "value", "low",    "high",
+                                          "difference",    "diff_low", "diff_high", "p",     "verdict"};
+    int n = s->study->n_configurations;
+    struct study_metrics asked = {0};
+    struct metric_difference *d = NULL;
+    char *copy = NULL;
+    struct table *t = NULL;
+    int result = metrics_asked(table, &asked, &copy, err);
+
+    if (result == 0 && (d = calloc((size_t)asked.n * (size_t)n + 1, sizeof *d)) == NULL)
+        result = error_no_memory(err, "a study's metrics");
+    if (result == 0)
+        result = study_metrics(s, &asked, d, err);
+    if (result == 0) {
+        t = table_open(out, format, NULL, columns, 11);
+        for (int i = 0; i < asked.n * n && t; i++)
+            if (d[i].seeds > 0)
+                metric_row(s, i % n, asked.names[i / n], &d[i], t);
+        result = t ? table_close(t, err) : error_no_memory(err, "a table");
+    }
+    free(d);
+    free(asked.names);
+    free(copy);
+    return result;
+}
+
 /* A table of the file's own. */
 static int print_own(const struct study_view *s, const struct study_table *table, FILE *out,
                      enum table_format format, struct error *err)
 {
-    return table->is_buckets ? print_buckets(s, table, out, format, err)
-                             : print_query(s, table, out, format, err);
+    switch (table->kind) {
+    case TABLE_BUCKETS:
+        return print_buckets(s, table, out, format, err);
+    case TABLE_METRICS:
+        return print_metrics(s, table, out, format, err);
+    default:
+        return print_query(s, table, out, format, err);
+    }
 }
 
 static int print_paper(const struct study_view *s, FILE *out, enum table_format format, struct error *err)

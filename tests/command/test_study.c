@@ -67,6 +67,12 @@ static const char study[] = "[study]\n"
                             "low = low\n"
                             "[buckets by-target]\n"
                             "of = target\n"
+                            "[metrics by-metric]\n"
+                            "of = loss, bits_per_byte\n"
+                            "better = lower\n"
+                            "[metrics as-if]\n"
+                            "of = loss\n"
+                            "margin = 1000\n"
                             "[paper]\n"
                             "theirs = 42\n";
 
@@ -321,6 +327,32 @@ static void test_other_tables(void **state)
     tiny_expect(ask("--no-training --table nothing"), 2, "no table 'nothing'");
 }
 
+/* Two seeds: Student's interval of their two differences a and b is the mean +- 12.7062 |a - b| / 2. */
+static void test_metrics(void **state)
+{
+    double a = loss_of("two.seed0") - loss_of("one.seed0"), b = loss_of("two.seed3") - loss_of("one.seed3");
+    struct test_run r;
+
+    (void)state;
+    r = ask("--no-training --table by-metric --format csv");
+    assert_int_equal(r.status, 0);
+    assert_non_null(strstr(r.out, "top-1,loss,2,"));
+    assert_non_null(strstr(r.out, ",reference\n"));
+    assert_non_null(strstr(r.out, "two,loss,2,"));
+    assert_non_null(strstr(r.out, "two,bits_per_byte,2,"));
+    assert_true(fabs(cell_of(r.out, 2, 3) - (loss_of("two.seed0") + loss_of("two.seed3")) / 2) < 1e-9);
+    assert_true(fabs(cell_of(r.out, 2, 6) - (a + b) / 2) < 1e-9);
+    assert_true(fabs(cell_of(r.out, 2, 7) - ((a + b) / 2 - 12.7062 * fabs(a - b) / 2)) < 1e-5);
+    assert_true(fabs(cell_of(r.out, 2, 8) - ((a + b) / 2 + 12.7062 * fabs(a - b) / 2)) < 1e-5);
+    test_run_release(&r);
+    /* where higher is better the figures are the same, and a wide margin makes all alike */
+    r = ask("--no-training --table as-if --format csv");
+    assert_true(fabs(cell_of(r.out, 2, 6) - (a + b) / 2) < 1e-9);
+    assert_true(fabs(cell_of(r.out, 2, 7) - ((a + b) / 2 - 12.7062 * fabs(a - b) / 2)) < 1e-5);
+    assert_non_null(strstr(r.out, ",equivalent\n"));
+    test_run_release(&r);
+}
+
 static void test_another_setting_is_refused(void **state)
 {
     (void)state;
@@ -490,7 +522,9 @@ static void test_bad_files(void **state)
     expect_bad("[buckets a]\\nof = both\\n", "of is 'both'; it must be input or target");
     expect_bad("[buckets a]\\nquery = study_layers\\n", "unknown key 'query' in [buckets a]");
     expect_bad("[table a]\\nquery = study_layers\\n[buckets a]\\nof = input\\n",
-               "[table a] and [buckets a]: a table has one name");
+               "two tables of different kinds are named 'a'");
+    expect_bad("[metrics a]\\nbetter = more\\n", "better is 'more'; it must be higher or lower");
+    expect_bad("[metrics a]\\nquery = study_layers\\n", "unknown key 'query' in [metrics a]");
     expect_bad("[study]\\nname = x\\nseeds = 1\\nreference = a\\n[run a]\\nlabel = l\\n[table t]\\nqery = "
                "study_layers\\n",
                "[table t] needs query");
@@ -521,6 +555,7 @@ int main(void)
         cmocka_unit_test(test_adjusted),
         cmocka_unit_test(test_choice),
         cmocka_unit_test(test_other_tables),
+        cmocka_unit_test(test_metrics),
         cmocka_unit_test(test_parts),
         cmocka_unit_test(test_another_corpus_is_refused),
         cmocka_unit_test(test_another_setting_is_refused),

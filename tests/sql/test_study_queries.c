@@ -101,6 +101,8 @@ static void add_run(const char *name, bool routed)
             logbook_batch_metric(b, LAST, "valid", figure, 300 * i);
         }
         logbook_batch_metric(b, LAST, "valid", "subset_1_likeliest", strstr(name, ".seed1") ? 0.5 : 0.25);
+        logbook_batch_metric(b, LAST, "valid", "score", strstr(name, ".seed1") ? 0.5 : 0.25);
+        logbook_batch_metric(b, LAST, "valid", "milliseconds_64_p99", 8);
         logbook_batch_metric(b, LAST, "valid", "subset_1_random", 0.125);
         logbook_batch_metric(b, LAST, "valid", "subset_1_random_deviation", 0.0625);
         logbook_batch_metric(b, LAST, "valid", "subset_2_likeliest", 0.625);
@@ -263,6 +265,7 @@ static void test_exits(void **state)
     (void)state;
     expect("queries/study_exits", "topp|alpha|0.05|2|0.5|0.5|0.5|300.0|0\n"
                                   "topp|alpha|0.55|2|0.25|0.25|0.25|600.0|2\n");
+    expect("queries/study_mixed", "topp|2|0.375|0.25|0.5|1000.0||||8.0\n");
     expect("queries/study_accuracy", "topp|2|0.75|0.75|0.75|||1000.0\n");
 }
 
