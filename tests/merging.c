@@ -105,7 +105,7 @@ static char *contents_of(const char *path, const char *uuid)
 {
     char *folder = test_folder(), *query = NULL;
     assert_true(asprintf(&query, "%s/contents.sql", folder) > 0);
-    test_write(folder, "contents.sql", contents, strlen(contents));
+    test_write_text(folder, "contents.sql", contents);
     struct test_run r = uuid != NULL
                             ? test_run("sqlite3 -batch -bail '%s' < '%s' | grep -F '|%s'", path, query, uuid)
                             : test_run("sqlite3 -batch -bail '%s' < '%s'", path, query);

@@ -66,10 +66,15 @@ void test_write(const char *folder, const char *name, const void *bytes, size_t 
     text_release(&path);
 }
 
+void test_write_text(const char *folder, const char *name, const char *text)
+{
+    test_write(folder, name, text, strlen(text));
+}
+
 void test_sql(const char *path, const char *sql)
 {
     char *folder = test_folder(), *script = NULL;
-    test_write(folder, "change.sql", sql, strlen(sql));
+    test_write_text(folder, "change.sql", sql);
     if (asprintf(&script, "%s/change.sql", folder) < 0)
         fail_msg("no memory for a path");
     struct test_run r = test_run("sqlite3 -batch -bail '%s' < '%s'", path, script);

@@ -12,6 +12,7 @@ void test_must(int result, const struct error *err);
 char *test_folder(void); /* a new empty folder; hand it to test_folder_remove */
 void test_folder_remove(char *path);
 void test_write(const char *folder, const char *name, const void *bytes, size_t n);
+void test_write_text(const char *folder, const char *name, const char *text);
 
 /* A command given to /bin/sh, its input empty; killed with all it started after two minutes. `status` is its
  * exit status, 128 + the signal that ended it, or TEST_TIMEOUT. Both outputs end in a NUL. */

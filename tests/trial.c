@@ -165,7 +165,7 @@ char *trial_shell(struct trial *s, const char *sql)
     struct text path;
     text_init(&path);
     text_printf(&path, "%s/query.sql", s->folder);
-    test_write(s->folder, "query.sql", sql, strlen(sql));
+    test_write_text(s->folder, "query.sql", sql);
     struct test_run r = test_run("sqlite3 -batch -readonly '%s' < '%s'", s->path, path.data);
     if (r.status != 0 || r.err[0] != '\0') {
         fail_msg("sqlite3: %s\n%s", r.err, sql);

@@ -49,7 +49,7 @@ static void write_file(const char *below, const char *name, const char *text)
     snprintf(path, sizeof path, "%s/%s", folder, below);
     if (file_make_folder(path, &err) != 0)
         fail_msg("%s", err.text);
-    test_write(path, name, text, strlen(text));
+    test_write_text(path, name, text);
 }
 
 static const char *const tables[][2] = {

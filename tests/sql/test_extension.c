@@ -129,7 +129,7 @@ static int close_logbook(void **state)
 /* What the shell answers on `path`, the extension loaded or not, complaints with it. */
 static char *ask(const char *path, bool loaded, const char *sql)
 {
-    test_write(trial.folder, "question.sql", sql, strlen(sql));
+    test_write_text(trial.folder, "question.sql", sql);
     struct test_run r = test_run(
         "{ %s%s%s echo .mode quote; cat '%s/question.sql'; } | sqlite3 -batch -readonly '%s' 2>&1",
         loaded ? "echo .load '" : "", loaded ? bin : "", loaded ? "/moescope';" : "", trial.folder, path);
@@ -606,7 +606,7 @@ static void test_static_library(void **state)
     if (getenv("MOESCOPE_BIN") != NULL && strstr(getenv("MOESCOPE_BIN"), "sanitize") != NULL) {
         skip(); /* its objects want the sanitizers' libraries */
     }
-    test_write(trial.folder, "host.c", source, strlen(source));
+    test_write_text(trial.folder, "host.c", source);
     struct test_run r =
         test_run("cd '%s' && ${CC:-cc} host.c '%s/libmoescope-sqlite.a' -lsqlite3 -lz -lm -o host && "
                  "./host '%s' \"SELECT count(*) = (SELECT count(*) FROM main.routing) FROM routing\"",

@@ -275,7 +275,7 @@ static int read_text(struct config *c, const char *content, struct error *err)
 {
     char *folder = test_folder(), path[4096];
 
-    test_write(folder, "run.ini", content, strlen(content));
+    test_write_text(folder, "run.ini", content);
     snprintf(path, sizeof path, "%s/run.ini", folder);
     int result = config_read(c, path, err);
     test_folder_remove(folder);

@@ -129,11 +129,6 @@ static void make_folder(const char *folder, const char *name)
     assert_int_equal(mkdir(path, 0777), 0);
 }
 
-static void write_string(const char *folder, const char *name, const char *text)
-{
-    test_write(folder, name, text, strlen(text));
-}
-
 static void documents_are_cut_parted_and_skipped(void **state)
 {
     (void)state;
@@ -144,15 +139,15 @@ static void documents_are_cut_parted_and_skipped(void **state)
     make_folder(folder, "b/sub");
     make_folder(folder, "a");
     make_folder(folder, "nothing");
-    write_string(folder, "nothing/notes.md", "no text");
-    write_string(folder, "a/1.txt", "first\n\f\nsecond\n\f  \n\fthird"); /* the third part is blank */
-    write_string(folder, "b/long.txt", "one two\nthree\nfour five six\n");
-    write_string(folder, "b/line.txt", "\xC3\xA9\xC3\xA9\xC3\xA9\xC3\xA9\xC3\xA9\xC3\xA9\xC3\xA9\xC3\xA9");
-    write_string(folder, "b/sub/deep.txt", "deep");
-    write_string(folder, "b/empty.txt", "");
-    write_string(folder, "b/.hidden.txt", "hidden");
-    write_string(folder, "labels.tsv",
-                 "# a comment\n\nb\tlanguage=xx\ttopic=a topic\nb/long.txt language=yy\n");
+    test_write_text(folder, "nothing/notes.md", "no text");
+    test_write_text(folder, "a/1.txt", "first\n\f\nsecond\n\f  \n\fthird"); /* the third part is blank */
+    test_write_text(folder, "b/long.txt", "one two\nthree\nfour five six\n");
+    test_write_text(folder, "b/line.txt", "\xC3\xA9\xC3\xA9\xC3\xA9\xC3\xA9\xC3\xA9\xC3\xA9\xC3\xA9\xC3\xA9");
+    test_write_text(folder, "b/sub/deep.txt", "deep");
+    test_write_text(folder, "b/empty.txt", "");
+    test_write_text(folder, "b/.hidden.txt", "hidden");
+    test_write_text(folder, "labels.tsv",
+                    "# a comment\n\nb\tlanguage=xx\ttopic=a topic\nb/long.txt language=yy\n");
     if (source_read(&s, folder, 15, &err) != 0)
         fail_msg("%s", err.text);
     assert_int_equal(s.n_domains, 2);
@@ -318,7 +313,7 @@ static char *write_small(int n_vocabulary)
                        .n_ids = 7};
     struct error err;
     char *folder = test_folder();
-    write_string(folder, "tokens.model", "model");
+    test_write_text(folder, "tokens.model", "model");
     assert_int_equal(corpus_write(&c, folder, "00ff", "seed = 1\n", &err), 0);
     free(items);
     return folder;
@@ -430,7 +425,7 @@ static void other_folders_are_no_corpus(void **state)
     assert_int_equal(corpus_load(&c, folder, &err), -1);
     assert_int_equal(err.status, STATUS_INPUT);
     assert_non_null(strstr(err.text, "moescope corpus FOLDER -o"));
-    write_string(folder, "corpus.ini", "[corpus]\nformat = 99\n");
+    test_write_text(folder, "corpus.ini", "[corpus]\nformat = 99\n");
     assert_int_equal(corpus_load(&c, folder, &err), -1);
     assert_non_null(strstr(err.text, "format '99'"));
     test_folder_remove(folder);
