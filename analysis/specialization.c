@@ -4,26 +4,31 @@
  * router already tells domains apart, at its first. The unit is the document. */
 #include <math.h>
 #include <stdlib.h>
+#include <string.h>
 
+#include "analysis/shared/passage.h"
 #include "analysis/shared/preferences.h"
 #include "analysis/shared/specialization.h"
-
-static const int lags[] = {1, 2, 4, 8};
-enum { N_LAGS = sizeof lags / sizeof lags[0] };
 
 static int prepare(struct analysis *a, struct error *err)
 {
     struct specialization *s = a->state;
     if (s->permutations < 1 || s->permutations > INT32_MAX || s->tokens_shown < 1)
         return error_set(err, STATUS_USAGE, "--permutations and --tokens need a number from 1");
-    return specialization_read(s, a, err);
+    /* A text need not be the probe's. */
+    bool text_alone = a->table && strcmp(a->table, "text") == 0;
+    return text_alone ? 0 : specialization_read(s, a, err);
 }
 
 static void bind(const struct analysis *a, struct query *q)
 {
     const struct specialization *s = a->state;
-    query_bind_int(q, ":step", s->step);
-    query_bind_int(q, ":first_step", s->documents.steps[0]);
+    if (s->step >= 0)
+        query_bind_int(q, ":step", s->step);
+    if (s->documents.n_steps > 0)
+        query_bind_int(q, ":first_step", s->documents.steps[0]);
+    if (s->document)
+        query_bind_text(q, ":document", s->document);
 }
 
 /* ---- information ---- */
@@ -48,6 +53,41 @@ static int information_rows(struct analysis *a, struct table *t, struct error *e
         table_figure(t, x->interval.low);
         table_figure(t, x->interval.high);
         table_figure(t, x->q);
+    }
+    return 0;
+}
+
+static void print_references(struct table *t, const struct association *x, const struct association *before,
+                             const struct interval *gain)
+{
+    table_int(t, x->layer);
+    table_text(t, x->label);
+    table_figure(t, x->null.observed);
+    table_figure(t, x->interval.low);
+    table_figure(t, x->interval.high);
+    table_figure(t, before ? before->null.observed : NAN);
+    table_figure(t, gain->estimate);
+    table_figure(t, gain->low);
+    table_figure(t, gain->high);
+    table_figure(t, x->hash.mean);
+    table_figure(t, x->hash.low);
+    table_figure(t, x->hash.high);
+    table_int(t, x->n_documents);
+}
+
+static int reference_rows(struct analysis *a, struct table *t, struct error *err)
+{
+    struct specialization *s = a->state;
+    if (specialization_associate(s, a, err) != 0)
+        return -1;
+    for (int i = 0; i < s->associations.n; i++) {
+        const struct association *x = &s->associations.items[i], *before = specialization_before(s, x);
+        struct interval gain = {.estimate = NAN, .low = NAN, .high = NAN};
+        if (x->step != s->step)
+            continue;
+        if (before && association_growth(&s->documents, before, x, &gain, err) != 0)
+            return -1;
+        print_references(t, x, before, &gain);
     }
     return 0;
 }
@@ -125,20 +165,40 @@ static int token_rows(struct analysis *a, struct table *t, struct error *err)
 /* OLMoE's tables leave out rarer ids. */
 enum { FEWEST_OCCURRENCES = 10 };
 
-static int vocabulary_row(struct table *t, const struct specialization *s, const struct routed *routed,
-                          const char *kind, const int32_t *token, struct error *err)
+/* The figure and, over documents, its interval. */
+static int measure_vocabulary(const struct specialization *s, const struct routed *routed,
+                              const int32_t *token, struct vocabulary_specialization *v, struct interval *i,
+                              struct error *err)
 {
-    struct vocabulary_specialization v;
+    const struct documents *d = &s->documents;
+    struct vocabulary_documents sums = {.favourite = calloc((size_t)d->n_documents * 2 + 1, sizeof(double))};
+    struct bootstrap_options o = bootstrap_defaults();
     struct token_cell *cells;
     struct random r;
     int64_t n;
     random_seed(&r, 3, (uint64_t)routed->layer);
-    if (routed_cells(routed, &s->documents, token, true, &cells, &n, err) != 0)
-        return -1;
-    int result = vocabulary_specialization(cells, n, s->documents.n_documents, routed->n_experts, 1,
-                                           FEWEST_OCCURRENCES, &r, &v, err);
-    free(cells);
-    if (result != 0)
+    if (!sums.favourite)
+        return error_no_memory(err, "the tokens' favourites");
+    sums.occurrences = sums.favourite + d->n_documents;
+    int result = routed_cells(routed, d, token, true, &cells, &n, err);
+    if (result == 0) {
+        result = vocabulary_specialization(cells, n, d->n_documents, routed->n_experts, 1, FEWEST_OCCURRENCES,
+                                           &r, v, &sums, err);
+        free(cells);
+    }
+    if (result == 0)
+        result = bootstrap_ratio(sums.favourite, sums.occurrences, d->labels[0].value, d->n_documents, &o, &r,
+                                 i, err);
+    free(sums.favourite);
+    return result;
+}
+
+static int vocabulary_row(struct table *t, const struct specialization *s, const struct routed *routed,
+                          const char *kind, const int32_t *token, struct error *err)
+{
+    struct vocabulary_specialization v;
+    struct interval i;
+    if (measure_vocabulary(s, routed, token, &v, &i, err) != 0)
         return -1;
     table_int(t, routed->layer);
     table_text(t, kind);
@@ -147,6 +207,9 @@ static int vocabulary_row(struct table *t, const struct specialization *s, const
     table_figure(t, v.chance);
     table_figure(t, v.official);
     table_int(t, (int64_t)v.n_ids);
+    table_figure(t, i.low);
+    table_figure(t, i.high);
+    table_figure(t, routed->n_tokens > 0 ? v.n_held_out / routed->n_tokens : NAN);
     return 0;
 }
 
@@ -157,95 +220,6 @@ static int vocabulary_rows(struct analysis *a, struct table *t, struct error *er
         if (vocabulary_row(t, s, &s->routed[i], "input", s->routed[i].token, err) != 0 ||
             vocabulary_row(t, s, &s->routed[i], "next", s->routed[i].next, err) != 0)
             return -1;
-    return 0;
-}
-
-/* ---- experts against each other ---- */
-
-static void print_pairs(struct table *t, const struct routed *routed, const struct coactivation *c,
-                        const double *given, const double *expected)
-{
-    int n = c->n_experts;
-    for (int i = 0; i < n * n; i++) {
-        if (i / n == i % n)
-            continue;
-        table_int(t, routed->layer);
-        table_int(t, i / n);
-        table_int(t, i % n);
-        table_figure(t, given[i]);
-        table_figure(t, c->pairs[i] / expected[i]);
-        table_int(t, (int64_t)c->pairs[i]);
-    }
-}
-
-static int layer_pairs(struct table *t, const struct routed *routed, struct error *err)
-{
-    struct coactivation c;
-    size_t n = (size_t)routed->n_experts;
-    double *given = malloc(2 * n * n * sizeof *given);
-    if (!given)
-        return error_no_memory(err, "the experts' pairs");
-    int result = coactivation_init(&c, routed->n_experts, err);
-    if (result == 0) {
-        coactivation_add(&c, &routed->slots);
-        coactivation_given(&c, given);
-        result = coactivation_expected(&c, given + n * n, err);
-        if (result == 0)
-            print_pairs(t, routed, &c, given, given + n * n);
-        coactivation_release(&c);
-    }
-    free(given);
-    return result;
-}
-
-static int coactivation_rows(struct analysis *a, struct table *t, struct error *err)
-{
-    struct specialization *s = a->state;
-    for (int i = 0; i < a->n_layers; i++)
-        if (a->layers[i].k != 1 && layer_pairs(t, &s->routed[i], err) != 0)
-            return -1;
-    return 0;
-}
-
-/* ---- repetition ---- */
-
-/* Sample by sample: the token before a sample's first is not its neighbour. */
-static void add_samples(struct repetition *p, const struct specialization *s, int layer)
-{
-    for (int i = 0; i < s->last.n; i++)
-        if (s->last.entries[i].layer == layer)
-            repetition_add(p, &s->last.entries[i].slots);
-}
-
-static int repetition_row(struct table *t, const struct specialization *s, const struct routed *routed,
-                          int lag, struct error *err)
-{
-    struct repetition p;
-    struct repetition_rates rates;
-    if (repetition_init(&p, routed->n_experts, lag, err) != 0)
-        return -1;
-    add_samples(&p, s, routed->layer);
-    repetition_rates(&p, &rates);
-    repetition_release(&p);
-    table_int(t, routed->layer);
-    table_int(t, lag);
-    table_figure(t, rates.first);
-    table_figure(t, rates.first_chance);
-    table_figure(t, rates.first_within);
-    table_figure(t, rates.overlap);
-    table_figure(t, rates.overlap_chance);
-    table_figure(t, rates.overlap_within);
-    table_int(t, (int64_t)rates.n_pairs);
-    return 0;
-}
-
-static int repetition_rows(struct analysis *a, struct table *t, struct error *err)
-{
-    struct specialization *s = a->state;
-    for (int i = 0; i < a->n_layers; i++)
-        for (int j = 0; j < N_LAGS; j++)
-            if (repetition_row(t, s, &s->routed[i], lags[j], err) != 0)
-                return -1;
     return 0;
 }
 
@@ -267,9 +241,51 @@ static int saturation_rows(struct analysis *a, struct table *t, struct error *er
         table_figure(t, p->final.overlap_above);
         table_figure(t, p->unsettled);
         table_int(t, (int64_t)p->final.n_tokens);
+        table_figure(t, p->overlap.low);
+        table_figure(t, p->overlap.high);
+        table_figure(t, 1 - p->previous.first_chance);
+        table_figure(t, p->unsettled_chance);
     }
     course_release(&c);
     return 0;
+}
+
+/* ---- a text ---- */
+
+static int read_passage(const struct analysis *a, struct passage *p, struct error *err)
+{
+    const struct specialization *s = a->state;
+    return passage_read(p, a->logbook, a->run_id, a->run, a->layers, a->n_layers, s->document, s->step, err);
+}
+
+static int text_rows(struct analysis *a, struct table *t, struct error *err)
+{
+    struct passage p;
+    if (read_passage(a, &p, err) != 0)
+        return -1;
+    passage_rows(&p, t);
+    passage_release(&p);
+    return 0;
+}
+
+static int show_text(struct analysis *a, int64_t rows, FILE *out, struct error *err)
+{
+    struct passage p;
+    if (read_passage(a, &p, err) != 0)
+        return -1;
+    int result = passage_show(&p, a->colours, rows, out, err);
+    passage_release(&p);
+    return result;
+}
+
+static int text_page(struct analysis *a, FILE *out, struct error *err)
+{
+    struct passage p;
+    if (read_passage(a, &p, err) != 0)
+        return -1;
+    int result = passage_page(&p, a->run, out, err);
+    passage_release(&p);
+    return result;
 }
 
 /* ---- the program ---- */
@@ -278,49 +294,66 @@ static const struct analysis_table tables[] = {
     {"information", "what each label tells about the expert, in nats, against its null; first and last step",
      "layer,label,step,mutual_information,null_mean,null_low,null_high,p,normalized,documents,low,high,q",
      "analysis/specialization_information", information_rows, NULL},
+    {"references", "the same at the last step, against the first step and against hash routers",
+     "layer,label,mutual_information,low,high,first,gain,gain_low,gain_high,hash,hash_low,hash_high,"
+     "documents",
+     "analysis/specialization_information", reference_rows, NULL},
     {"lift", "share of a domain's tokens that an expert has, and that over its share of all tokens",
      "layer,domain,expert,share,lift,low,high,q", "analysis/specialization_lift", lift_rows, NULL},
     {"tokens", "the tokens that set each expert apart", "layer,expert,rank,token,count,lift,documents",
      "analysis/specialization_tokens", token_rows, NULL},
     {"vocabulary", "share of tokens that go to their id's favourite expert, found on other documents",
-     "layer,kind,specialization,ids,chance,official,all_ids", "analysis/specialization_vocabulary",
-     vocabulary_rows, NULL},
+     "layer,kind,specialization,ids,chance,official,all_ids,low,high,covered",
+     "analysis/specialization_vocabulary", vocabulary_rows, NULL},
     {"coactivation", "probability that a token of expert a is with expert b too, and the lift over chance",
      "layer,expert_a,expert_b,probability,lift,tokens", "analysis/specialization_coactivation",
-     coactivation_rows, NULL},
+     specialization_coactivation_rows, NULL},
+    {"flow", "probability that a token of an expert is with an expert of the next MoE layer, and its lift",
+     "layer,expert,next_layer,next_expert,probability,lift,tokens", "analysis/specialization_flow",
+     specialization_flow_rows, NULL},
     {"saturation",
      "agreement of each probe pass with the last one (overlap), and changes since the one before",
-     "layer,step,overlap,chance,flips,above_chance,unsettled,tokens", "analysis/specialization_saturation",
-     saturation_rows, NULL},
+     "layer,step,overlap,chance,flips,above_chance,unsettled,tokens,low,high,flips_chance,unsettled_chance",
+     "analysis/specialization_saturation", saturation_rows, NULL},
     {"repetition", "share of tokens whose first choice is that of the token `lag` before",
-     "layer,lag,repeated,chance,within,overlap,overlap_chance,overlap_within,pairs",
-     "analysis/specialization_repetition", repetition_rows, NULL},
+     "layer,lag,repeated,chance,within,overlap,overlap_chance,overlap_within,pairs,beyond,low,high",
+     "analysis/specialization_repetition", specialization_repetition_rows, NULL},
+    {"text", "a document's tokens with the experts they went to; coloured by first choice",
+     "layer,position,token,expert,gate,others", "analysis/specialization_text", text_rows, NULL},
     {0}};
+
+static const struct analysis_view view = {"text", show_text, text_page};
 
 static const char details[] =
     "Statistics are of the probe at its last step and at its first (step 0: untrained). The unit is the\n"
-    "document: information is learned on some documents and judged on the others (5 folds, so it is "
-    "estimated\n"
-    "from below and may be negative), its null exchanges documents' labels (for tokens and positions: their\n"
-    "tokens), and intervals resample documents within domains, 95 %. normalized is information / "
-    "ln(experts),\n"
-    "domain|token what the domain tells once the token is known, language|topic (say) what the language "
-    "tells\n"
-    "with the topic held fixed: its null exchanges languages among documents of one topic. q is a p-value "
-    "adjusted over all rows of a "
-    "step\n"
-    "(in lift: over all rows) by Benjamini and Hochberg.\n\n"
+    "document; intervals resample documents within domains, 95 %. q is a p-value adjusted over all rows of "
+    "a\n"
+    "step (in lift: over all rows) by Benjamini and Hochberg. Expert numbers mean nothing across runs;\n"
+    "compare does that. Decisions that capacity refused count: the router chose them.\n\n"
+    "information: learned on some documents and judged on the others (5 folds), so that it is estimated "
+    "from\n"
+    "below and may be negative; the null exchanges documents' labels (for tokens and positions: their\n"
+    "tokens). normalized is information / ln(experts). domain|token is what the domain tells once the token\n"
+    "is known; language|topic (say) what the language tells with the topic held fixed: of topics that are\n"
+    "there in several languages, and its null exchanges languages among documents of one topic.\n"
+    "references: first is the first step's, gain the difference from it; hash what routers show that look "
+    "at\n"
+    "the token's id alone (mean and 95 % of 40 draws).\n"
+    "vocabulary: covered is the share of tokens whose ids occur 10 times where the favourite is found; low\n"
+    "and high are of specialization. coactivation and flow: all pairs of choices, whatever their ranks.\n"
+    "saturation: low and high are of overlap; the chances are those of the loads, were each pass's choices\n"
+    "dealt anew. repetition: within is what two tokens anywhere in one sample give; beyond, with its\n"
+    "interval, is repeated less that.\n"
+    "text: colours on a terminal (not with NO_COLOR; with CLICOLOR_FORCE in a pager as well); a page with\n"
+    "--format html. Text that `moescope route` was given can be shown too.\n\n"
     "Words: experts tell a label apart when its information is positive, q <= 0.05 and the interval above "
     "0;\n"
-    "weakly, below 5 % of ln(domains or experts, the fewer); untrained, not more than at step 0 (interval of "
-    "the\n"
-    "difference). The expert named for a domain adds most to its difference, share x ln(lift), of those "
-    "with\n"
-    "q <= 0.05 and an interval above 1. Routing has settled when 90 % of the agreement with the last pass, "
-    "above\n"
-    "what loads alone give, is reached for good. Decisions that capacity refused count: the router chose "
-    "them.\n"
-    "Expert numbers mean nothing across runs; compare does that.\n";
+    "weakly, below 5 % of ln(domains or experts, the fewer); untrained, not more than at step 0 (interval "
+    "of\n"
+    "the gain); more than a hash router, when the interval lies above hash_high. The expert named for a\n"
+    "domain adds most to its difference, share x ln(lift), of those with q <= 0.05 and an interval above 1.\n"
+    "Routing has settled when 90 % of the agreement with the last pass, above what loads alone give, is\n"
+    "reached for good.\n";
 
 int main(int argc, char **argv)
 {
@@ -329,6 +362,10 @@ int main(int argc, char **argv)
         {"step", 0, OPTION_INT, &s.step, "N", "the probe step to look at (default: the last)"},
         {"permutations", 0, OPTION_INT, &s.permutations, "N", "permutations for each null (default 200)"},
         {"tokens", 0, OPTION_INT, &s.tokens_shown, "N", "tokens listed for each expert (default 10)"},
+        {"document", 0, OPTION_STRING, &s.document, "NAME",
+         "the text that is shown, by name or number (default: the probe's first)"},
+        {"where-label", 0, OPTION_LIST, &s.where, "KEY=VALUE",
+         "documents with this label alone (topic=manual); given again: or with that one, and of each key"},
         {0}};
     const struct analysis_program p = {
         .command = {.verb = "specialization",
@@ -337,11 +374,16 @@ int main(int argc, char **argv)
                     .details = details,
                     .examples =
                         "moescope specialization log.db --run top2\n"
-                        "moescope specialization log.db --run top2 --table lift --format csv -o lift.csv",
+                        "moescope specialization log.db --run top2 --table lift --format csv -o lift.csv\n"
+                        "moescope specialization log.db --run top2 --where-label topic=manual "
+                        "--where-label topic=sayings\n"
+                        "moescope specialization log.db --run top2 --table text --document man_de/ls.1.txt "
+                        "--format html -o ls.html",
                     .options = options,
                     .min_operands = 1,
                     .max_operands = 1},
         .tables = tables,
+        .view = &view,
         .prepare = prepare,
         .bind = bind,
         .judge = specialization_judge};

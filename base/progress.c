@@ -7,6 +7,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "base/terminal.h"
 #include "base/text.h"
 
 static const double seconds_between_draws = 0.1, seconds_between_lines = 5;
@@ -20,16 +21,14 @@ double clock_seconds(void)
 
 void progress_start(struct progress *p, const char *label, int64_t total, int64_t already_done, bool quiet)
 {
-    const char *no_colour = getenv("NO_COLOR"), *term = getenv("TERM");
-    bool dumb = !term || strcmp(term, "dumb") == 0;
     *p = (struct progress){.label = label,
                            .total = total,
                            .done = already_done,
                            .resumed_from = already_done,
                            .started = clock_seconds(),
-                           .terminal = isatty(STDERR_FILENO) && !dumb,
+                           .terminal = terminal_is(stderr),
                            .quiet = quiet};
-    p->colour = p->terminal && !(no_colour && *no_colour);
+    p->colour = p->terminal && terminal_has_colours(stderr);
     p->last_drawn = p->started - (p->terminal ? seconds_between_draws : 0); /* a bar shows at once */
 }
 

@@ -208,3 +208,24 @@ void fluctuation_after(const int32_t *last, int n_evaluations, int64_t n_tokens,
     for (int i = 0; i < n_evaluations; i++)
         after[i] = n_tokens > 0 ? after[i] / (double)n_tokens : NAN;
 }
+
+void fluctuation_chance(const double *first, int n_evaluations, int n_experts, double *chance)
+{
+    size_t n = (size_t)n_experts;
+    const double *final = first + (size_t)(n_evaluations - 1) * n;
+    double n_tokens = 0;
+    for (int e = 0; e < n_experts; e++)
+        n_tokens += final[e];
+    for (int i = 0; i < n_evaluations; i++)
+        chance[i] = n_tokens > 0 ? 1 : NAN;
+    for (int e = 0; e < n_experts && n_tokens > 0; e++) {
+        double settled = final[e] / n_tokens; /* tokens that end there and are there from evaluation i on */
+        for (int i = n_evaluations - 1; i >= 0; i--) {
+            if (i < n_evaluations - 1)
+                settled *= first[(size_t)i * n + (size_t)e] / n_tokens;
+            chance[i] -= settled;
+        }
+    }
+    if (n_tokens > 0)
+        chance[n_evaluations - 1] = 0; /* whatever the rounding */
+}

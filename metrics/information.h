@@ -94,12 +94,12 @@ int64_t token_cells_merge(struct token_cell *cells, int64_t n);
  *
  * Cross-fitted: as above within each id v, with n_vle, n_vl, n_ve, n_v of the other folds and q_e replaced by
  * q_ve = (n_ve + s q_e) / (n_v + s). An id that the other folds have in one label only, or not at all,
- * contributes 0.
+ * contributes 0. by_document as there, but only where it is cross-fitted (otherwise zeros).
  * Trap: the plug-in is hopeless for rare ids (an id seen once in each of two labels and sent to two experts
  * has I = ln 2), Miller-Madow little better. Fails like document_information. */
 int token_information(const struct labelling *l, const struct token_cell *cells, int64_t n_cells,
                       int n_experts, const struct information_options *o, struct random *r, double *nats,
-                      struct error *err);
+                      double *by_document, struct error *err);
 int token_information_null(const struct labelling *l, const struct token_cell *cells, int64_t n_cells,
                            int n_experts, const struct information_options *o, int n_permutations,
                            struct random *r, struct permutation_null *null, struct error *err);

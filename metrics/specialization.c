@@ -78,9 +78,24 @@ static double sum_of(const double *count, size_t n)
     return sum;
 }
 
-/* Adds one id's part to the sums that v holds until the end. */
-static void vocabulary_add(const struct halves *h, double k_choices, double min_count,
-                           struct vocabulary_specialization *v)
+/* Of one id's cells, those in the half that judges: what its favourite has of each document. */
+static void judge_documents(const struct halves *h, const struct token_cell *cells, int64_t n, int half,
+                            size_t favourite, double k_choices, struct vocabulary_documents *by_document)
+{
+    for (int64_t i = 0; i < n; i++) {
+        int d = cells[i].document;
+        if (h->half[d] != half)
+            continue;
+        by_document->occurrences[d] += cells[i].count / k_choices;
+        if ((size_t)cells[i].expert == favourite)
+            by_document->favourite[d] += cells[i].count;
+    }
+}
+
+/* Adds one id's part, which `cells` are, to the sums that v holds until the end. */
+static void vocabulary_add(const struct halves *h, const struct token_cell *cells, int64_t n_cells,
+                           double k_choices, double min_count, struct vocabulary_specialization *v,
+                           struct vocabulary_documents *by_document)
 {
     size_t n = h->n_experts;
     double most = 0, seen[2];
@@ -95,7 +110,10 @@ static void vocabulary_add(const struct halves *h, double k_choices, double min_
         const double *judged = h->id + (1 - chosen) * n;
         if (seen[chosen] < min_count || !(seen[chosen] > 0) || !(seen[1 - chosen] > 0))
             continue;
-        v->held_out += judged[largest(h->id + chosen * n, n)];
+        size_t favourite = largest(h->id + chosen * n, n);
+        if (by_document)
+            judge_documents(h, cells, n_cells, 1 - (int)chosen, favourite, k_choices, by_document);
+        v->held_out += judged[favourite];
         v->chance += judged[largest(h->layer + chosen * n, n)];
         v->n_held_out += seen[1 - chosen];
         took_part = 1;
@@ -117,11 +135,15 @@ static int cells_check(const struct token_cell *cells, int64_t n_cells, int n_do
 
 int vocabulary_specialization(const struct token_cell *cells, int64_t n_cells, int n_documents, int n_experts,
                               double k_choices, double min_count, struct random *r,
-                              struct vocabulary_specialization *v, struct error *err)
+                              struct vocabulary_specialization *v, struct vocabulary_documents *by_document,
+                              struct error *err)
 {
     struct halves h = {0};
+    int64_t first = 0;
     int result = -1;
     *v = (struct vocabulary_specialization){0};
+    for (int d = 0; by_document && d < n_documents; d++)
+        by_document->favourite[d] = by_document->occurrences[d] = 0;
     if (cells_check(cells, n_cells, n_documents, n_experts, err) ||
         halves_init(&h, n_documents, n_experts, r, err))
         goto out;
@@ -130,8 +152,9 @@ int vocabulary_specialization(const struct token_cell *cells, int64_t n_cells, i
     for (int64_t i = 0; i < n_cells; i++) {
         h.id[(size_t)h.half[cells[i].document] * h.n_experts + (size_t)cells[i].expert] += cells[i].count;
         if (i + 1 == n_cells || cells[i + 1].token != cells[i].token) {
-            vocabulary_add(&h, k_choices, min_count, v);
+            vocabulary_add(&h, cells + first, i + 1 - first, k_choices, min_count, v, by_document);
             memset(h.id, 0, 2 * h.n_experts * sizeof *h.id);
+            first = i + 1;
         }
     }
     v->official = v->n_ids > 0 ? v->official / v->n_ids : NAN;

@@ -14,7 +14,7 @@
 
 struct slots {
     int n_tokens;
-    const int32_t *offset; /* (n_tokens + 1), offset[0] = 0 */
+    const int32_t *offset; /* (n_tokens + 1), offset[0] = 0, but in a part of a longer list */
     const int32_t *expert; /* (offset[n_tokens]) 0 .. n_experts - 1 */
 };
 
@@ -40,13 +40,19 @@ struct vocabulary_specialization {
     double n_ids, n_held_out_ids; /* ids at all; ids that took part in held_out */
     double n_held_out;            /* occurrences that held_out averages over */
 };
+/* held_out's sums by document, for bootstrap_ratio: (n_documents) each. */
+struct vocabulary_documents {
+    double *favourite, *occurrences;
+};
 /* cells: merged, of first choices (slot 0) as the official script has it, with k_choices 1; or of all k
  * choices with k_choices k, when shares are of occurrences that have the expert among their k (OLMoE
  * section 5.4). Only ids with at least min_count occurrences in the half that chooses take part in held_out
- * (10 is OLMoE's bar for its tables). Documents are halved by `r`. NaN where nothing took part. */
+ * (10 is OLMoE's bar for its tables). Documents are halved by `r`. NaN where nothing took part. by_document
+ * may be NULL. */
 int vocabulary_specialization(const struct token_cell *cells, int64_t n_cells, int n_documents, int n_experts,
                               double k_choices, double min_count, struct random *r,
-                              struct vocabulary_specialization *v, struct error *err);
+                              struct vocabulary_specialization *v, struct vocabulary_documents *by_document,
+                              struct error *err);
 
 /* ---- experts against each other ---- */
 
@@ -137,5 +143,10 @@ void fluctuation_last(const int32_t *expert, int n_evaluations, int64_t n_tokens
 /* after[i] = share of tokens that still differ from the final choice at evaluation i or later; after:
  * (n_evaluations), not increasing, its last entry 0. NaN without tokens. */
 void fluctuation_after(const int32_t *last, int n_evaluations, int64_t n_tokens, double *after);
+/* The same where tokens keep their final choice and every earlier evaluation deals its choices anew, each by
+ * itself: chance[i] = 1 - sum_e f_e prod_j s_je over evaluations j = i to the last but one, with f the final
+ * shares of the experts and s_j those of evaluation j. first: (n_evaluations, n_experts) first choices, of
+ * the same tokens in every row, n_evaluations > 0; chance: (n_evaluations). NaN without tokens. */
+void fluctuation_chance(const double *first, int n_evaluations, int n_experts, double *chance);
 
 #endif

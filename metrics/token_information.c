@@ -54,6 +54,7 @@ struct token_work {
     struct counts *counts; /* (1 + n_folds) of the id at hand: over all folds, then by fold */
     double *share;         /* (n_folds, n_experts) q_e of the other folds */
     double *weight;        /* (n_documents) decisions */
+    double *by_document;   /* (n_documents) the caller's, or NULL: what each contributes, cross-fitted */
 };
 
 static void work_release(struct token_work *w)
@@ -234,7 +235,10 @@ static double group_cross_fit(struct token_work *w, const struct labels *s, int6
     }
     for (int64_t i = first; i < end; i++) {
         const struct place_cell *c = &w->cells[i];
-        sum += c->count * cell_log_ratio(w, (size_t)s->fold[c->place], s->label[c->place], c->expert);
+        double part = c->count * cell_log_ratio(w, (size_t)s->fold[c->place], s->label[c->place], c->expert);
+        sum += part;
+        if (w->by_document)
+            w->by_document[s->document[c->place]] += part;
     }
     for (int64_t i = first; i < end; i++) {
         const struct place_cell *c = &w->cells[i];
@@ -265,11 +269,14 @@ static double token_estimate(void *context, struct labels *s, struct random *r)
 
 int token_information(const struct labelling *l, const struct token_cell *cells, int64_t n_cells,
                       int n_experts, const struct information_options *o, struct random *r, double *nats,
-                      struct error *err)
+                      double *by_document, struct error *err)
 {
     struct labels s = {0};
     struct token_work w = {0};
+    for (int d = 0; by_document && d < l->n_documents; d++)
+        by_document[d] = 0;
     int result = work_init(&w, &s, l, cells, n_cells, n_experts, o, r, err);
+    w.by_document = by_document;
     if (result == 0)
         *nats = token_estimate(&w, &s, r);
     labels_release(&s);

@@ -1,31 +1,24 @@
-/* What each label tells about the expert that tokens are sent to: the domain and the documents' other labels,
- * one label with another held fixed ("language|topic"), the domain once the token is known, the token, the
- * next token, the position. In nats, cross-fitted over documents, with a permutation null and, where the
- * figure is a sum over documents, an interval. */
+/* What each question's label tells about the expert that tokens are sent to, layer by layer. In nats,
+ * cross-fitted over documents, with a permutation null, an interval, and what a hash router would show. */
 #ifndef ANALYSIS_SHARED_ASSOCIATION_H
 #define ANALYSIS_SHARED_ASSOCIATION_H
-#include "analysis/shared/routed.h"
+#include "analysis/shared/hashed.h"
 #include "metrics/resample.h"
-
-#define LABEL_DOMAIN             "domain"
-#define LABEL_DOMAIN_GIVEN_TOKEN "domain|token"
-#define LABEL_TOKEN              "token"
-#define LABEL_NEXT_TOKEN         "next_token"
-#define LABEL_POSITION           "position"
 
 /* Of tests and of false discovery, by convention. */
 static const double significant = 0.05;
 
 struct association {
-    char label[64]; /* one of the above, a key of document_label, or two of these with a bar between */
+    char label[64]; /* the question's name */
     int layer, n_experts;
     int64_t step;
     struct permutation_null null; /* null.observed: the information */
     double q;                     /* null.p adjusted over all layers and labels of the step */
-    struct interval interval;     /* NaN: too few documents, or no sum over documents (domain|token) */
+    struct interval interval;     /* NaN: too few documents */
+    struct hash_answer hash;      /* the same of hash routers */
     int n_labels;                 /* values that the label takes */
     int n_documents;              /* that take part */
-    double *by_document;          /* (documents.n_documents) sums of nats; NULL for domain|token */
+    double *by_document;          /* (documents.n_documents) sums of nats */
     double *decisions;            /* (documents.n_documents) that they are sums over */
 };
 
@@ -38,16 +31,20 @@ void associations_release(struct associations *a); /* safe on zeroed */
 /* Moves all of `from` behind what `a` has. */
 int associations_join(struct associations *a, struct associations *from, struct error *err);
 
-/* Adds all labels of one layer at one step; after the last layer of the step, adjust. */
-int associations_measure(struct associations *a, const struct documents *d, const struct routed *s,
-                         int64_t step, int n_permutations, struct error *err);
+/* Adds the answers to all questions of one layer at one step; after the last layer of the step, adjust. h is
+ * the caller's from layer to layer. */
+int associations_measure(struct associations *a, const struct questions *q, const struct documents *d,
+                         const struct routed *s, int64_t step, int n_permutations, struct hashed *h,
+                         struct error *err);
 
 int associations_adjust(struct associations *a, int64_t step, struct error *err); /* Benjamini-Hochberg */
 
 /* Whether the label certainly tells something: positive, significant, and so is its interval where it has
- * one.
- */
+ * one. */
 bool association_holds(const struct association *x);
+
+/* Whether that is certainly more than hash routers show: the interval lies above theirs. */
+bool association_beyond_hash(const struct association *x);
 
 /* The most that a label of so many values could tell about so many experts. */
 double association_ceiling(const struct association *x);

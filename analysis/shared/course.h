@@ -3,11 +3,14 @@
 #ifndef ANALYSIS_SHARED_COURSE_H
 #define ANALYSIS_SHARED_COURSE_H
 #include "analysis/shared/routed.h"
+#include "metrics/resample.h"
 
 struct passing { /* a probe pass of one layer */
     int64_t step;
     struct agreement_rates final, previous; /* previous: NaN in the first pass */
-    double unsettled; /* share of tokens whose first choice differs from the final one here or later */
+    struct interval overlap;                /* final.overlap, over documents */
+    double unsettled;        /* share of tokens whose first choice differs from the final one here or later */
+    double unsettled_chance; /* the same were every pass's choices dealt anew: loads alone */
 };
 
 struct course {

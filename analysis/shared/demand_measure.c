@@ -88,7 +88,7 @@ static int measure_sets(struct demand *s, const struct analysis *a, const struct
 int demand_read(struct demand *s, const struct analysis *a, struct error *err)
 {
     struct probe_pass pass;
-    if (documents_read(&s->documents, a->logbook, a->run_id, a->run, err) != 0 ||
+    if (documents_read(&s->documents, a->logbook, a->run_id, a->run, NULL, err) != 0 ||
         documents_choose_step(&s->documents, a->run, &s->step, err) != 0 ||
         probe_pass_read(&pass, a->logbook, a->run_id, s->step, err) != 0)
         return -1;

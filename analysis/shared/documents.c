@@ -4,6 +4,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "analysis/shared/selection.h"
+
 /* Room for one more item at items[n]; grows by doubling. Returns the new place of the items, or NULL, when
  * the old ones stay. */
 static void *grow(void *items, int n, size_t size)
@@ -157,22 +159,22 @@ static int read_by(struct documents *d, struct logbook *lb, int64_t run_id, cons
     return result;
 }
 
-static int add_sample(struct documents *d, const struct block *b, struct error *err)
+static int add_sample(struct documents *d, const struct block *b, bool some, struct error *err)
 {
+    int document = documents_index(d, b->document_id);
+    if (document < 0 && some)
+        return 0;
+    if (document < 0)
+        return error_set(err, STATUS_INPUT, "sample %" PRId64 " belongs to no document", b->sample_id);
     struct probe_sample *samples = grow(d->samples, d->n_samples, sizeof *samples);
     size_t n = (size_t)b->n_tokens + 1;
     if (!samples)
         return error_no_memory(err, "the probe's samples");
     d->samples = samples;
     struct probe_sample *s = &samples[d->n_samples];
-    *s = (struct probe_sample){b->sample_id, documents_index(d, b->document_id), b->n_tokens,
-                               malloc(n * sizeof *s->ids)};
+    *s = (struct probe_sample){b->sample_id, document, b->n_tokens, malloc(n * sizeof *s->ids)};
     if (!s->ids)
         return error_no_memory(err, "the probe's samples");
-    if (s->document < 0) {
-        free(s->ids);
-        return error_set(err, STATUS_INPUT, "sample %" PRId64 " belongs to no document", b->sample_id);
-    }
     memcpy(s->ids, b->ids, n * sizeof *s->ids);
     d->n_samples++;
     d->n_tokens += b->n_tokens;
@@ -187,8 +189,9 @@ static int sample_order(const void *left, const void *right)
     return (a->sample_id > b->sample_id) - (a->sample_id < b->sample_id);
 }
 
-/* One layer is enough: its blocks carry the tokens. */
-static int read_samples(struct documents *d, struct logbook *lb, int64_t run_id, int layer, struct error *err)
+/* One layer is enough: its blocks carry the tokens. some: samples of other documents are passed over. */
+static int read_samples(struct documents *d, struct logbook *lb, int64_t run_id, int layer, bool some,
+                        struct error *err)
 {
     int64_t step = d->steps[d->n_steps - 1];
     struct block_filter filter = {run_id, "probe", step, step, layer};
@@ -198,7 +201,7 @@ static int read_samples(struct documents *d, struct logbook *lb, int64_t run_id,
     if (blocks_open(&blocks, lb, &filter, err) != 0)
         return -1;
     while ((more = blocks_next(blocks, &b, err)) == 1)
-        if (add_sample(d, &b, err) != 0) {
+        if (add_sample(d, &b, some, err) != 0) {
             more = -1;
             break;
         }
@@ -216,9 +219,11 @@ static int first_layer(struct logbook *lb, int64_t run_id, int *layer, struct er
     return result;
 }
 
-static int read_all(struct documents *d, struct logbook *lb, int64_t run_id, struct error *err)
+static int read_all(struct documents *d, struct logbook *lb, int64_t run_id, const char *run,
+                    const struct string_list *where, struct error *err)
 {
     int layer;
+    bool some = where && where->n > 0;
     if (read_by(d, lb, run_id, "analysis/probe_steps", read_steps, err) != 0)
         return -1;
     if (d->n_steps == 0)
@@ -227,15 +232,17 @@ static int read_all(struct documents *d, struct logbook *lb, int64_t run_id, str
         read_by(d, lb, run_id, "analysis/probe_documents", read_documents, err) != 0 ||
         read_by(d, lb, run_id, "analysis/probe_labels", read_labels, err) != 0)
         return -1;
+    if (some && selection_keep(d, where, run, err) != 0)
+        return -1;
     drop_idle_labels(d);
-    return first_layer(lb, run_id, &layer, err) == 0 ? read_samples(d, lb, run_id, layer, err) : -1;
+    return first_layer(lb, run_id, &layer, err) == 0 ? read_samples(d, lb, run_id, layer, some, err) : -1;
 }
 
 int documents_read(struct documents *d, struct logbook *lb, int64_t run_id, const char *run,
-                   struct error *err)
+                   const struct string_list *where, struct error *err)
 {
     *d = (struct documents){0};
-    int result = read_all(d, lb, run_id, err);
+    int result = read_all(d, lb, run_id, run, where, err);
     if (result == 0 && d->n_samples == 0)
         result = error_set(err, STATUS_INPUT,
                            "run '%s' logged no routing of a probe, which this analysis rests on, or it was "

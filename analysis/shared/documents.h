@@ -2,6 +2,7 @@
  * unit of every statistic; probe.h has what the router did with them. */
 #ifndef ANALYSIS_SHARED_DOCUMENTS_H
 #define ANALYSIS_SHARED_DOCUMENTS_H
+#include "base/options.h"
 #include "sql/read.h"
 
 struct labels_of { /* one key of document_label, or "domain" */
@@ -30,10 +31,10 @@ struct documents {
     int64_t n_tokens; /* of all samples */
 };
 
-/* Reads what the run's probe consists of, from its last step. STATUS_INPUT when it has none. `run`: its name,
- * for the complaint. */
+/* Reads what the run's probe consists of, from its last step; `where` (NULL: everything) as selection.h has
+ * it. STATUS_INPUT when there is none. `run`: its name, for the complaint. */
 int documents_read(struct documents *d, struct logbook *lb, int64_t run_id, const char *run,
-                   struct error *err);
+                   const struct string_list *where, struct error *err);
 void documents_release(struct documents *d); /* safe on zeroed */
 /* *step negative: the probe's last. STATUS_INPUT when that run's probe was not routed at *step. */
 int documents_choose_step(const struct documents *d, const char *run, int64_t *step, struct error *err);

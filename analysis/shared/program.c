@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "base/file.h"
+#include "base/terminal.h"
 
 /* What the common options fill in. */
 struct choices {
@@ -226,16 +227,30 @@ static void print_start(const struct analysis_table *e, const char *text, int64_
         fprintf(out, "... and %lld more rows: --table %s\n", (long long)more, e->name);
 }
 
-/* By way of memory, so that a table that fails half way leaves no half behind. Caller frees. */
-static int table_to_text(struct analysis *a, const struct analysis_table *e, const char *title, char **text,
-                         struct error *err)
+/* Other forms of that table; NULL: it has none. */
+static const struct analysis_view *view_of(const struct analysis *a, const struct analysis_table *e)
 {
+    const struct analysis_view *v = a->program->view;
+    return v && strcmp(v->table, e->name) == 0 ? v : NULL;
+}
+
+/* By way of memory, so that a table that fails half way leaves no half behind. Caller frees. */
+static int table_to_text(struct analysis *a, const struct analysis_table *e, const char *title, int64_t rows,
+                         char **text, struct error *err)
+{
+    const struct analysis_view *v = view_of(a, e);
     size_t n;
+    int result;
     *text = NULL;
     FILE *memory = open_memstream(text, &n);
     if (!memory)
         return error_no_memory(err, "a table");
-    int result = print_table(a, e, title, memory, err);
+    if (v && a->page)
+        result = v->page(a, memory, err);
+    else if (v && a->format == TABLE_TEXT)
+        result = v->show(a, rows, memory, err);
+    else
+        result = print_table(a, e, title, memory, err);
     bool written = !ferror(memory);
     if ((fclose(memory) != 0 || !written) && result == 0)
         result = error_no_memory(err, "a table");
@@ -245,7 +260,7 @@ static int table_to_text(struct analysis *a, const struct analysis_table *e, con
 static int print_alone(struct analysis *a, const struct analysis_table *e, FILE *out, struct error *err)
 {
     char *text;
-    int result = table_to_text(a, e, NULL, &text, err);
+    int result = table_to_text(a, e, NULL, 0, &text, err);
     if (result == 0)
         fputs(text, out);
     free(text);
@@ -257,8 +272,10 @@ static int print_excerpt(struct analysis *a, const struct analysis_table *e, int
 {
     char *text, title[256];
     snprintf(title, sizeof title, "%s: %s", e->name, e->help);
-    int result = table_to_text(a, e, title, &text, err);
-    if (result == 0) {
+    int result = table_to_text(a, e, title, rows, &text, err);
+    if (result == 0 && view_of(a, e)) {
+        fprintf(out, "\n%s\n\n%s", title, text);
+    } else if (result == 0) {
         fputc('\n', out);
         print_start(e, text, rows, out);
     }
@@ -303,6 +320,16 @@ static int check_table_name(const struct analysis_program *p, const char *name, 
     error_set(err, STATUS_USAGE, "no table '%s'; there are %s", name, list.data ? list.data : "");
     text_release(&list);
     return -1;
+}
+
+/* html is for the table that can be a page. */
+static int choose_format(struct analysis *a, const char *format, struct error *err)
+{
+    const struct analysis_view *v = a->program->view;
+    if (!v || strcmp(format, "html") != 0)
+        return table_format_parse(format, &a->format, err);
+    a->page = a->table && strcmp(a->table, v->table) == 0;
+    return a->page ? 0 : error_set(err, STATUS_USAGE, "--format html needs --table %s", v->table);
 }
 
 /* ---- --print-sql ---- */
@@ -448,16 +475,18 @@ static int answer(struct analysis *a, const struct choices *c, FILE *out, struct
 static int run_program(struct analysis *a, const struct choices *c, struct error *err)
 {
     struct output out = {0};
-    if (check_table_name(a->program, c->table, err) != 0 ||
-        table_format_parse(c->format, &a->format, err) != 0)
+    if (check_table_name(a->program, c->table, err) != 0)
         return -1;
     a->table = c->table;
+    if (choose_format(a, c->format, err) != 0)
+        return -1;
     if (logbook_open(&a->logbook, a->path, err) != 0)
         return -1;
     int result = a->program->many_runs ? 0 : load_run(a, c->run, err);
     if (result == 0)
         result = output_open(&out, c->output, err);
     if (result == 0) {
+        a->colours = terminal_has_colours(out.stream);
         result = answer(a, c, out.stream, err);
         if (result >= 0 && output_commit(&out, err) != 0)
             result = -1;
@@ -496,8 +525,13 @@ static void list_options(const struct analysis_program *p, struct choices *c,
     }
     options[n++] = (struct option_spec){"table",   't',    OPTION_STRING,
                                         &c->table, "NAME", "print this table alone, all of it"};
-    options[n++] = (struct option_spec){"format",   'f',      OPTION_STRING,
-                                        &c->format, "FORMAT", "table, csv or json (default table)"};
+    options[n++] = (struct option_spec){"format",
+                                        'f',
+                                        OPTION_STRING,
+                                        &c->format,
+                                        "FORMAT",
+                                        p->view ? "table, csv or json (default table), or html"
+                                                : "table, csv or json (default table)"};
     options[n++] = (struct option_spec){
         "rows",   0,   OPTION_INT,
         &c->rows, "N", "rows shown of each table when all are (default 16; 0: every row)"};

@@ -5,6 +5,8 @@
  *
  *     moescope VERB DB [--run NAME] [--table NAME] [--format table|csv|json] [--print-sql] [-o FILE]
  *
+ * One table of a program may have other forms (struct analysis_view), a page among them: --format html.
+ *
  * Without --table: the verdict in words, then every table under its title, long ones cut (--rows); in csv and
  * json, where one output is one table, the table `verdict` (subject, verdict, text), which every program has.
  */
@@ -32,6 +34,8 @@ struct analysis {
     char **operands; /* behind DB: compare's runs */
     int n_operands;
     enum table_format format;
+    bool page;    /* --format html */
+    bool colours; /* the output is a terminal that has some */
 
     /* Of the one run that --run names; unset in programs that compare runs. */
     int64_t run_id;
@@ -87,10 +91,20 @@ struct analysis_table {
     const char *(*more_columns)(const struct analysis *a, int i);
 };
 
+/* Other forms of a table that is more than figures. */
+struct analysis_view {
+    const char *table;
+    /* Instead of an aligned table, some `rows` lines of it, 0: all. */
+    int (*show)(struct analysis *a, int64_t rows, FILE *out, struct error *err);
+    /* --format html. */
+    int (*page)(struct analysis *a, FILE *out, struct error *err);
+};
+
 struct analysis_program {
     struct program command; /* as in base/options.h; its options are the program's own (or NULL) and
                                `details` comes before the list of tables, which is made from: */
     const struct analysis_table *tables; /* ended by a NULL name; without `verdict` */
+    const struct analysis_view *view;    /* NULL: all tables are tables */
     bool many_runs;                      /* runs are operands behind DB; no --run, no layers */
     /* Reads what the tables need, before any of them; may be NULL. */
     int (*prepare)(struct analysis *a, struct error *err);

@@ -97,6 +97,16 @@ int routed_init(struct routed *s, const struct documents *d, const struct probe_
     return 0;
 }
 
+struct slots routed_part(const struct routed *s, int first, int n)
+{
+    return (struct slots){n, s->slots.offset + first, s->slots.expert};
+}
+
+struct slots routed_document(const struct routed *s, int document)
+{
+    return routed_part(s, s->first[document], s->first[document + 1] - s->first[document]);
+}
+
 int routed_cells(const struct routed *s, const struct documents *d, const int32_t *token, bool first_choices,
                  struct token_cell **cells, int64_t *n, struct error *err)
 {

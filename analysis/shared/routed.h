@@ -21,6 +21,9 @@ struct routed {
 int routed_init(struct routed *s, const struct documents *d, const struct probe_pass *pass, int layer,
                 int n_experts, struct error *err);
 void routed_release(struct routed *s); /* safe on zeroed and released */
+/* A document's tokens, and n of them from `first` on: part of the row. */
+struct slots routed_document(const struct routed *s, int document);
+struct slots routed_part(const struct routed *s, int first, int n);
 
 /* The same as a table of (token, document, expert), merged, caller frees; of all slots, or of first choices.
  * token: what to count by, one of s->token and s->next. */

@@ -1,6 +1,7 @@
 #include <pthread.h>
 #include <stdlib.h>
 
+#include "analysis/shared/selection.h"
 #include "analysis/shared/specialization.h"
 
 void specialization_release(struct specialization *s)
@@ -15,16 +16,18 @@ void specialization_release(struct specialization *s)
     free(s->lifts);
     free(s->q);
     associations_release(&s->associations);
+    questions_release(&s->questions);
     documents_release(&s->documents);
     probe_pass_release(&s->first);
     probe_pass_release(&s->last);
+    string_list_release(&s->where);
 }
 
 /* ---- the probe ---- */
 
 static int read_passes(struct specialization *s, const struct analysis *a, struct error *err)
 {
-    if (documents_read(&s->documents, a->logbook, a->run_id, a->run, err) != 0 ||
+    if (documents_read(&s->documents, a->logbook, a->run_id, a->run, &s->where, err) != 0 ||
         documents_choose_step(&s->documents, a->run, &s->step, err) != 0 ||
         probe_pass_read(&s->last, a->logbook, a->run_id, s->step, err) != 0)
         return -1;
@@ -34,7 +37,7 @@ static int read_passes(struct specialization *s, const struct analysis *a, struc
 
 int specialization_read(struct specialization *s, const struct analysis *a, struct error *err)
 {
-    if (read_passes(s, a, err) != 0)
+    if (selection_check(&s->where, err) != 0 || read_passes(s, a, err) != 0)
         return -1;
     s->routed = calloc((size_t)a->n_layers, sizeof *s->routed);
     if (!s->routed)
@@ -60,8 +63,10 @@ int specialization_follow(const struct specialization *s, const struct analysis 
 struct measuring {
     const struct analysis *analysis;
     const struct documents *documents;
+    const struct questions *questions;
     const struct probe_pass *pass;
     int n_permutations;
+    struct hashed hashed;
     struct associations associations;
     int result;
     struct error err;
@@ -72,8 +77,8 @@ static int measure_layer(struct measuring *m, const struct moe_layer *layer)
     struct routed routed;
     if (routed_init(&routed, m->documents, m->pass, layer->layer, layer->n_experts, &m->err) != 0)
         return -1;
-    int result = associations_measure(&m->associations, m->documents, &routed, m->pass->step,
-                                      m->n_permutations, &m->err);
+    int result = associations_measure(&m->associations, m->questions, m->documents, &routed, m->pass->step,
+                                      m->n_permutations, &m->hashed, &m->err);
     routed_release(&routed);
     return result;
 }
@@ -85,6 +90,7 @@ static void *measure_pass(void *context)
         m->result = measure_layer(m, &m->analysis->layers[i]);
     if (m->result == 0)
         m->result = associations_adjust(&m->associations, m->pass->step, &m->err);
+    hashed_release(&m->hashed);
     return NULL;
 }
 
@@ -107,14 +113,17 @@ static int measure_both(struct measuring passes[2], struct error *err)
 
 int specialization_associate(struct specialization *s, const struct analysis *a, struct error *err)
 {
-    struct measuring passes[2] = {
-        {.analysis = a, .documents = &s->documents, .pass = &s->last, .n_permutations = (int)s->permutations},
-        {.analysis = a,
-         .documents = &s->documents,
-         .pass = &s->first,
-         .n_permutations = (int)s->permutations}};
     if (s->associations.n > 0)
         return 0;
+    if (questions_prepare(&s->questions, &s->documents, err) != 0)
+        return -1;
+    struct measuring passes[2] = {{.analysis = a,
+                                   .documents = &s->documents,
+                                   .questions = &s->questions,
+                                   .n_permutations = (int)s->permutations}};
+    passes[1] = passes[0];
+    passes[0].pass = &s->last;
+    passes[1].pass = &s->first;
     int result = measure_both(passes, err);
     if (result == 0)
         result = associations_join(&s->associations, &passes[0].associations, err);
@@ -123,6 +132,13 @@ int specialization_associate(struct specialization *s, const struct analysis *a,
     associations_release(&passes[0].associations);
     associations_release(&passes[1].associations);
     return result;
+}
+
+const struct association *specialization_before(const struct specialization *s, const struct association *x)
+{
+    if (s->first.n == 0 || x->step == s->first.step)
+        return NULL;
+    return associations_find(&s->associations, x->layer, x->label, s->first.step);
 }
 
 /* ---- lift ---- */

@@ -15,21 +15,21 @@ static double shown(double nats)
     return nats > 0 ? nats : 0;
 }
 
-/* "0.41 nat, chance at most 0.02, 0.11 at step 0; 300 documents" */
+/* "0.41 nat, chance at most 0.02, 0.11 at step 0, 0.20 for a hash router; 300 documents" */
 static void add_figures(struct text *t, const struct association *now, const struct association *before)
 {
     text_printf(t, "%.2f nat, chance at most %.2f", shown(now->null.observed), shown(now->null.high));
     if (before)
         text_printf(t, ", %.2f at step %" PRId64, shown(before->null.observed), before->step);
-    text_printf(t, "; %d documents", now->n_documents);
+    text_printf(t, ", %.2f for a hash router; %d documents", shown(now->hash.mean), now->n_documents);
 }
 
 /* How much of it is vocabulary. What is left between equal tokens is estimated from below. */
 static void add_tokens_part(struct text *t, const struct specialization *s, int layer)
 {
     const struct association *given =
-        associations_find(&s->associations, layer, LABEL_DOMAIN_GIVEN_TOKEN, s->step);
-    const struct association *token = associations_find(&s->associations, layer, LABEL_TOKEN, s->step);
+        associations_find(&s->associations, layer, QUESTION_DOMAIN_GIVEN_TOKEN, s->step);
+    const struct association *token = associations_find(&s->associations, layer, QUESTION_TOKEN, s->step);
     bool beyond = given->q <= significant;
     if (beyond && given->null.observed >= 0.005)
         text_printf(t, "; given the token, still %.2f or more", given->null.observed);
@@ -44,6 +44,12 @@ static void add_tokens_part(struct text *t, const struct specialization *s, int 
 static bool no_better(const struct association *before, const struct interval *growth)
 {
     return before && !isnan(growth->low) && !(growth->low > 0);
+}
+
+/* Told apart, but not certainly better than by routers that know the token alone. */
+static bool no_more_than_hash(const struct association *x)
+{
+    return association_holds(x) && !isnan(x->interval.low) && !association_beyond_hash(x);
 }
 
 static const char *no_better_word(const struct association *before)
@@ -76,24 +82,20 @@ static const char *describe_domains(struct text *t, const struct association *no
 
 static const struct association *domains_now(const struct specialization *s, int layer)
 {
-    return associations_find(&s->associations, layer, LABEL_DOMAIN, s->step);
-}
-
-/* NULL: nothing was logged before. */
-static const struct association *domains_before(const struct specialization *s, int layer)
-{
-    return s->first.n > 0 ? associations_find(&s->associations, layer, LABEL_DOMAIN, s->first.step) : NULL;
+    return associations_find(&s->associations, layer, QUESTION_DOMAIN, s->step);
 }
 
 static void judge_domains(const struct specialization *s, int layer, const struct interval *growth,
                           struct verdicts *v)
 {
-    const struct association *now = domains_now(s, layer), *before = domains_before(s, layer);
+    const struct association *now = domains_now(s, layer), *before = specialization_before(s, now);
     struct text t;
     char subject[32];
     text_init(&t);
     snprintf(subject, sizeof subject, "layer %d", layer);
     const char *verdict = describe_domains(&t, now, before, growth);
+    if (no_more_than_hash(now))
+        text_add(&t, ", no more than a hash router");
     text_add(&t, " (");
     add_figures(&t, now, before);
     if (association_holds(now))
@@ -182,9 +184,9 @@ static void judge_labels(struct analysis *a, const struct specialization *s, str
         if (association_holds(x))
             verdict_add(v, x->label, "told apart",
                         "%s (%d values) is told apart best in layer %d (%.2f nat of at most %.2f, chance at "
-                        "most %.2f%s; %d documents)",
+                        "most %.2f, %.2f for a hash router%s; %d documents)",
                         x->label, x->n_labels, x->layer, x->null.observed, association_ceiling(x),
-                        shown(x->null.high), t.length ? t.data : "", x->n_documents);
+                        shown(x->null.high), shown(x->hash.mean), t.length ? t.data : "", x->n_documents);
         else
             verdict_add(v, x->label, "none",
                         "%s (%d values) is not told apart in any layer (%.2f nat at most; %d documents)",
@@ -233,9 +235,16 @@ static void say_basis(const struct specialization *s, struct verdicts *v)
     char against[96] = "which is its first, so that nothing says what the untrained router did";
     if (s->first.n > 0)
         snprintf(against, sizeof against, "against step %" PRId64, s->first.step);
+    struct text only;
+    text_init(&only);
+    for (int i = 0; i < s->where.n; i++)
+        text_printf(&only, "%s%s", i ? ", " : "; only those with ", s->where.items[i]);
     verdict_add(v, "probe", "basis",
-                "probe at step %" PRId64 ", %s: %d documents of %d domains, %" PRId64 " tokens", s->step,
-                against, d->n_documents, specialization_domains(s), d->n_tokens);
+                "probe at step %" PRId64 ", %s: %d documents of %d domains, %" PRId64 " tokens%s", s->step,
+                against, d->n_documents, specialization_domains(s), d->n_tokens,
+                only.length ? only.data : "");
+    v->failed = v->failed || only.failed;
+    text_release(&only);
     for (int i = 0; i < s->n_routed; i++)
         if (s->routed[i].first_choices)
             verdict_add(v, "probe", "first_choices",
@@ -243,29 +252,43 @@ static void say_basis(const struct specialization *s, struct verdicts *v)
                         s->routed[i].layer);
 }
 
+/* "; in 2 of these no better than at step 0, in 1 no more than a hash router" */
+static void add_reservations(struct text *t, int n_no_better, int64_t step, int n_hash)
+{
+    if (n_no_better > 0)
+        text_printf(t, "; in %d of these no better than at step %" PRId64, n_no_better, step);
+    if (n_hash > 0)
+        text_printf(t, "%s in %d %sno more than a hash router", n_no_better > 0 ? "," : ";", n_hash,
+                    n_no_better > 0 ? "" : "of these ");
+}
+
 /* The finding in one line. Layers that were as good untrained count, and are told. */
 static void say_headline(struct analysis *a, const struct specialization *s, const struct interval *growth,
                          struct verdicts *v)
 {
-    const struct association *best = best_layer(a, s, LABEL_DOMAIN), *before = NULL;
-    int n = 0, n_no_better = 0;
-    char but[80] = "";
+    const struct association *best = best_layer(a, s, QUESTION_DOMAIN), *before = NULL;
+    int n = 0, n_no_better = 0, n_hash = 0;
+    struct text but;
+    text_init(&but);
     for (int i = 0; i < a->n_layers; i++) {
-        before = domains_before(s, a->layers[i].layer);
-        bool apart = association_holds(domains_now(s, a->layers[i].layer));
+        const struct association *now = domains_now(s, a->layers[i].layer);
+        before = specialization_before(s, now);
+        bool apart = association_holds(now);
         n += apart;
         n_no_better += apart && no_better(before, &growth[i]);
+        n_hash += no_more_than_hash(now);
     }
-    if (n_no_better > 0)
-        snprintf(but, sizeof but, "; in %d of these no better than at step %" PRId64, n_no_better,
-                 before->step);
+    add_reservations(&but, n_no_better, before ? before->step : 0, n_hash);
     if (n > 0)
         verdict_add(
             v, "run", n_no_better < n ? "specialised" : no_better_word(before),
             "experts tell domains apart in %d of %d layers, best in layer %d (%.2f nat of at most %.2f)%s", n,
-            a->n_layers, best->layer, best->null.observed, association_ceiling(best), but);
+            a->n_layers, best->layer, best->null.observed, association_ceiling(best),
+            but.length ? but.data : "");
     else
         verdict_add(v, "run", "none", "experts tell domains apart in none of %d layers", a->n_layers);
+    v->failed = v->failed || but.failed;
+    text_release(&but);
 }
 
 /* growth: (n_layers) differences from the first step. */
@@ -273,9 +296,9 @@ static int measure_growth(const struct analysis *a, const struct specialization 
                           struct error *err)
 {
     for (int i = 0; i < a->n_layers; i++) {
-        const struct association *before = domains_before(s, a->layers[i].layer);
-        if (before && association_growth(&s->documents, before, domains_now(s, a->layers[i].layer),
-                                         &growth[i], err) != 0)
+        const struct association *now = domains_now(s, a->layers[i].layer),
+                                 *before = specialization_before(s, now);
+        if (before && association_growth(&s->documents, before, now, &growth[i], err) != 0)
             return -1;
     }
     return 0;
@@ -312,6 +335,8 @@ int specialization_judge(struct analysis *a, struct verdicts *v, struct error *e
     else if (judge_layers(a, s, v, err) != 0)
         return -1;
     judge_labels(a, s, v);
+    if (specialization_judge_experts(a, v, err) != 0)
+        return -1;
     if (specialization_follow(s, a, &c, err) != 0)
         return -1;
     if (c.n > 2)

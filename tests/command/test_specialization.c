@@ -10,6 +10,7 @@
 #include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -54,6 +55,16 @@ static void route_pairs(const struct fixture_token *at, float *probability, int 
         probability[e] = e / 2 == at->domain % 2 ? 0.4f : 0.1f;
 }
 
+/* Two layers of two choices: the first is of the domain in the one and of the domain after it in the other.
+ */
+static void route_through(const struct fixture_token *at, float *probability, int n_experts, void *context)
+{
+    (void)context;
+    int chosen = (at->domain + at->layer) % n_experts;
+    for (int e = 0; e < n_experts; e++)
+        probability[e] = e == chosen ? 0.7f : e == (chosen + 2) % n_experts ? 0.2f : 0.05f;
+}
+
 static char *table_of(const char *run, const char *table)
 {
     return fixture_table(&fixture, table, "--run %s", run);
@@ -83,6 +94,10 @@ static int open_all(void **state)
     fixture_run(&fixture, &run);
     run.name = "still";
     run.n_steps = 2;
+    fixture_run(&fixture, &run);
+    run.name = "through";
+    run.n_layers = 2;
+    run.route = route_through;
     fixture_run(&fixture, &run);
     fixture_unrouted_runs(&fixture);
     fixture_finish(&fixture);
@@ -149,6 +164,54 @@ static void test_tokens_are_told_from_topics(void **state)
     assert_true(fabs(rows_real(csv, "0,token,100,", "mutual_information")) < 0.05);
 }
 
+/* What was known before, and what routers know that look at the token alone: with tokens that do not depend
+ * on the domain, nothing of it, but of the token as much as the layer that goes by it. */
+static void test_references(void **state)
+{
+    char *csv = fixture_table(&fixture, "references", "--run known --permutations 20");
+    (void)state;
+    assert_int_equal(rows_count(csv), 4 * 9); /* last step only; 9 labels: 3 of documents, their pairs, ... */
+    assert_close(rows_real(csv, "0,domain,", "mutual_information"), log(385.0 / 97), 1e-12);
+    assert_close(rows_real(csv, "0,domain,", "first"),
+                 rows_real(information, "0,domain,0,", "mutual_information"), 1e-12);
+    assert_close(rows_real(csv, "0,domain,", "gain"),
+                 rows_real(csv, "0,domain,", "mutual_information") - rows_real(csv, "0,domain,", "first"),
+                 1e-12);
+    assert_true(rows_real(csv, "0,domain,", "gain_low") > 1.2);
+    assert_close(rows_real(csv, "3,domain,", "gain"), 0, 1e-12);
+    assert_true(rows_real(csv, "0,domain,", "hash_high") < 0.02);
+    assert_close(rows_real(csv, "2,token,", "hash"), rows_real(csv, "2,token,", "mutual_information"), 0.05);
+    assert_close(rows_real(csv, "0,domain|token,", "hash"), 0, 0);
+    free(csv);
+    csv = fixture_table(&fixture, "references",
+                        "--run known --permutations 20 --step 0"); /* nothing before it */
+    assert_nan(rows_real(csv, "0,domain,", "gain"));
+    assert_nan(rows_real(csv, "0,domain,", "first"));
+    assert_true(rows_real(csv, "0,domain,", "hash_low") < 0.01);
+    free(csv);
+}
+
+/* language is odd or even by domain and parity crosses it: with one held fixed every document of the other
+ * takes part. Among the even domains alone language has one value, and goes. */
+static void test_some_documents(void **state)
+{
+    char *csv =
+        fixture_table(&fixture, "information",
+                      "--run known --permutations 20 --where-label domain=c --where-label domain=german "
+                      "--where-label parity=1");
+    (void)state;
+    assert_close(rows_real(information, "0,language|parity,100,", "documents"), 60, 0);
+    assert_close(rows_real(csv, "0,domain,100,", "documents"), 14, 0); /* 7 of 15 each */
+    /* an expert for each of two domains: about ln 2, as near as uneven folds come to it */
+    assert_close(rows_real(csv, "0,domain,100,", "mutual_information"), log(2), 0.08);
+    assert_null(strstr(csv, "language"));
+    assert_null(strstr(csv, "parity"));
+    free(csv);
+    csv = fixture_table(&fixture, "verdict", "--run known --permutations 20 --where-label domain=c");
+    assert_non_null(strstr(csv, "15 documents of 1 domains, 480 tokens; only those with domain=c"));
+    free(csv);
+}
+
 static void test_lift(void **state)
 {
     char *csv = table_of("known", "lift");
@@ -197,6 +260,10 @@ static void test_vocabulary(void **state)
     assert_true(rows_real(csv, "2,next,", "specialization") < 0.4);
     assert_true(rows_real(csv, "1,input,", "specialization") < 0.4);
     assert_true(rows_real(csv, "2,input,", "ids") > 50); /* of 61 */
+    assert_close(rows_real(csv, "2,input,", "low"), 1, 0);
+    assert_true(rows_real(csv, "1,input,", "low") < rows_real(csv, "1,input,", "specialization"));
+    assert_true(rows_real(csv, "1,input,", "high") > rows_real(csv, "1,input,", "specialization"));
+    assert_in_range(100 * rows_real(csv, "2,input,", "covered"), 90, 100);
     free(csv);
 }
 
@@ -217,6 +284,32 @@ static void test_coactivation(void **state)
     free(csv);
 }
 
+/* Experts d and d + 2 of the one layer lead to d + 1 and d + 3 of the next, and nowhere else. Domains d and
+ * d + 2 share their experts, so that each has half of the tokens, and each pair a quarter by chance. */
+static void test_flow(void **state)
+{
+    char *csv = table_of("through", "flow");
+    (void)state;
+    assert_int_equal(rows_count(csv), N_EXPERTS * N_EXPERTS);
+    for (int e = 0; e < N_EXPERTS; e++)
+        for (int next = 0; next < N_EXPERTS; next++) {
+            char start[32];
+            bool leads = (next - e + N_EXPERTS) % 2 == 1;
+            snprintf(start, sizeof start, "0,%d,1,%d,", e, next);
+            assert_close(rows_real(csv, start, "probability"), leads, 1e-12);
+            assert_close(rows_real(csv, start, "lift"), leads ? 2 : 0, 1e-12);
+            assert_close(rows_real(csv, start, "tokens"), leads ? 960 : 0, 0); /* of 1920 */
+        }
+    free(csv);
+    csv = fixture_table(&fixture, "verdict", "--run through --permutations 20");
+    assert_non_null(strstr(csv, "to be independent: layer 0 50 %;"));
+    assert_non_null(strstr(csv, "to ignore each other: layer 0 67 %, 1 67 %;"));
+    free(csv);
+    csv = table_of("pairs", "flow"); /* one layer */
+    assert_int_equal(rows_count(csv), 0);
+    free(csv);
+}
+
 static void test_saturation(void **state)
 {
     char *csv = table_of("known", "saturation");
@@ -230,6 +323,12 @@ static void test_saturation(void **state)
     assert_nan(rows_real(csv, "0,0,", "flips"));
     assert_close(rows_real(csv, "0,100,", "flips"), 1 - rows_real(csv, "0,0,", "overlap"), 1e-12);
     assert_close(rows_real(csv, "0,100,", "overlap"), 1, 0);
+    assert_true(rows_real(csv, "0,0,", "low") < 0.25 && rows_real(csv, "0,0,", "high") > 0.25);
+    assert_close(rows_real(csv, "3,0,", "low"), 1, 0);
+    /* Chance alone would change three of four, and those that never did as well. */
+    assert_close(rows_real(csv, "0,100,", "flips_chance"), 0.75, 0.01);
+    assert_close(rows_real(csv, "3,0,", "unsettled_chance"), 0.75, 1e-12);
+    assert_close(rows_real(csv, "3,100,", "unsettled_chance"), 0, 0);
     free(csv);
 }
 
@@ -242,6 +341,10 @@ static void test_repetition(void **state)
     assert_close(rows_real(csv, "0,1,", "chance"), 0.25, 0.001);
     assert_close(rows_real(csv, "1,8,", "repeated"), 0.25, 0.04);
     assert_close(rows_real(csv, "1,8,", "pairs"), 60 * (32 - 8), 0);
+    assert_close(rows_real(csv, "0,1,", "beyond"), 0, 1e-12); /* all of a document has one expert */
+    assert_close(rows_real(csv, "1,1,", "beyond"),
+                 rows_real(csv, "1,1,", "repeated") - rows_real(csv, "1,1,", "within"), 1e-12);
+    assert_true(rows_real(csv, "1,1,", "low") < 0 && rows_real(csv, "1,1,", "high") > 0);
     free(csv);
 }
 
@@ -273,6 +376,64 @@ static void test_verdict_on_what_no_training_did(void **state)
     (void)state;
     rows_expect(csv, "run,", "verdict", "untrained");
     free(csv);
+}
+
+/* english/3 is document 13 of domain 1: all of it goes to expert 1 in layer 0, by the token in layer 2. */
+static void test_text(void **state)
+{
+    char *csv = fixture_table(&fixture, "text", "--run known --document english/3");
+    (void)state;
+    assert_int_equal(rows_count(csv), 4 * FIXTURE_TOKENS);
+    for (int t = 0; t < FIXTURE_TOKENS; t++) {
+        char start[16];
+        snprintf(start, sizeof start, "0,%d,", t);
+        assert_close(rows_real(csv, start, "expert"), 1, 0);
+        assert_close(rows_real(csv, start, "gate"), 0.85, 0.01);
+        snprintf(start, sizeof start, "2,%d,", t);
+        char *token = rows_text(csv, start, "token");
+        assert_close(rows_real(csv, start, "expert"), (double)(strtol(token + 1, NULL, 10) % 4), 0);
+        free(token);
+    }
+    char *shell = fixture_sql(&fixture, "--run known --document english/3 --table text");
+    assert_int_equal(rows_count(shell), 4 * FIXTURE_TOKENS);
+    assert_close(rows_real(shell, "0,31,", "expert"), 1, 0);
+    free(shell);
+    free(csv);
+    csv = fixture_table(&fixture, "text", "--run through --document 1"); /* c/0, by its number */
+    rows_expect(csv, "1,5,", "others", "3");
+    assert_close(rows_real(csv, "1,5,", "expert"), 1, 0);
+    free(csv);
+}
+
+/* The number before the first of an expert's tokens, colours where they are asked for, and a page. */
+static void test_text_in_colours(void **state)
+{
+    struct test_run r = fixture_ask(&fixture, "--run known --table text --document english/3");
+    char *bin = test_bin();
+    (void)state;
+    assert_int_equal(r.status, 0);
+    assert_int_equal(strncmp(r.out, "english/3, probe at step 100, 32 tokens;", 40), 0);
+    assert_non_null(strstr(r.out, "\nlayer 0\n\xe2\x82\x81w")); /* subscript 1 */
+    assert_null(strchr(r.out, '\033'));
+    test_run_release(&r);
+    r = test_run(
+        "CLICOLOR_FORCE=1 %s/moescope-specialization %s --run known --table text --document english/3", bin,
+        fixture.path);
+    assert_non_null(strstr(r.out, "\033[38;5;16;48;5;"));
+    test_run_release(&r);
+    r = test_run("NO_COLOR=1 CLICOLOR_FORCE=1 %s/moescope-specialization %s --run known --table text", bin,
+                 fixture.path);
+    assert_int_equal(strncmp(r.out, "c/0, probe at step 100,", 23), 0); /* the first */
+    assert_null(strchr(r.out, '\033'));
+    test_run_release(&r);
+    r = fixture_ask(&fixture, "--run known --table text --document english/3 --format html");
+    assert_int_equal(r.status, 0);
+    assert_int_equal(strncmp(r.out, "<!doctype html>", 15), 0);
+    assert_non_null(strstr(r.out, "<h3>Layer 3</h3>"));
+    assert_non_null(strstr(r.out, "<b class=x1 title=\"expert 1 (0.85)\"><sub>1</sub>w"));
+    assert_null(strstr(r.out, "http"));
+    test_run_release(&r);
+    free(bin);
 }
 
 /* Everything at once, and in each format. */
@@ -345,6 +506,15 @@ static void test_refusals(void **state)
     fixture_status(&fixture, "--run known --step 50", 3, "no probe at step 50");
     fixture_status(&fixture, "--run known --permutations 0", 2, "--permutations");
     fixture_status(&fixture, "--run nobody", 3, "nobody");
+    fixture_status(&fixture, "--run known --where-label c", 2, "KEY=VALUE");
+    fixture_status(&fixture, "--run known --where-label language=fr", 3, "has the label language=fr");
+    fixture_status(&fixture, "--run known --where-label domain=c --where-label language=odd", 3,
+                   "has all the labels");
+    fixture_status(&fixture, "--run known --table text --document nothing", 3,
+                   "no routing of document 'nothing'");
+    fixture_status(&fixture, "--run unprobed --table text", 3, "no routing of any document");
+    fixture_status(&fixture, "--run known --format html", 2, "--table text");
+    fixture_status(&fixture, "--run known --format html --table lift", 2, "--table text");
 }
 
 /* The SQL behind every table runs in the plain shell, and says the same where it says all. */
@@ -367,14 +537,19 @@ int main(void)
         cmocka_unit_test(test_information_of_domains),
         cmocka_unit_test(test_independent_router_stays_in_its_null),
         cmocka_unit_test(test_tokens_are_told_from_topics),
+        cmocka_unit_test(test_references),
+        cmocka_unit_test(test_some_documents),
         cmocka_unit_test(test_lift),
         cmocka_unit_test(test_tokens),
         cmocka_unit_test(test_vocabulary),
         cmocka_unit_test(test_coactivation),
+        cmocka_unit_test(test_flow),
         cmocka_unit_test(test_saturation),
         cmocka_unit_test(test_repetition),
         cmocka_unit_test(test_verdict),
         cmocka_unit_test(test_verdict_on_what_no_training_did),
+        cmocka_unit_test(test_text),
+        cmocka_unit_test(test_text_in_colours),
         cmocka_unit_test(test_formats),
         cmocka_unit_test(test_few_documents),
         cmocka_unit_test(test_refusals),

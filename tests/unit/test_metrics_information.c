@@ -278,7 +278,7 @@ static double given_id(const struct labelling *l, const struct token_cell *cells
     struct random r;
     double nats = -99;
     random_seed(&r, 1, 0);
-    assert_int_equal(token_information(l, cells, n, 2, &o, &r, &nats, NULL), 0);
+    assert_int_equal(token_information(l, cells, n, 2, &o, &r, &nats, NULL, NULL), 0);
     return nats;
 }
 
@@ -299,6 +299,14 @@ static void test_topic_given_the_word(void **state)
      * ln((1 + 7/6) / (1/2 + 7/6)) = ln(13/10); expert 1: ln((1 + 5/6) / (1/2 + 5/6)) = ln(11/8); id 1: 0 */
     assert_close(given_id(&l, cells, 8, INFORMATION_CROSS_FITTED), (2 * log(1.3) + 2 * log(1.375)) / 8,
                  exact);
+    /* and by document: the first two have expert 0 of id 0, the others expert 1 */
+    struct information_options o = estimator(INFORMATION_CROSS_FITTED);
+    struct random r;
+    double nats, by_document[4] = {9, 9, 9, 9};
+    random_seed(&r, 1, 0);
+    assert_int_equal(token_information(&l, cells, 8, 2, &o, &r, &nats, by_document, NULL), 0);
+    for (int d = 0; d < 4; d++)
+        assert_close(by_document[d], d < 2 ? log(1.3) : log(1.375), exact);
 }
 
 static void test_vocabulary_is_not_topic(void **state)
@@ -328,7 +336,7 @@ static void test_one_id_is_no_condition(void **state)
     const struct labelling l = {DOCUMENTS, LABELS, label, NULL};
     struct information_options o = estimator(INFORMATION_MILLER_MADOW);
     assert_int_equal(document_information(&l, count, EXPERTS, &o, NULL, &plain, NULL, NULL), 0);
-    assert_int_equal(token_information(&l, cells, n, EXPERTS, &o, NULL, &given, NULL), 0);
+    assert_int_equal(token_information(&l, cells, n, EXPERTS, &o, NULL, &given, NULL, NULL), 0);
     assert_close(given, plain, exact);
 }
 
@@ -355,9 +363,9 @@ static void test_cells_are_checked(void **state)
     struct information_options o = estimator(INFORMATION_PLUG_IN);
     struct error err = {0};
     double nats;
-    assert_int_equal(token_information(&l, unsorted, 2, 2, &o, NULL, &nats, &err), -1);
+    assert_int_equal(token_information(&l, unsorted, 2, 2, &o, NULL, &nats, NULL, &err), -1);
     assert_int_equal(err.status, STATUS_INPUT);
-    assert_int_equal(token_information(&l, stray, 1, 2, &o, NULL, &nats, &err), -1);
+    assert_int_equal(token_information(&l, stray, 1, 2, &o, NULL, &nats, NULL, &err), -1);
     assert_int_equal(err.status, STATUS_INPUT);
 }
 

@@ -48,7 +48,7 @@ static struct vocabulary_specialization vocabulary(const struct token_cell *cell
     struct random r;
     random_seed(&r, 3, 0);
     /* two documents: a half each, whichever is first */
-    assert_int_equal(vocabulary_specialization(cells, n, 2, 3, k, min_count, &r, &v, NULL), 0);
+    assert_int_equal(vocabulary_specialization(cells, n, 2, 3, k, min_count, &r, &v, NULL, NULL), 0);
     return v;
 }
 
@@ -90,6 +90,25 @@ static void test_vocabulary_that_decides(void **state)
     assert_close(v.n_held_out, 8, 0);
 }
 
+/* The halves judge each other: of document 0's four tokens of id 0 one goes to the favourite of document 1,
+ * and the other way round; id 1 is only in document 0, so that nobody judges it. */
+static void test_vocabulary_by_document(void **state)
+{
+    (void)state;
+    const struct token_cell cells[] = {{0, 0, 0, 3}, {0, 0, 1, 1}, {0, 1, 0, 1}, {0, 1, 1, 3}, {1, 0, 1, 1}};
+    double favourite[2] = {9, 9}, occurrences[2] = {9, 9};
+    struct vocabulary_documents sums = {favourite, occurrences};
+    struct vocabulary_specialization v;
+    struct random r;
+    random_seed(&r, 3, 0);
+    assert_int_equal(vocabulary_specialization(cells, 5, 2, 3, 1, 1, &r, &v, &sums, NULL), 0);
+    for (int d = 0; d < 2; d++) {
+        assert_close(favourite[d], 1, 0);
+        assert_close(occurrences[d], 4, 0);
+    }
+    assert_close((favourite[0] + favourite[1]) / (occurrences[0] + occurrences[1]), v.held_out, exact);
+}
+
 static void test_vocabulary_of_nothing(void **state)
 {
     (void)state;
@@ -100,7 +119,7 @@ static void test_vocabulary_of_nothing(void **state)
     struct random r;
     struct error err = {0};
     random_seed(&r, 3, 0);
-    assert_int_equal(vocabulary_specialization(stray, 1, 2, 3, 1, 1, &r, &v, &err), -1);
+    assert_int_equal(vocabulary_specialization(stray, 1, 2, 3, 1, 1, &r, &v, NULL, &err), -1);
     assert_int_equal(err.status, STATUS_INPUT);
 }
 
@@ -335,12 +354,28 @@ static void test_fluctuation(void **state)
     assert_nan(after[0]);
 }
 
+/* Four tokens end 3 to 1, of evaluation 1 they are 2 to 2, of evaluation 0 all with expert 0. Dealt anew, a
+ * token is by chance where it ends: at 1 with 1/2, at 0 and 1 with 3/4 x 1 x 1/2 + 1/4 x 0 x 1/2. */
+static void test_fluctuation_by_chance(void **state)
+{
+    (void)state;
+    const double first[] = {4, 0, 2, 2, 3, 1}, nothing[] = {0, 0};
+    double chance[3];
+    fluctuation_chance(first, 3, 2, chance);
+    assert_close(chance[0], 1 - 3. / 8, exact);
+    assert_close(chance[1], 0.5, exact);
+    assert_close(chance[2], 0, 0);
+    fluctuation_chance(nothing, 1, 2, chance);
+    assert_nan(chance[0]);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_domains),
         cmocka_unit_test(test_vocabulary_by_chance),
         cmocka_unit_test(test_vocabulary_that_decides),
+        cmocka_unit_test(test_vocabulary_by_document),
         cmocka_unit_test(test_vocabulary_of_nothing),
         cmocka_unit_test(test_coactivation_counts_all_pairs),
         cmocka_unit_test(test_coactivation_expected),
@@ -351,6 +386,7 @@ int main(void)
         cmocka_unit_test(test_agreement),
         cmocka_unit_test(test_agreement_of_different_sizes_and_of_one_expert),
         cmocka_unit_test(test_fluctuation),
+        cmocka_unit_test(test_fluctuation_by_chance),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
