@@ -53,6 +53,7 @@ static int information_rows(struct analysis *a, struct table *t, struct error *e
         table_figure(t, x->interval.low);
         table_figure(t, x->interval.high);
         table_figure(t, x->q);
+        table_figure(t, x->hash.mean);
     }
     return 0;
 }
@@ -292,7 +293,8 @@ static int text_page(struct analysis *a, FILE *out, struct error *err)
 
 static const struct analysis_table tables[] = {
     {"information", "what each label tells about the expert, in nats, against its null; first and last step",
-     "layer,label,step,mutual_information,null_mean,null_low,null_high,p,normalized,documents,low,high,q",
+     "layer,label,step,mutual_information,null_mean,null_low,null_high,p,normalized,documents,low,high,q,"
+     "hash",
      "analysis/specialization_information", information_rows, NULL},
     {"references", "the same at the last step, against the first step and against hash routers",
      "layer,label,mutual_information,low,high,first,gain,gain_low,gain_high,hash,hash_low,hash_high,"

@@ -1,6 +1,6 @@
 # What a token's expert tells about its document: mutual information by layer, at the end (full) and at step 0
-# (pale), with intervals; the grey band is what labels dealt at random give.
-# Data: run, layer, label, step, mutual_information, null_mean, null_low, null_high, ..., low, high.
+# (pale), with intervals; the grey band is what labels dealt at random give, the dashes what a hash router shows.
+# Data: run, layer, label, step, mutual_information, null_mean, null_low, null_high, ..., low, high, hash.
 # Parameters: run[], run_type[], label_of_row[], row_title[], row_high[], row_low[], row_tic[], n_layers, first_layer, columns, rows.
 
 load 'style.gp'
@@ -39,6 +39,8 @@ do for [i = 1:columns * rows] {
              (half):(abs(column("mutual_information") / 2)) with boxxyerror lt run_type[r] dt 1 lw 1 fs solid \
              border lt run_type[r], \
          data using (when(is(r, k), column("layer") + (end(0) ? 1 : -1) * (half + 0.02))):"mutual_information": \
-             "low":"high" with yerrorbars ps 0 lc rgb ink lw 1.2 dt 1
+             "low":"high" with yerrorbars ps 0 lc rgb ink lw 1.2 dt 1, \
+         data using (when(is(r, k) && end(0), column("layer") - 0.46)):"hash":(0.92):(0) with vectors nohead \
+             lc rgb ink lw 1.2 dt (2, 2)
 }
 unset multiplot

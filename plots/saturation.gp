@@ -1,6 +1,7 @@
-# How early routing settles: the share of the probe's decisions that are already those of the last step, by
-# layer; thin and dotted, the share that the loads alone give. Data: run, layer, step, overlap, chance, flips.
-# Parameters: run[], layer[], label_y[] (run by run), last_step, columns, rows.
+# How early routing settles, by layer: a share of the probe's decisions at each step against those of the last
+# one; thin and dotted, what the loads alone give. Data: run, layer, step, shares. Parameters: run[], layer[],
+# label_y[] (run by run), share, chance (the columns), unit_of_share, to_the_end (1: the last step is drawn),
+# last_step, columns, rows.
 
 load 'style.gp'
 
@@ -17,7 +18,7 @@ set multiplot
 do for [i = 1:|run|] {
     @panel
     title = run[i]
-    unit = 'agreement with the last step'
+    unit = unit_of_share
     @headings
     do for [l = 1:|layer|] {
         set label 10 + l sprintf('layer %d', layer[l]) at at(last_step) * 1.03, label_y[(i - 1) * |layer| + l] left \
@@ -29,9 +30,10 @@ do for [i = 1:|run|] {
     set yrange [0:1]
     set ytics 0.25
     if (last_in_column(i, |run|)) { set xlabel 'training step' } else { set xlabel '' }
-    plot for [l = 1:|layer|] data using (when(is(i, l), at(column("step")))):"chance" with lines \
+    drawn(l) = is(i, l) && (to_the_end || column("step") < last_step)
+    plot for [l = 1:|layer|] data using (when(is(i, l), at(column("step")))):chance with lines \
              lt layer_type(l, |layer|) lw 1 dt (1, 3), \
-         for [l = 1:|layer|] data using (when(is(i, l) && column("step") < last_step, at(column("step")))):"overlap" \
-             with linespoints lt layer_type(l, |layer|)
+         for [l = 1:|layer|] data using (when(drawn(l), at(column("step")))):share with linespoints \
+             lt layer_type(l, |layer|)
 }
 unset multiplot

@@ -41,8 +41,8 @@ void passage_rows(const struct passage *p, struct table *t);
 int passage_show(const struct passage *p, bool colours, int64_t lines, FILE *out, struct error *err);
 /* The same as HTML, inside a page that has passage.css. */
 void passage_add_html(const struct passage *p, struct text *page);
-/* The rules that tell this passage's experts apart. */
-void passage_add_colours(const struct passage *p, struct text *page);
+/* The style of such pages: passage.css, and rules that tell so many experts apart. */
+void passage_add_style(int n_experts, struct text *page);
 /* A page by itself. */
 int passage_page(const struct passage *p, const char *run, FILE *out, struct error *err);
 

@@ -99,16 +99,22 @@ void passage_add_html(const struct passage *p, struct text *page)
     }
 }
 
-void passage_add_colours(const struct passage *p, struct text *page)
+void passage_add_style(int n_experts, struct text *page)
 {
-    int most = 0;
-    for (int i = 0; i < p->n_layers; i++)
-        for (int token = 0; token < p->n_tokens; token++)
-            most =
-                passage_first(&p->layers[i], token) >= most ? passage_first(&p->layers[i], token) + 1 : most;
-    for (int e = 0; e < most; e++)
+    text_add(page, plot_file("passage.css"));
+    for (int e = 0; e < n_experts; e++)
         text_printf(page, ".x%d{--h:%.0f%s}", e, passage_hue(e), passage_is_deep(e) ? ";--d:1" : "");
     text_add(page, "\n");
+}
+
+/* How many experts the passage's first choices are among. */
+static int count_experts(const struct passage *p)
+{
+    int n = 0;
+    for (int i = 0; i < p->n_layers; i++)
+        for (int token = 0; token < p->n_tokens; token++)
+            n = passage_first(&p->layers[i], token) >= n ? passage_first(&p->layers[i], token) + 1 : n;
+    return n;
 }
 
 static void add_head(const struct passage *p, const char *run, struct text *page)
@@ -122,8 +128,7 @@ static void add_head(const struct passage *p, const char *run, struct text *page
     text_add_html(page, run);
     text_add(page, "</title>\n<style>\n");
     text_add(page, plot_file("report.css"));
-    text_add(page, plot_file("passage.css"));
-    passage_add_colours(p, page);
+    passage_add_style(count_experts(p), page);
     text_add(page, "</style>\n</head>\n<body>\n<header>\n<p class=kicker>moescope specialization</p>\n<h1>");
     text_add_html(page, p->document);
     text_add(page, "</h1>\n<p class=about>Every token on the colour of its first expert, whose number stands "

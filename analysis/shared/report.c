@@ -201,6 +201,7 @@ static const struct {
     {"specialization", "tokens"},
     {"specialization", "vocabulary"},
     {"specialization", "coactivation"},
+    {"specialization", "flow"},
     {"specialization", "saturation"},
     {"specialization", "repetition"},
     {"demand", "verdict"},

@@ -1,5 +1,6 @@
-/* The parts of moescope report. It reads little from the logbook itself (the runs, their losses): what it
- * says and draws are tables of the other analyses, which it runs as programs and keeps beside the page.
+/* The parts of moescope report. It reads little from the logbook itself (the runs, their losses, a text):
+ * what it says and draws are tables of the other analyses, which it runs as programs and keeps beside the
+ * page.
  *
  *   report_open      the runs
  *   report_collect   runs the analyses; reads their tables
@@ -117,6 +118,9 @@ void report_set_layer_labels(const struct report *r, struct figure *f, const str
                              const char *value, double bound, bool before_last, double pixels);
 /* A figure of one run: SCRIPT-RUN. Its parameters layer[] and n_experts. */
 struct figure *report_add_for_run(struct report *r, int run, const char *script, struct error *err);
+/* NAME-RUN, where a script draws more than one thing. */
+struct figure *report_add_named(struct report *r, int run, const char *as, const char *script,
+                                struct error *err);
 void figure_set_layers(struct figure *f, const struct report_run *run);
 /* Parameters run[], run_type[], run_experts[]; columns and rows of panels with room for them. */
 void figure_set_runs(struct figure *f, const struct run_list *list);

@@ -152,10 +152,16 @@ void figure_add_domain_rows(struct figure *f, const char *name, const struct csv
 
 struct figure *report_add_for_run(struct report *r, int run, const char *script, struct error *err)
 {
+    return report_add_named(r, run, script, script, err);
+}
+
+struct figure *report_add_named(struct report *r, int run, const char *as, const char *script,
+                                struct error *err)
+{
     struct text name;
     struct figure *f = NULL;
     text_init(&name);
-    text_printf(&name, "%s-%s", script, r->runs[run].file);
+    text_printf(&name, "%s-%s", as, r->runs[run].file);
     if (name.failed)
         error_no_memory(err, "a figure");
     else

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "analysis/shared/passage.h"
 #include "analysis/shared/report_page.h"
 
 static const char *behind_slash(const char *path)
@@ -175,17 +176,16 @@ static int add_load(struct page *p, struct error *err)
 static int add_specialization(struct page *p, struct error *err)
 {
     static const char *const before[] = {"information", "lift", NULL};
-    static const char *const after[] = {"coactivation", "saturation", "repetition", NULL};
+    static const char *const after[] = {"vocabulary", "pairs", "saturation", "repetition", NULL};
     text_add(p->html, "<section id=specialisation>\n<h2>Specialisation</h2>\n");
     if (add_figure_list(p, before, err) != 0)
         return -1;
     for (int i = 0; i < p->report->n_runs; i++)
         page_add_experts(p, i);
-    if (add_figure_list(p, after, err) != 0)
+    if (page_add_passages(p, err) != 0 || add_figure_list(p, after, err) != 0)
         return -1;
-    static const struct extra extra[] = {{"vocabulary", "How far token ids decide the expert"}, {NULL, NULL}};
     for (int i = 0; i < p->report->n_runs; i++)
-        add_more(p, i, "specialization", extra);
+        add_more(p, i, "specialization", NULL);
     add_dense_note(p);
     add_problems(p, "specialization");
     text_add(p->html, "</section>\n");
@@ -364,6 +364,14 @@ static int add_body(struct page *p, struct error *err)
     return 0;
 }
 
+static int most_experts(const struct report *r)
+{
+    int most = 0;
+    for (int i = 0; i < r->n_runs; i++)
+        most = r->runs[i].n_experts > most ? r->runs[i].n_experts : most;
+    return most;
+}
+
 int report_page(struct report *r, struct text *page, struct error *err)
 {
     struct text body;
@@ -377,6 +385,7 @@ int report_page(struct report *r, struct text *page, struct error *err)
     add_title(page, r);
     text_add(page, "</title>\n<style>\n");
     text_add(page, plot_file("report.css"));
+    passage_add_style(most_experts(r), page);
     html_add_colours(page, &p.colours);
     text_add(page, "</style>\n</head>\n<body>\n");
     text_add_bytes(page, body.data, body.length);

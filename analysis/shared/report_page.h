@@ -1,5 +1,5 @@
 /* What the parts of the report's page share: report_page.c is the whole, report_findings.c the words it opens
- * with, report_tables.c runs and experts. */
+ * with, report_tables.c runs and experts, report_passage.c a text. */
 #ifndef ANALYSIS_SHARED_REPORT_PAGE_H
 #define ANALYSIS_SHARED_REPORT_PAGE_H
 #include "analysis/shared/html.h"
@@ -41,5 +41,9 @@ enum { MOST_CLIENTS = 512 };
 /* Those of a layer (of one expert, or all with expert -1) with at least that lift, the strongest first. */
 int report_clients(const struct csv *lift, int layer, int expert, double least,
                    struct client clients[MOST_CLIENTS]);
+
+/* One document as each run routed it, coloured by expert, behind a click; runs that did not keep it are left
+ * out. */
+int page_add_passages(struct page *p, struct error *err);
 
 #endif

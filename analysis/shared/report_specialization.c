@@ -133,8 +133,8 @@ static int draw_information(struct report *r, struct error *err)
                           "bars) and at step 0 (pale), because an untrained router already separates "
                           "domains. Grey bands: what labels "
                           "dealt to the documents at random give, 95 %; below 0, because cross-fitting "
-                          "estimates from below. Thin bars: "
-                          "95 % intervals over documents.");
+                          "estimates from below. Dashes: what a router shows that hashes the token's id "
+                          "and has learnt nothing. Thin bars: 95 % intervals over documents.");
     figure_say_n_of_runs(f, r, &list, "specialization", "information", "documents", "documents");
     figure_say_pruned(f, r, list.index, list.n);
     f->table = (struct figure_table){.hidden = ""};
@@ -213,6 +213,18 @@ static int heat_columns(const struct report_run *run)
     return run->n_experts <= 16 && (run->n_layers == 3 || run->n_layers > 4) ? 3 : 2;
 }
 
+/* Documents of the whole probe; labels with another held fixed are of some. */
+static void say_documents(struct figure *f, const struct csv *information)
+{
+    for (int i = 0; information && i < information->n_rows; i++) {
+        const char *label = csv_text(information, i, "label");
+        if (!label || strcmp(label, "domain") != 0)
+            continue;
+        text_printf(&f->caption, " N = %d documents.", csv_int(information, i, "documents"));
+        return;
+    }
+}
+
 static int draw_lift(struct report *r, int run, struct error *err)
 {
     const struct report_run *of = &r->runs[run];
@@ -234,40 +246,127 @@ static int draw_lift(struct report *r, int run, struct error *err)
              "step. Experts stand in the order of the domain they serve most, so that a block on the "
              "diagonal is a speciality; their numbers are below. Dots: q < 0.05 (document-level test, "
              "Benjamini-Hochberg). Intervals are in the data.");
-    figure_say_n(f, report_table(r, run, "specialization", "information"), "documents", "documents");
+    say_documents(f, report_table(r, run, "specialization", "information"));
     figure_say_pruned(f, r, &run, 1);
     f->table = (struct figure_table){
         .group = "layer", .row = "domain", .column = "expert", .value = "lift", .hidden = "row,column"};
     return 0;
 }
 
-/* ---- the others ---- */
+/* ---- pairs of experts ---- */
+
+/* What a figure of pairs is of: the columns that name the two experts, and what stands at its axes. */
+struct pairs {
+    const char *as, *table, *one, *other, *one_axis, *other_axis, *legend;
+    bool same; /* an expert may meet itself */
+};
+
+/* A panel for each of the first `n` layers. */
+static struct figure *add_pairs(struct report *r, int run, const struct pairs *p, int n,
+                                const char *const *titles, struct error *err)
+{
+    const struct report_run *of = &r->runs[run];
+    struct figure *f = report_add_named(r, run, p->as, "pairs", err);
+    if (!f)
+        return NULL;
+    figure_add_table(f, NULL, report_table(r, run, "specialization", p->table));
+    figure_set_layers(f, of);
+    figure_array_text(f, "panel_title", titles, n);
+    figure_set_text(f, "one", p->one);
+    figure_set_text(f, "other", p->other);
+    figure_set_text(f, "one_axis", p->one_axis);
+    figure_set_text(f, "other_axis", p->other_axis);
+    figure_set_text(f, "legend", p->legend);
+    figure_set_int(f, "same", p->same);
+    int columns = n < 4 ? n : n % 3 == 0 ? 3 : 4;
+    /* Square cells: the panel is as high as it is wide. */
+    int panel = (760 - 56 - ((columns > 1 ? columns : 2) - 1) * 36) / (columns > 1 ? columns : 2);
+    figure_set_panels(f, n, columns, panel, 74 + 48, 48);
+    if (columns == 1)
+        f->width = panel + 56;
+    f->table = (struct figure_table){.group = "layer", .row = p->one, .column = p->other, .value = "lift"};
+    return f;
+}
+
+/* "layer 3", or "layer 3 to 4" with the next one. */
+struct titles {
+    char text[LOGBOOK_MAX_LAYERS][32];
+    const char *items[LOGBOOK_MAX_LAYERS];
+};
+
+static void title_layers(const struct report_run *run, bool with_next, int n, struct titles *t)
+{
+    for (int i = 0; i < n; i++) {
+        if (with_next)
+            snprintf(t->text[i], sizeof t->text[i], "layer %d to %d", run->layers[i].layer,
+                     run->layers[i + 1].layer);
+        else
+            snprintf(t->text[i], sizeof t->text[i], "layer %d", run->layers[i].layer);
+        t->items[i] = t->text[i];
+    }
+}
+
+static int draw_pairs(struct report *r, int run, const struct pairs *p, bool with_next, const char *title,
+                      const char *caption, struct error *err)
+{
+    const struct report_run *of = &r->runs[run];
+    int n = of->n_layers - with_next;
+    struct titles *titles = malloc(sizeof *titles);
+    if (!titles)
+        return error_no_memory(err, "a figure");
+    title_layers(of, with_next, n, titles);
+    struct figure *f = add_pairs(r, run, p, n, titles->items, err);
+    free(titles);
+    if (!f)
+        return -1;
+    text_printf(&f->title, "%s: %s", title, of->name);
+    text_add(&f->caption, caption);
+    figure_say_n(f, report_table(r, run, "specialization", "saturation"), "tokens", "tokens");
+    figure_say_pruned(f, r, &run, 1);
+    return 0;
+}
 
 static int draw_coactivation(struct report *r, int run, struct error *err)
 {
-    const struct report_run *of = &r->runs[run];
-    const struct csv *pairs = report_table(r, run, "specialization", "coactivation");
-    if (!pairs || of->k == 1)
+    static const struct pairs pairs = {"coactivation",
+                                       "coactivation",
+                                       "expert_a",
+                                       "expert_b",
+                                       "expert",
+                                       "expert",
+                                       "pairs chosen together against chance",
+                                       false};
+    if (!report_table(r, run, "specialization", "coactivation") || r->runs[run].k == 1)
         return 0;
-    struct figure *f = report_add_for_run(r, run, "coactivation", err);
-    if (!f)
-        return -1;
-    figure_add_table(f, NULL, pairs);
-    figure_set_layers(f, of);
-    int columns = of->n_layers < 4 ? of->n_layers : of->n_layers % 3 == 0 ? 3 : 4;
-    /* Square cells: the panel is as high as it is wide. */
-    figure_set_panels(f, of->n_layers, columns, (760 - 56 - (columns - 1) * 36) / columns, 74 + 48, 48);
-    text_printf(&f->title, "Which experts are chosen together: %s", of->name);
-    text_add(&f->caption,
-             "Pairs of experts that one token has, over what experts of these loads would form if they "
-             "ignored each other (quasi-independence; all pairs of the k choices). The diagonal is "
-             "empty.");
-    figure_say_n(f, report_table(r, run, "specialization", "saturation"), "tokens", "tokens");
-    figure_say_pruned(f, r, &run, 1);
-    f->table =
-        (struct figure_table){.group = "layer", .row = "expert_a", .column = "expert_b", .value = "lift"};
-    return 0;
+    return draw_pairs(
+        r, run, &pairs, false, "Which experts are chosen together",
+        "Pairs of experts that one token has, over what experts of these loads would form if they "
+        "ignored each other (quasi-independence; all pairs of the k choices). The diagonal is "
+        "empty.",
+        err);
 }
+
+static int draw_flow(struct report *r, int run, struct error *err)
+{
+    static const struct pairs pairs = {"flow",
+                                       "flow",
+                                       "expert",
+                                       "next_expert",
+                                       "expert",
+                                       "expert of the next layer",
+                                       "paths taken against chance",
+                                       true};
+    if (!report_table(r, run, "specialization", "flow") || r->runs[run].n_layers < 2)
+        return 0;
+    return draw_pairs(
+        r, run, &pairs, true, "Where the tokens of an expert go next",
+        "Tokens that an expert of the one MoE layer (rows) and one of the next (columns) both have, "
+        "over what the two loads give if the layers are independent (all pairs of choices). Both "
+        "layers see the same tokens: part of it is vocabulary.",
+        err);
+}
+
+/* ---- lines ---- */
 
 static int largest_int(const struct report *r, const struct run_list *list, const char *table,
                        const char *column)
@@ -282,10 +381,10 @@ static int largest_int(const struct report *r, const struct run_list *list, cons
 }
 
 /* Panels by run, lines by layer: what saturation and repetition share. */
-static struct figure *add_lines(struct report *r, const char *table, struct run_list *list,
+static struct figure *add_lines(struct report *r, const char *as, const char *table, struct run_list *list,
                                 int layers[SHOWN_LAYERS], int *n_layers, struct error *err)
 {
-    struct figure *f = figures_add(&r->figures, table, table, err);
+    struct figure *f = figures_add(&r->figures, as, table, err);
     if (!f)
         return NULL;
     *n_layers = report_shown_layers(r, list, layers);
@@ -297,26 +396,91 @@ static struct figure *add_lines(struct report *r, const char *table, struct run_
     return f;
 }
 
-static int draw_saturation(struct report *r, struct error *err)
+/* One of the shares that the table `saturation` has, step by step. */
+struct settling {
+    const char *as, *share, *chance, *unit, *title, *caption;
+    bool to_the_end; /* the last step says something */
+};
+
+static int draw_settling(struct report *r, const struct settling *what, struct error *err)
 {
     struct run_list list;
     int layers[SHOWN_LAYERS], n;
     report_runs_with(r, "specialization", "saturation", &list);
     if (list.n == 0)
         return 0;
-    struct figure *f = add_lines(r, "saturation", &list, layers, &n, err);
+    struct figure *f = add_lines(r, what->as, "saturation", &list, layers, &n, err);
     if (!f)
         return -1;
     figure_set_int(f, "last_step", largest_int(r, &list, "saturation", "step"));
-    report_set_layer_labels(r, f, &list, layers, n, "specialization", "saturation", "overlap", 1, true, 170);
-    text_add(&f->title, "When routing settles");
-    text_add(&f->caption,
-             "Share of the probe's decisions at a step that are those of the last step (which is left "
-             "out: it agrees with itself). Dotted: the share that two routers of these loads would "
-             "agree by chance.");
+    figure_set_text(f, "share", what->share);
+    figure_set_text(f, "chance", what->chance);
+    figure_set_text(f, "unit_of_share", what->unit);
+    figure_set_int(f, "to_the_end", what->to_the_end);
+    report_set_layer_labels(r, f, &list, layers, n, "specialization", "saturation", what->share, 1, true,
+                            170);
+    text_add(&f->title, what->title);
+    text_add(&f->caption, what->caption);
     figure_say_n_of_runs(f, r, &list, "specialization", "saturation", "tokens", "tokens a pass");
     figure_say_pruned(f, r, list.index, list.n);
-    f->table = (struct figure_table){.group = "run", .row = "step", .column = "layer", .value = "overlap"};
+    f->table = (struct figure_table){.group = "run", .row = "step", .column = "layer", .value = what->share};
+    return 0;
+}
+
+static int draw_saturation(struct report *r, struct error *err)
+{
+    static const struct settling saturation = {
+        "saturation",
+        "overlap",
+        "chance",
+        "agreement with the last step",
+        "When routing settles",
+        "Share of the probe's decisions at a step that are those of the last step (which is left out: it "
+        "agrees "
+        "with itself). Dotted: the share that two routers of these loads would agree by chance.",
+        false};
+    return draw_settling(r, &saturation, err);
+}
+
+static int draw_fluctuation(struct report *r, struct error *err)
+{
+    static const struct settling fluctuation = {
+        "fluctuation",
+        "unsettled",
+        "unsettled_chance",
+        "tokens still to change",
+        "How long tokens change their expert",
+        "Share of the probe's tokens whose first choice is not the final one at that step or at a later one. "
+        "Dotted: the same if every pass dealt its choices anew, by the loads alone.",
+        true};
+    return draw_settling(r, &fluctuation, err);
+}
+
+static int draw_vocabulary(struct report *r, struct error *err)
+{
+    struct run_list list;
+    int ends[2];
+    report_runs_with(r, "specialization", "vocabulary", &list);
+    if (list.n == 0)
+        return 0;
+    struct figure *f = figures_add(&r->figures, "vocabulary", "vocabulary", err);
+    if (!f)
+        return -1;
+    for (int i = 0; i < list.n; i++)
+        figure_add_table(f, list.names[i], report_table(r, list.index[i], "specialization", "vocabulary"));
+    figure_set_runs(f, &list);
+    span_of_layers(ends, end_layers(r, &list, ends), f);
+    figure_set_panels(f, list.n, 3, 170, 44 + 48, 80);
+    text_add(&f->title, "How far the token decides the expert");
+    text_add(
+        &f->caption,
+        "Share of first choices that are the favourite expert of the token's id (input: of the token itself, "
+        "next: of the one that follows it), favourites found on half of the documents and counted on the "
+        "other; ids that occur 10 times there. Thin bars: 95 % intervals over documents. Dotted: what the "
+        "layer's busiest expert has.");
+    figure_say_n_of_runs(f, r, &list, "specialization", "vocabulary", "ids", "ids");
+    figure_say_pruned(f, r, list.index, list.n);
+    f->table = (struct figure_table){.hidden = ""};
     return 0;
 }
 
@@ -328,7 +492,7 @@ static int draw_repetition(struct report *r, struct error *err)
     report_runs_with(r, "specialization", "repetition", &list);
     if (list.n == 0)
         return 0;
-    struct figure *f = add_lines(r, "repetition", &list, layers, &n, err);
+    struct figure *f = add_lines(r, "repetition", "repetition", &list, layers, &n, err);
     if (!f)
         return -1;
     for (int i = 0; i < list.n; i++) {
@@ -356,7 +520,15 @@ int report_specialization_figures(struct report *r, struct error *err)
     int result = draw_information(r, err);
     for (int i = 0; result == 0 && i < r->n_runs; i++)
         result = draw_lift(r, i, err);
+    if (result == 0)
+        result = draw_vocabulary(r, err);
     for (int i = 0; result == 0 && i < r->n_runs; i++)
         result = draw_coactivation(r, i, err);
-    return result == 0 && (draw_saturation(r, err) != 0 || draw_repetition(r, err) != 0) ? -1 : result;
+    for (int i = 0; result == 0 && i < r->n_runs; i++)
+        result = draw_flow(r, i, err);
+    if (result == 0)
+        result = draw_saturation(r, err);
+    if (result == 0)
+        result = draw_fluctuation(r, err);
+    return result == 0 ? draw_repetition(r, err) : result;
 }

@@ -89,10 +89,12 @@ static const char *const tables[][2] = {
     {"specialization-verdict.csv",
      "subject,verdict,text\nrun,specialised,experts tell domains apart in 1 of 2 layers\n"},
     {"specialization-information.csv",
-     "layer,label,step,mutual_information,null_mean,null_low,null_high,p,normalized,documents,low,high\n"
-     "0,domain,0,0.01,0,-0.01,0.01,0.5,0.01,24,0,0.02\n0,domain,100,0.1,0,-0.01,0.01,0.005,0.1,24,0.09,0.11\n"
-     "1,domain,0,0.02,0,-0.01,0.01,0.5,0.01,24,0,0.03\n1,domain,100,0.4,0,-0.01,0.01,0.005,0.5,24,0.35,0.45\n"
-     "1,token,100,1.4,0,-0.01,0.01,0.005,0.5,24,,\n"},
+     "layer,label,step,mutual_information,null_mean,null_low,null_high,p,normalized,documents,low,high,hash\n"
+     "0,domain,0,0.01,0,-0.01,0.01,0.5,0.01,24,0,0.02,0.1\n"
+     "0,domain,100,0.1,0,-0.01,0.01,0.005,0.1,24,0.09,0.11,0.1\n"
+     "1,domain,0,0.02,0,-0.01,0.01,0.5,0.01,24,0,0.03,0.1\n"
+     "1,domain,100,0.4,0,-0.01,0.01,0.005,0.5,24,0.35,0.45,0.1\n"
+     "1,token,100,1.4,0,-0.01,0.01,0.005,0.5,24,,,1.5\n"},
     {"specialization-lift.csv",
      "layer,domain,expert,share,lift,low,high,q\n"
      "0,c,0,0.25,1,0.9,1.1,0.9\n0,english,0,0.25,1,0.9,1.1,0.9\n"
@@ -262,6 +264,11 @@ static void test_words(void **state)
                 "expert\u00a01 english\u00a0×1.8\u00a0(1.8–\u20601.9).");
     holds(page, "Layer 1, which tells domains apart best");
     holds(page, "<code>␣int</code> <code>&lt;b&gt;</code>");
+    holds(page, "A text coloured by expert: top1</summary>");
+    holds(page, "c/0, probe at step 100, 32 tokens.");
+    holds(page, "<h3>Layer 1</h3>\n<ul class=experts aria-label=\"Experts and their share of the first "
+                "choices\"><li class=x0>0 <sub>100 %</sub></ul>");
+    holds(page, ".x3{--h:");
     holds(page, "none below ten documents. N = 12 documents a domain.</figcaption>");
     holds(page, "rule 1: as written");
     holds(page, "the dense run has no router");
