@@ -2,7 +2,6 @@
  * the logbook and blocks without take turns, so that the machine's mood falls on both, and a block is timed
  * until all it logged is on disk. The median over pairs of blocks of the ratio of their times is the answer.
  */
-#include <math.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -14,6 +13,7 @@
 #include "base/progress.h"
 #include "base/random.h"
 #include "bench/shared/figures.h"
+#include "bench/shared/median.h"
 #include "engine/blas.h"
 #include "engine/record.h"
 #include "engine/trainer.h"
@@ -233,50 +233,20 @@ static void count_step(void *context, const struct trainer *t)
 
 /* ---- the answer ---- */
 
-static int by_size(const void *a, const void *b)
-{
-    const double *x = a, *y = b;
-
-    return (*x > *y) - (*x < *y);
-}
-
-static double median(const double *sorted, int n)
-{
-    return n % 2 ? sorted[n / 2] : (sorted[n / 2 - 1] + sorted[n / 2]) / 2.0;
-}
-
-/* How many pairs may be left out at either end: twice the chance of a sign test that goes further is at most
- * 5 %. */
-static int left_out(int n)
-{
-    double chance = pow(0.5, n), sum = chance;
-    int k = 0;
-
-    while (2.0 * (sum + chance * (n - k) / (k + 1)) <= 0.05) {
-        chance *= (double)(n - k) / (k + 1);
-        sum += chance;
-        k++;
-    }
-    return k;
-}
-
 static void tell(struct pairing *p, struct figures *f, const char *name)
 {
     double ratio[MAX_PAIRS] = {0};
-    int out = left_out(p->n);
 
     for (int i = 0; i < p->n; i++)
         ratio[i] = p->with[i] / p->without[i] - 1.0;
-    qsort(ratio, (size_t)p->n, sizeof *ratio, by_size);
-    qsort(p->without, (size_t)p->n, sizeof *p->without, by_size);
-    qsort(p->with, (size_t)p->n, sizeof *p->with, by_size);
+    struct median cost = median_of(ratio, p->n);
     figures_text(f, name);
     figures_int(f, p->n);
-    figures_real(f, 1e3 * median(p->without, p->n));
-    figures_real(f, 1e3 * median(p->with, p->n));
-    figures_real(f, median(ratio, p->n));
-    figures_real(f, ratio[out]);
-    figures_real(f, ratio[p->n - 1 - out]);
+    figures_real(f, 1e3 * median_of(p->without, p->n).value);
+    figures_real(f, 1e3 * median_of(p->with, p->n).value);
+    figures_real(f, cost.value);
+    figures_real(f, cost.low);
+    figures_real(f, cost.high);
     figures_real(f, 1e3 * p->thread_without);
     figures_real(f, 1e3 * p->thread_with);
 }

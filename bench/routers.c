@@ -119,7 +119,7 @@ static int runner_open(struct runner *r, const char *const *settings, struct poo
         model_init(&r->model, &r->shape, (int)config_int(&r->config, "train.tokens_per_step"), pool, err) ||
         model_seed(&r->model, 1, err))
         return -1;
-    return made_up_optimiser(&r->optimiser, &r->model, err);
+    return made_up_optimiser(&r->optimiser, &r->model.parameters, err);
 }
 
 static void runner_close(struct runner *r)

@@ -93,7 +93,7 @@ static int bench(void *context, char **operands, int n_operands, FILE *out, stru
     tokens = (int)config_int(&config, "train.tokens_per_step");
     if (config_model(&config, (int)args.vocabulary, &mc, err) || pool_open(&pool, (int)args.threads, err) ||
         model_init(&m, &mc, tokens, pool, err) || made_up_batch(&b, tokens, mc.context, mc.vocabulary, err) ||
-        model_seed(&m, 1, err) || made_up_optimiser(&optimiser, &m, err))
+        model_seed(&m, 1, err) || made_up_optimiser(&optimiser, &m.parameters, err))
         goto done;
     for (int step = -2; step < args.steps; step++) {
         double start = clock_seconds();

@@ -18,25 +18,26 @@ static int describe_hidden(struct network *n, const struct config *config, const
     return network_relu(n, network_linear(n, from, name, (int)config_int(config, "network.hidden")));
 }
 
-static int convolve(struct network *n, int from, const char *prefix, int stage, const char *part, int filters)
+static const char *part_name(char name[32], const char *prefix, int stage, const char *part)
 {
-    char name[32];
-
-    snprintf(name, sizeof name, "%sstages.%d.%s", prefix, stage, part);
-    return network_convolution(n, from, name, filters, 3, 1);
+    snprintf(name, 32, "%sstages.%d.%s", prefix, stage, part);
+    return name;
 }
 
 static int describe_stage(struct network *n, const struct config *config, const char *prefix, int from,
                           int stage)
 {
     int filters = (int)config_int_at(config, "network.filters", stage);
+    bool residual = config_bool(config, "network.residual");
+    char name[32];
 
-    from = network_relu(n, convolve(n, from, prefix, stage, "in", filters));
-    if (config_bool(config, "network.residual")) {
-        int inner = network_relu(n, convolve(n, from, prefix, stage, "first", filters));
-        from = network_relu(n, network_sum(n, from, convolve(n, inner, prefix, stage, "second", filters)));
-    }
-    return network_max_pool(n, from, 2);
+    from = network_convolution_stage(n, from, part_name(name, prefix, stage, "in"), filters, 3,
+                                     residual ? 1 : 2);
+    if (!residual)
+        return from;
+    int first = network_convolution_stage(n, from, part_name(name, prefix, stage, "first"), filters, 3, 1);
+    int second = network_convolution(n, first, part_name(name, prefix, stage, "second"), filters, 3, 1);
+    return network_max_pool(n, network_relu(n, network_sum(n, from, second)), 2);
 }
 
 int classifier_describe_tail(struct network *n, const struct config *config, const char *prefix, int from,

@@ -1,14 +1,20 @@
 #include "engine/convolution.h"
 
-#include <stdint.h>
+#include <math.h>
 #include <string.h>
 
 #include "engine/blas.h"
+#include "engine/each_cpu.h"
 #include "engine/kernels.h"
+#include "engine/max_pool.h"
 
-/* A chunk's patches take about half of a core's second-level cache. Weight gradients are summed in so many
- * parts, each by one task, and then in order: whoever runs them, the sum is the same. */
-enum { CHUNK_FLOATS = 48 * 1024, PARTS = 8 };
+/* A chunk's patches and products take about half of a core's second-level cache. Weight gradients are summed
+ * in so many parts, each by one task, and then in order: whoever runs them, the sum is the same. */
+enum { CHUNK_FLOATS = 128 * 1024, PARTS = 8 };
+/* Patches are copied by so many floats at a time: what is too much, the next one overwrites. */
+enum { BLOCK = 16 };
+
+/* ---- shapes ---- */
 
 int convolution_extent(const struct convolution *c, int size)
 {
@@ -17,27 +23,78 @@ int convolution_extent(const struct convolution *c, int size)
     return room < 0 ? 0 : room / c->stride + 1;
 }
 
-static int patch_of(const struct convolution *c)
+static struct max_pool pool_of(const struct convolution *c)
 {
-    return c->kernel * c->kernel * c->channels;
+    return (struct max_pool){convolution_extent(c, c->height), convolution_extent(c, c->width), c->filters,
+                             c->pool};
 }
 
+/* Of the products, before the pool. */
 static int positions_of(const struct convolution *c)
 {
     return convolution_extent(c, c->height) * convolution_extent(c, c->width);
 }
 
-/* Samples whose patches are laid out at once. */
+static int patch_of(const struct convolution *c)
+{
+    return c->kernel * c->kernel * c->channels;
+}
+
+static size_t input_floats(const struct convolution *c)
+{
+    return (size_t)c->height * (size_t)c->width * (size_t)c->channels;
+}
+
+static int output_positions(const struct convolution *c)
+{
+    return convolution_extent(c, c->height) / c->pool * (convolution_extent(c, c->width) / c->pool);
+}
+
+static size_t output_floats(const struct convolution *c)
+{
+    return (size_t)output_positions(c) * (size_t)c->filters;
+}
+
+/* A line of the input with the zeros around it. */
+static size_t line_floats(const struct convolution *c)
+{
+    return (size_t)(c->width + 2 * c->padding) * (size_t)c->channels;
+}
+
+static size_t padded_floats(const struct convolution *c)
+{
+    return (size_t)(c->height + 2 * c->padding) * line_floats(c);
+}
+
+/* Samples that are multiplied at once. */
 static int chunk_of(const struct convolution *c)
 {
-    int floats = positions_of(c) * patch_of(c);
+    int floats = positions_of(c) * (patch_of(c) + c->filters);
 
     return floats > 0 && floats < CHUNK_FLOATS ? CHUNK_FLOATS / floats : 1;
 }
 
-static size_t columns_floats(const struct convolution *c)
+/* ---- scratch ---- */
+
+struct room {        /* of one worker */
+    float *padded;   /* (H + 2 padding, W + 2 padding, C) of a sample */
+    float *columns;  /* (chunk, positions, P) */
+    float *products; /* (chunk, positions, O) */
+};
+
+static size_t room_floats(const struct convolution *c)
 {
-    return (size_t)chunk_of(c) * (size_t)positions_of(c) * (size_t)patch_of(c);
+    size_t rows = (size_t)chunk_of(c) * (size_t)positions_of(c);
+
+    return padded_floats(c) + BLOCK + rows * (size_t)patch_of(c) + BLOCK + rows * (size_t)c->filters;
+}
+
+static struct room room_of(const struct convolution *c, float *scratch, int worker)
+{
+    float *padded = scratch + (size_t)worker * room_floats(c), *columns = padded + padded_floats(c) + BLOCK;
+    size_t rows = (size_t)chunk_of(c) * (size_t)positions_of(c);
+
+    return (struct room){padded, columns, columns + rows * (size_t)patch_of(c) + BLOCK};
 }
 
 static size_t part_floats(const struct convolution *c)
@@ -47,121 +104,182 @@ static size_t part_floats(const struct convolution *c)
 
 size_t convolution_scratch(const struct convolution *c, int threads)
 {
-    return (size_t)threads * columns_floats(c) + PARTS * part_floats(c);
+    return (size_t)threads * room_floats(c) + PARTS * part_floats(c);
 }
 
-/* A kernel's row over the input: of its taps, first .. last - 1 lie within, the first at float `at` of the
- * sample. first == last: it is all padding. */
-struct line {
-    int first, last;
-    size_t at;
-};
+/* ---- patches ---- */
 
-/* Row k of the kernel at output position i. */
-static struct line line_at(const struct convolution *c, int i, int k)
+/* Where a line of the input begins within the zeros. */
+static float *line_at(const struct convolution *c, float *padded, int row)
+{
+    return padded + (size_t)(row + c->padding) * line_floats(c) + (size_t)c->padding * (size_t)c->channels;
+}
+
+/* The first tap of row k of the kernel, at position i. */
+static size_t tap_at(const struct convolution *c, int i, int k)
 {
     int across = convolution_extent(c, c->width);
-    int row = i / across * c->stride - c->padding + k, left = i % across * c->stride - c->padding;
-    int first = left < 0 ? -left : 0, last = left + c->kernel > c->width ? c->width - left : c->kernel;
+    int row = i / across * c->stride + k, column = i % across * c->stride;
 
-    if (row < 0 || row >= c->height || last <= first)
-        return (struct line){0};
-    return (struct line){first, last,
-                         ((size_t)row * (size_t)c->width + (size_t)(left + first)) * (size_t)c->channels};
+    return (size_t)row * line_floats(c) + (size_t)column * (size_t)c->channels;
 }
 
-/* columns (H' W', P) of one sample; what lies in the padding is 0. */
-static void lay_out(const struct convolution *c, const float *x, float *columns)
+static EACH_CPU void copy_patches(const struct convolution *c, const float *padded, float *columns)
 {
-    size_t C = (size_t)c->channels, taps = (size_t)c->kernel * C;
+    int taps = c->kernel * c->channels;
 
     for (int i = 0; i < positions_of(c); i++) {
         for (int k = 0; k < c->kernel; k++, columns += taps) {
-            struct line l = line_at(c, i, k);
-            size_t before = (size_t)l.first * C, past = (size_t)l.last * C;
-            memset(columns, 0, before * sizeof *columns);
-            memcpy(columns + before, x + l.at, (past - before) * sizeof *columns);
-            memset(columns + past, 0, (taps - past) * sizeof *columns);
+            const float *from = padded + tap_at(c, i, k);
+            for (int t = 0; t < taps; t += BLOCK)
+                memcpy(columns + t, from + t, BLOCK * sizeof *columns);
         }
     }
+}
+
+static EACH_CPU void add_patches(const struct convolution *c, const float *columns, float *padded)
+{
+    int taps = c->kernel * c->channels;
+
+    for (int i = 0; i < positions_of(c); i++) {
+        for (int k = 0; k < c->kernel; k++, columns += taps) {
+            float *to = padded + tap_at(c, i, k);
+#pragma omp simd
+            for (int t = 0; t < taps; t++)
+                to[t] += columns[t];
+        }
+    }
+}
+
+/* columns (positions, P) of one sample. */
+static void lay_out(const struct convolution *c, const float *x, float *padded, float *columns)
+{
+    size_t width = (size_t)c->width * (size_t)c->channels;
+
+    memset(padded, 0, (padded_floats(c) + BLOCK) * sizeof *padded);
+    for (int row = 0; row < c->height; row++)
+        memcpy(line_at(c, padded, row), x + (size_t)row * width, width * sizeof *x);
+    copy_patches(c, padded, columns);
 }
 
 /* The reverse: d_x (H, W, C) += the columns' gradients. */
-static void gather(const struct convolution *c, const float *columns, float *d_x)
+static void gather(const struct convolution *c, const float *columns, float *padded, float *d_x)
 {
-    size_t C = (size_t)c->channels;
+    int width = c->width * c->channels;
 
-    for (int i = 0; i < positions_of(c); i++) {
-        for (int k = 0; k < c->kernel; k++, columns += (size_t)c->kernel * C) {
-            struct line l = line_at(c, i, k);
-            add_scaled(d_x + l.at, columns + (size_t)l.first * C, 1.0F, (l.last - l.first) * (int)C);
-        }
-    }
+    memset(padded, 0, padded_floats(c) * sizeof *padded);
+    add_patches(c, columns, padded);
+    for (int row = 0; row < c->height; row++)
+        add_scaled(d_x + (size_t)row * (size_t)width, line_at(c, padded, row), 1.0F, width);
 }
+
+/* ---- passes ---- */
 
 struct call { /* what the tasks of one call share */
     const struct convolution *c;
     const float *x, *w, *bias, *d_y;
     float *y, *d_x;
-    float *columns; /* (threads, columns_floats) */
-    float *parts;   /* (PARTS, O, P + 1): weights, then the bias */
+    uint8_t *choice;
+    float *scratch;
+    float *parts; /* (PARTS, O, P + 1): weights, then the bias */
     int B;
 };
 
-static float *columns_of(const struct call *p, int worker)
+/* y (positions, O) += bias; where it is to be rectified, no gradient will come through. */
+static EACH_CPU void add_bias(const struct convolution *c, const float *bias, float *y, uint8_t *choice)
 {
-    return p->columns + (size_t)worker * columns_floats(p->c);
+    int O = c->filters;
+    float least = c->rectified ? 0.0F : -HUGE_VALF;
+
+    for (int i = 0; i < output_positions(c); i++, y += O, choice += O) {
+#pragma omp simd
+        for (int o = 0; o < O; o++) {
+            float sum = y[o] + bias[o];
+            choice[o] = sum <= least ? NONE_OF_WINDOW : choice[o];
+            y[o] = sum <= least ? least : sum;
+        }
+    }
 }
 
-static size_t sample_floats(const struct convolution *c)
+static void lay_out_chunk(const struct call *p, int first, int last, const struct room *room)
 {
-    return (size_t)c->height * (size_t)c->width * (size_t)c->channels;
+    const struct convolution *c = p->c;
+    size_t floats = (size_t)positions_of(c) * (size_t)patch_of(c);
+
+    for (int b = first; b < last; b++)
+        lay_out(c, p->x + (size_t)b * input_floats(c), room->padded,
+                room->columns + (size_t)(b - first) * floats);
 }
 
 static void forward_range(void *context, int first, int last, int worker)
 {
     const struct call *p = context;
     const struct convolution *c = p->c;
-    size_t positions = (size_t)positions_of(c), P = (size_t)patch_of(c), O = (size_t)c->filters;
-    float *columns = columns_of(p, worker), *y = p->y + (size_t)first * positions * O;
-    struct gemm product =
-        gemm_forward(columns, p->w, y, (int)positions * (last - first), (int)P, (int)O, 1.0F);
+    struct room room = room_of(c, p->scratch, worker);
+    struct max_pool pool = pool_of(c);
+    struct gemm product = gemm_forward(room.columns, p->w, room.products, positions_of(c) * (last - first),
+                                       patch_of(c), c->filters, 0.0F);
 
-    for (int b = first; b < last; b++)
-        lay_out(c, p->x + (size_t)b * sample_floats(c), columns + (size_t)(b - first) * positions * P);
-    for (size_t i = 0; i < positions * (size_t)(last - first); i++)
-        memcpy(y + i * O, p->bias, O * sizeof *y);
+    lay_out_chunk(p, first, last, &room);
     gemm_one(&product);
+    for (int b = first; b < last; b++) {
+        size_t at = (size_t)b * output_floats(c);
+        const float *products =
+            room.products + (size_t)(b - first) * (size_t)positions_of(c) * (size_t)c->filters;
+        max_pool_forward(&pool, products, p->y + at, p->choice + at);
+        add_bias(c, p->bias, p->y + at, p->choice + at);
+    }
 }
 
 void convolution_forward(struct pool *pool, const struct convolution *c, const float *x, const float *w,
-                         const float *bias, float *y, float *scratch, int B)
+                         const float *bias, float *y, uint8_t *choice, float *scratch, int B)
 {
-    struct call p = {.c = c, .x = x, .w = w, .bias = bias, .y = y, .columns = scratch};
+    struct call p = {.c = c, .x = x, .w = w, .bias = bias, .y = y, .choice = choice, .scratch = scratch};
 
     pool_ranges(pool, forward_range, &p, B, chunk_of(c));
 }
 
-static void backward_chunk(const struct call *p, int first, int last, float *columns, float *part)
+/* sum (O) += what of d_y (n, O) comes through. */
+static EACH_CPU void add_bias_gradient(float *sum, const float *d_y, const uint8_t *choice, int n, int O)
+{
+    for (int i = 0; i < n; i++, d_y += O, choice += O) {
+#pragma omp simd
+        for (int o = 0; o < O; o++)
+            sum[o] += choice[o] == NONE_OF_WINDOW ? 0.0F : d_y[o];
+    }
+}
+
+/* Gradients of the products of a chunk, and of the bias. */
+static void spread_chunk(const struct call *p, int first, int last, const struct room *room, float *d_bias)
+{
+    const struct convolution *c = p->c;
+    struct max_pool pool = pool_of(c);
+    size_t floats = (size_t)positions_of(c) * (size_t)c->filters, n = (size_t)(last - first),
+           at = (size_t)first * output_floats(c);
+
+    memset(room->products, 0, n * floats * sizeof *room->products);
+    for (size_t b = 0; b < n; b++)
+        max_pool_backward(&pool, p->d_y + at + b * output_floats(c), p->choice + at + b * output_floats(c),
+                          room->products + b * floats);
+    add_bias_gradient(d_bias, p->d_y + at, p->choice + at, (last - first) * output_positions(c), c->filters);
+}
+
+static void backward_chunk(const struct call *p, int first, int last, const struct room *room, float *part)
 {
     const struct convolution *c = p->c;
     int positions = positions_of(c), P = patch_of(c), O = c->filters, rows = positions * (last - first);
-    const float *d_y = p->d_y + (size_t)first * (size_t)positions * (size_t)O;
-    struct gemm weights = gemm_weight_gradient(d_y, columns, part, rows, P, O);
-    struct gemm inputs = gemm_input_gradient(d_y, p->w, columns, rows, P, O, 0.0F);
+    struct gemm weights = gemm_weight_gradient(room->products, room->columns, part, rows, P, O);
+    struct gemm inputs = gemm_input_gradient(room->products, p->w, room->columns, rows, P, O, 0.0F);
 
-    for (int b = first; b < last; b++)
-        lay_out(c, p->x + (size_t)b * sample_floats(c),
-                columns + (size_t)(b - first) * (size_t)positions * (size_t)P);
+    spread_chunk(p, first, last, room, part + (size_t)O * (size_t)P);
+    lay_out_chunk(p, first, last, room);
     gemm_one(&weights);
-    for (int i = 0; i < rows; i++)
-        add_scaled(part + (size_t)O * (size_t)P, d_y + (size_t)i * (size_t)O, 1.0F, O);
     if (!p->d_x)
         return;
     gemm_one(&inputs);
     for (int b = first; b < last; b++)
-        gather(c, columns + (size_t)(b - first) * (size_t)positions * (size_t)P,
-               p->d_x + (size_t)b * sample_floats(c));
+        gather(c, room->columns + (size_t)(b - first) * (size_t)positions * (size_t)P, room->padded,
+               p->d_x + (size_t)b * input_floats(c));
 }
 
 static void backward_part(void *context, int index, int worker)
@@ -169,20 +287,29 @@ static void backward_part(void *context, int index, int worker)
     const struct call *p = context;
     int first = (int)((int64_t)p->B * index / PARTS), past = (int)((int64_t)p->B * (index + 1) / PARTS);
     float *part = p->parts + (size_t)index * part_floats(p->c);
+    struct room room = room_of(p->c, p->scratch, worker);
 
     memset(part, 0, part_floats(p->c) * sizeof *part);
     for (int last; first < past; first = last) {
         last = first + chunk_of(p->c) < past ? first + chunk_of(p->c) : past;
-        backward_chunk(p, first, last, columns_of(p, worker), part);
+        backward_chunk(p, first, last, &room, part);
     }
 }
 
 void convolution_backward(struct pool *pool, const struct convolution *c, const float *x, const float *w,
-                          const float *d_y, float *d_x, float *d_w, float *d_bias, float *scratch, int B)
+                          const uint8_t *choice, const float *d_y, float *d_x, float *d_w, float *d_bias,
+                          float *scratch, int B)
 {
-    float *parts = scratch + (size_t)pool_threads(pool) * columns_floats(c);
-    struct call p = {
-        .c = c, .x = x, .w = w, .d_y = d_y, .d_x = d_x, .columns = scratch, .parts = parts, .B = B};
+    float *parts = scratch + (size_t)pool_threads(pool) * room_floats(c);
+    struct call p = {.c = c,
+                     .x = x,
+                     .w = w,
+                     .choice = (uint8_t *)choice,
+                     .d_y = d_y,
+                     .d_x = d_x,
+                     .scratch = scratch,
+                     .parts = parts,
+                     .B = B};
     int weights = c->filters * patch_of(c);
 
     pool_run(pool, backward_part, &p, PARTS);

@@ -3,13 +3,7 @@
 #include <math.h>
 #include <string.h>
 
-/* One body, compiled for AVX-512, AVX2 and plain x86-64, chosen when the program starts. Sanitizers do not
- * get along with the resolvers. */
-#if defined(__x86_64__) && defined(__GNUC__) && !defined(__clang__) && !defined(__SANITIZE_ADDRESS__)
-#define EACH_CPU __attribute__((target_clones("avx512f", "avx2", "default")))
-#else
-#define EACH_CPU
-#endif
+#include "engine/each_cpu.h"
 
 enum { ROWS = 64 }; /* rows a task: small enough to share, large enough to be worth handing out */
 

@@ -65,22 +65,36 @@ static void *get(size_t n, size_t size)
     return p;
 }
 
+/* One number of a convolution: its filter at an output position, before the pool. */
+static double convolved(const struct convolution *c, const double *x, const double *w, int line, int column)
+{
+    int W = c->width, C = c->channels, K = c->kernel;
+    double sum = 0.0;
+
+    for (int k = 0; k < K * K * C; k++) {
+        int row = line * c->stride - c->padding + k / C / K, at = column * c->stride - c->padding + k / C % K;
+        if (row >= 0 && row < c->height && at >= 0 && at < W)
+            sum += x[(row * W + at) * C + k % C] * w[k];
+    }
+    return sum;
+}
+
 void naive_convolution(const struct convolution *c, const double *x, const double *w, const double *bias,
                        double *y, int B)
 {
-    int out_height = convolution_extent(c, c->height), out_width = convolution_extent(c, c->width);
-    int H = c->height, W = c->width, C = c->channels, K = c->kernel;
+    int out_height = convolution_extent(c, c->height) / c->pool,
+        out_width = convolution_extent(c, c->width) / c->pool, size = c->kernel * c->kernel * c->channels;
 
     for (int i = 0; i < B * out_height * out_width * c->filters; i++) {
-        int filter = i % c->filters, column = i / c->filters % out_width;
-        int line = i / c->filters / out_width % out_height, b = i / c->filters / out_width / out_height;
-        y[i] = bias[filter];
-        for (int k = 0; k < K * K * C; k++) {
-            int row = line * c->stride - c->padding + k / C / K,
-                at = column * c->stride - c->padding + k / C % K;
-            if (row >= 0 && row < H && at >= 0 && at < W)
-                y[i] += x[((b * H + row) * W + at) * C + k % C] * w[filter * K * K * C + k];
-        }
+        int filter = i % c->filters, column = i / c->filters % out_width * c->pool;
+        int line = i / c->filters / out_width % out_height * c->pool,
+            b = i / c->filters / out_width / out_height;
+        const double *sample = x + (ptrdiff_t)b * c->height * c->width * c->channels;
+        y[i] = -INFINITY;
+        for (int p = 0; p < c->pool * c->pool; p++)
+            y[i] = fmax(y[i], bias[filter] + convolved(c, sample, w + (ptrdiff_t)filter * size,
+                                                       line + p / c->pool, column + p % c->pool));
+        y[i] = c->rectified ? fmax(y[i], 0.0) : y[i];
     }
 }
 

@@ -68,13 +68,27 @@ int network_linear(struct network *n, int from, const char *name, int out)
     return end_node(n, node);
 }
 
-int network_convolution(struct network *n, int from, const char *name, int filters, int kernel, int stride)
+static int convolve(struct network *n, int from, const char *name, struct convolution c)
 {
     struct node *node = add_node(n, &node_convolution, name, from, -1);
 
-    node->convolution =
-        (struct convolution){.filters = filters, .kernel = kernel, .stride = stride, .padding = kernel / 2};
+    c.padding = c.kernel / 2;
+    node->convolution = c;
     return end_node(n, node);
+}
+
+int network_convolution(struct network *n, int from, const char *name, int filters, int kernel, int stride)
+{
+    return convolve(n, from, name,
+                    (struct convolution){.filters = filters, .kernel = kernel, .stride = stride, .pool = 1});
+}
+
+int network_convolution_stage(struct network *n, int from, const char *name, int filters, int kernel,
+                              int size)
+{
+    return convolve(n, from, name,
+                    (struct convolution){
+                        .filters = filters, .kernel = kernel, .stride = 1, .pool = size, .rectified = true});
 }
 
 int network_relu(struct network *n, int from)
@@ -207,7 +221,10 @@ struct extent network_extent(const struct network *n, int node)
 
 bool network_is_pool(const struct network *n, int node)
 {
-    return n->nodes[node].operation == &node_max_pool;
+    const struct node *it = &n->nodes[node];
+
+    return it->operation == &node_max_pool ||
+           (it->operation == &node_convolution && it->convolution.pool > 1);
 }
 
 void network_forward(struct network *n, int B)

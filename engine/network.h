@@ -38,7 +38,7 @@ struct node {
     const float *weight, *bias; /* (out, in), (out); gain (channels) of a norm */
     float *d_weight, *d_bias;
     float *value, *gradient; /* (B, extent) */
-    uint8_t *choice;         /* (B, extent) of a max pool: which of a window is the largest */
+    uint8_t *choice;         /* (B, extent) of a pool: which of a window is the largest */
     float *scratch;
 };
 
@@ -63,6 +63,10 @@ int network_entry(struct network *n, struct extent extent);
 int network_linear(struct network *n, int from, const char *name, int out);
 /* kernel x kernel, odd; zeros around, so that with stride 1 the extent stays. */
 int network_convolution(struct network *n, int from, const char *name, int filters, int kernel, int stride);
+/* The same with stride 1, then of each size x size (1: of every position) the largest, and 0 where that is
+ * negative: as network_max_pool and network_relu behind it, in far less time. */
+int network_convolution_stage(struct network *n, int from, const char *name, int filters, int kernel,
+                              int size);
 int network_relu(struct network *n, int from);
 int network_sum(struct network *n, int from, int other); /* of equal extents */
 /* Largest of size x size, in steps of size; what is left at the end is left out. */
@@ -85,7 +89,7 @@ int network_soft_moe(struct network *n, int from, const char *name, int n_expert
 /* Of a node's values; of what could not be described {1, 1, 1}, so that describing may go on. */
 struct extent network_extent(const struct network *n, int node);
 
-bool network_is_pool(const struct network *n, int node); /* a max pool */
+bool network_is_pool(const struct network *n, int node); /* a max pool, or a convolution that ends in one */
 
 /* Memory for batches of at most max_samples, and the weights, all 0. */
 int network_build(struct network *n, int max_samples, struct pool *pool, struct error *err);

@@ -6,9 +6,9 @@
 
 #include "engine/blas.h"
 #include "engine/kernels.h"
+#include "engine/max_pool.h"
 
 enum { SAMPLES = 4, VALUES = 8192 }; /* that a task takes */
-enum { MAX_WINDOW = 15 };            /* squared, it counts in a byte */
 
 static int positions_of(struct extent e)
 {
@@ -39,6 +39,14 @@ static struct parameter *add_weight(struct network *n, struct node *node, const 
 static void add_bias(struct network *n, struct node *node, int out)
 {
     add_weight(n, node, "bias", &node->bias, &node->d_bias, 1, &out, 0.0);
+}
+
+/* What a pool chose. */
+static int choice_claim(struct network *n, struct node *node, struct error *err)
+{
+    (void)err;
+    node->choice = arena_claim(&n->memory, (size_t)n->max_samples * extent_size(node->extent), 1);
+    return 0;
 }
 
 /* ---- linear ---- */
@@ -93,6 +101,14 @@ const struct operation node_linear = {
 
 /* ---- convolution ---- */
 
+static int check_window(struct network *n, int size, int height, int width)
+{
+    if (size >= 1 && size <= MAX_WINDOW && size <= height && size <= width)
+        return 0;
+    return error_set(&n->error, STATUS_USAGE, "a window of %d x %d does not fit into %d x %d", size, size,
+                     height, width);
+}
+
 static int convolution_describe(struct network *n, struct node *node, struct extent in)
 {
     struct convolution *c = &node->convolution;
@@ -105,8 +121,10 @@ static int convolution_describe(struct network *n, struct node *node, struct ext
     c->height = in.height;
     c->width = in.width;
     c->channels = in.channels;
-    node->extent =
-        (struct extent){convolution_extent(c, in.height), convolution_extent(c, in.width), c->filters};
+    int height = convolution_extent(c, in.height), width = convolution_extent(c, in.width);
+    if (check_window(n, c->pool, height, width))
+        return -1;
+    node->extent = (struct extent){height / c->pool, width / c->pool, c->filters};
     add_weight(n, node, "weight", &node->weight, &node->d_weight, 4, shape,
                sqrt(2.0 / (c->kernel * c->kernel * in.channels)));
     add_bias(n, node, c->filters);
@@ -115,23 +133,22 @@ static int convolution_describe(struct network *n, struct node *node, struct ext
 
 static int convolution_claim(struct network *n, struct node *node, struct error *err)
 {
-    (void)err;
     node->scratch = arena_claim(&n->memory, convolution_scratch(&node->convolution, pool_threads(n->pool)),
                                 sizeof *node->scratch);
-    return 0;
+    return choice_claim(n, node, err);
 }
 
 static void convolution_node_forward(struct network *n, struct node *node, int B)
 {
     convolution_forward(n->pool, &node->convolution, input_of(n, node, 0)->value, node->weight, node->bias,
-                        node->value, node->scratch, B);
+                        node->value, node->choice, node->scratch, B);
 }
 
 static void convolution_node_backward(struct network *n, struct node *node, int B)
 {
     struct node *from = input_of(n, node, 0);
 
-    convolution_backward(n->pool, &node->convolution, from->value, node->weight, node->gradient,
+    convolution_backward(n->pool, &node->convolution, from->value, node->weight, node->choice, node->gradient,
                          from->wants_gradient ? from->gradient : NULL, node->d_weight, node->d_bias,
                          node->scratch, B);
 }
@@ -140,7 +157,9 @@ static double convolution_multiply_adds(const struct node *node, struct extent i
 {
     const struct convolution *c = &node->convolution;
 
-    return (double)extent_size(node->extent) * c->kernel * c->kernel * in.channels;
+    double positions = (double)convolution_extent(c, in.height) * convolution_extent(c, in.width);
+
+    return positions * c->filters * c->kernel * c->kernel * in.channels;
 }
 
 const struct operation node_convolution = {
@@ -285,48 +304,25 @@ static void each_sample(struct network *n, pool_body *body, const struct node *n
         pool_ranges(n->pool, body, &w, B, SAMPLES);
 }
 
-/* Of the w-th of size x size places, from the window's first. */
-static size_t place_in_window(struct extent in, int size, int w)
+static struct max_pool pool_of(const struct windows *w)
 {
-    return ((size_t)(w / size) * (size_t)in.width + (size_t)(w % size)) * (size_t)in.channels;
-}
+    struct extent in = w->from->extent;
 
-/* y (C) = the largest of the window at x, choice (C) which of size * size it is, the first of equals. */
-static void largest_of_window(const float *restrict x, struct extent in, int size, float *restrict y,
-                              uint8_t *restrict choice)
-{
-    int C = in.channels;
-
-    memcpy(y, x, (size_t)C * sizeof *y);
-    memset(choice, 0, (size_t)C);
-    for (int w = 1; w < size * size; w++) {
-        const float *restrict at = x + place_in_window(in, size, w);
-        for (int c = 0; c < C; c++) {
-            choice[c] = at[c] > y[c] ? (uint8_t)w : choice[c];
-            y[c] = at[c] > y[c] ? at[c] : y[c];
-        }
-    }
+    return (struct max_pool){in.height, in.width, in.channels, w->node->size};
 }
 
 static void max_pool_range(void *context, int first, int last, int worker)
 {
-    const struct windows *p = context;
-    struct extent in = p->from->extent, out = p->node->extent;
-    int size = p->node->size, C = out.channels, positions = positions_of(out);
+    const struct windows *w = context;
+    struct max_pool pool = pool_of(w);
 
     (void)worker;
-    for (int i = first * positions; i < last * positions; i++) {
-        int row = i % positions / out.width * size, column = i % out.width * size;
-        size_t x = (size_t)(i / positions) * extent_size(in) +
-                   ((size_t)row * (size_t)in.width + (size_t)column) * (size_t)C;
-        size_t y = (size_t)i * (size_t)C;
-        if (!p->backward) {
-            largest_of_window(p->from->value + x, in, size, p->node->value + y, p->node->choice + y);
-            continue;
-        }
-        for (int c = 0; c < C; c++)
-            p->from->gradient[x + place_in_window(in, size, p->node->choice[y + (size_t)c]) + (size_t)c] +=
-                p->node->gradient[y + (size_t)c];
+    for (int b = first; b < last; b++) {
+        size_t x = (size_t)b * extent_size(w->from->extent), y = (size_t)b * extent_size(w->node->extent);
+        if (w->backward)
+            max_pool_backward(&pool, w->node->gradient + y, w->node->choice + y, w->from->gradient + x);
+        else
+            max_pool_forward(&pool, w->from->value + x, w->node->value + y, w->node->choice + y);
     }
 }
 
@@ -334,26 +330,18 @@ static int max_pool_describe(struct network *n, struct node *node, struct extent
 {
     int size = node->size;
 
-    if (size < 1 || size > MAX_WINDOW || size > in.height || size > in.width)
-        return error_set(&n->error, STATUS_USAGE, "a window of %d x %d does not fit into %d x %d", size, size,
-                         in.height, in.width);
+    if (check_window(n, size, in.height, in.width))
+        return -1;
     node->extent = (struct extent){in.height / size, in.width / size, in.channels};
     return 0;
 }
 
-static int max_pool_claim(struct network *n, struct node *node, struct error *err)
-{
-    (void)err;
-    node->choice = arena_claim(&n->memory, (size_t)n->max_samples * extent_size(node->extent), 1);
-    return 0;
-}
-
-static void max_pool_forward(struct network *n, struct node *node, int B)
+static void max_pool_node_forward(struct network *n, struct node *node, int B)
 {
     each_sample(n, max_pool_range, node, false, B);
 }
 
-static void max_pool_backward(struct network *n, struct node *node, int B)
+static void max_pool_node_backward(struct network *n, struct node *node, int B)
 {
     each_sample(n, max_pool_range, node, true, B);
 }
@@ -361,9 +349,9 @@ static void max_pool_backward(struct network *n, struct node *node, int B)
 const struct operation node_max_pool = {
     .name = "max_pool",
     .describe = max_pool_describe,
-    .claim = max_pool_claim,
-    .forward = max_pool_forward,
-    .backward = max_pool_backward,
+    .claim = choice_claim,
+    .forward = max_pool_node_forward,
+    .backward = max_pool_node_backward,
 };
 
 static int mean_describe(struct network *n, struct node *node, struct extent in)

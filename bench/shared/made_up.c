@@ -37,10 +37,39 @@ void made_up_release(struct batch *b)
     *b = (struct batch){0};
 }
 
-int made_up_optimiser(struct optimiser *o, const struct model *m, struct error *err)
+int made_up_images(struct corpus *c, int n, int side, int classes, struct error *err)
+{
+    struct images *im = &c->images;
+    struct random r;
+
+    random_seed(&r, 1, 0);
+    *c = (struct corpus){.n_domains = classes, .n_documents = n};
+    *im = (struct images){.n = n, .height = side, .width = side, .channels = 1, .n_classes = classes};
+    im->pixels = malloc((size_t)n * images_pixels(im));
+    im->label = malloc((size_t)n * sizeof *im->label);
+    c->documents = calloc((size_t)n, sizeof *c->documents); /* all of the train set */
+    if (!im->pixels || !im->label || !c->documents) {
+        made_up_images_release(c);
+        return error_no_memory(err, "images");
+    }
+    for (size_t i = 0; i < (size_t)n * images_pixels(im); i++)
+        im->pixels[i] = (uint8_t)random_below(&r, 256);
+    for (int i = 0; i < n; i++)
+        im->label[i] = (int32_t)random_below(&r, (uint64_t)classes);
+    return 0;
+}
+
+void made_up_images_release(struct corpus *c)
+{
+    images_release(&c->images);
+    free(c->documents);
+    *c = (struct corpus){0};
+}
+
+int made_up_optimiser(struct optimiser *o, const struct parameters *p, struct error *err)
 {
     *o = (struct optimiser){.beta1 = 0.9, .beta2 = 0.95, .decay = 0.1, .clip = 1.0};
-    return optimiser_init(o, &m->parameters, err);
+    return optimiser_init(o, p, err);
 }
 
 void made_up_update(struct model *m, struct optimiser *o)

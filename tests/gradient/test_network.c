@@ -40,6 +40,14 @@ static void describe_pools(struct network *n)
     network_mean(n, network_max_pool(n, x, 2));
 }
 
+/* Of 7 x 9 positions 3 x 4 windows are pooled, and the rest left out. */
+static void describe_stages(struct network *n)
+{
+    int x = network_convolution_stage(n, network_input(n, (struct extent){7, 9, 2}), "a", 17, 3, 2);
+
+    network_convolution_stage(n, x, "b", 3, 3, 1);
+}
+
 /* A residual block that narrows, as in He et al. 2016. */
 static void describe_residual(struct network *n)
 {
@@ -89,10 +97,9 @@ static const struct {
     const char *name;
     void (*describe)(struct network *n);
 } kinds[] = {
-    {"linear", describe_linear},      {"convolutions", describe_convolution},
-    {"pools", describe_pools},        {"residual", describe_residual},
-    {"shared node", describe_shared}, {"patches", describe_patches},
-    {"soft MoE", describe_soft_moe},  {"embed", describe_embed},
+    {"linear", describe_linear},   {"convolutions", describe_convolution}, {"pools", describe_pools},
+    {"stages", describe_stages},   {"residual", describe_residual},        {"shared node", describe_shared},
+    {"patches", describe_patches}, {"soft MoE", describe_soft_moe},        {"embed", describe_embed},
 };
 enum { N_KINDS = sizeof kinds / sizeof *kinds };
 
