@@ -10,7 +10,7 @@
 
 /* A chunk's patches and products take about half of a core's second-level cache. Weight gradients are summed
  * in so many parts, each by one task, and then in order: whoever runs them, the sum is the same. */
-enum { CHUNK_FLOATS = 128 * 1024, PARTS = 8 };
+enum { CHUNK_FLOATS = 64 * 1024, PARTS = 8 };
 /* Patches are copied by so many floats at a time: what is too much, the next one overwrites. */
 enum { BLOCK = 16 };
 
@@ -115,38 +115,46 @@ static float *line_at(const struct convolution *c, float *padded, int row)
     return padded + (size_t)(row + c->padding) * line_floats(c) + (size_t)c->padding * (size_t)c->channels;
 }
 
-/* The first tap of row k of the kernel, at position i. */
-static size_t tap_at(const struct convolution *c, int i, int k)
-{
-    int across = convolution_extent(c, c->width);
-    int row = i / across * c->stride + k, column = i % across * c->stride;
+/* Where the patches of a sample are within the zeros: of each, `lines` runs of `taps` numbers. */
+struct patches {
+    int rows, across, lines, taps;
+    size_t line, down, right; /* from a line to the next; from a patch to the one below, beside it */
+};
 
-    return (size_t)row * line_floats(c) + (size_t)column * (size_t)c->channels;
+static struct patches patches_of(const struct convolution *c)
+{
+    return (struct patches){.rows = convolution_extent(c, c->height),
+                            .across = convolution_extent(c, c->width),
+                            .lines = c->kernel,
+                            .taps = c->kernel * c->channels,
+                            .line = line_floats(c),
+                            .down = (size_t)c->stride * line_floats(c),
+                            .right = (size_t)c->stride * (size_t)c->channels};
 }
 
-static EACH_CPU void copy_patches(const struct convolution *c, const float *padded, float *columns)
+static EACH_CPU void copy_patches(struct patches p, const float *padded, float *columns)
 {
-    int taps = c->kernel * c->channels;
-
-    for (int i = 0; i < positions_of(c); i++) {
-        for (int k = 0; k < c->kernel; k++, columns += taps) {
-            const float *from = padded + tap_at(c, i, k);
-            for (int t = 0; t < taps; t += BLOCK)
-                memcpy(columns + t, from + t, BLOCK * sizeof *columns);
+    for (int row = 0; row < p.rows; row++) {
+        for (int i = 0; i < p.across; i++) {
+            const float *from = padded + (size_t)row * p.down + (size_t)i * p.right;
+            for (int k = 0; k < p.lines; k++, from += p.line, columns += p.taps) {
+                for (int t = 0; t < p.taps; t += BLOCK)
+                    memcpy(columns + t, from + t, BLOCK * sizeof *columns);
+            }
         }
     }
 }
 
-static EACH_CPU void add_patches(const struct convolution *c, const float *columns, float *padded)
+static EACH_CPU void add_patches(struct patches p, const float *columns, float *padded)
 {
-    int taps = c->kernel * c->channels;
-
-    for (int i = 0; i < positions_of(c); i++) {
-        for (int k = 0; k < c->kernel; k++, columns += taps) {
-            float *to = padded + tap_at(c, i, k);
+    for (int row = 0; row < p.rows; row++) {
+        for (int i = 0; i < p.across; i++) {
+            float *to = padded + (size_t)row * p.down + (size_t)i * p.right;
+            for (int k = 0; k < p.lines; k++, to += p.line, columns += p.taps) {
 #pragma omp simd
-            for (int t = 0; t < taps; t++)
-                to[t] += columns[t];
+                for (int t = 0; t < p.taps; t++)
+                    to[t] += columns[t];
+            }
         }
     }
 }
@@ -159,7 +167,7 @@ static void lay_out(const struct convolution *c, const float *x, float *padded, 
     memset(padded, 0, (padded_floats(c) + BLOCK) * sizeof *padded);
     for (int row = 0; row < c->height; row++)
         memcpy(line_at(c, padded, row), x + (size_t)row * width, width * sizeof *x);
-    copy_patches(c, padded, columns);
+    copy_patches(patches_of(c), padded, columns);
 }
 
 /* The reverse: d_x (H, W, C) += the columns' gradients. */
@@ -168,7 +176,7 @@ static void gather(const struct convolution *c, const float *columns, float *pad
     int width = c->width * c->channels;
 
     memset(padded, 0, padded_floats(c) * sizeof *padded);
-    add_patches(c, columns, padded);
+    add_patches(patches_of(c), columns, padded);
     for (int row = 0; row < c->height; row++)
         add_scaled(d_x + (size_t)row * (size_t)width, line_at(c, padded, row), 1.0F, width);
 }
@@ -185,18 +193,15 @@ struct call { /* what the tasks of one call share */
     int B;
 };
 
-/* y (positions, O) += bias; where it is to be rectified, no gradient will come through. */
-static EACH_CPU void add_bias(const struct convolution *c, const float *bias, float *y, uint8_t *choice)
+/* y (n, O) += bias; what is no more than `least` becomes it, and no gradient will come through. */
+static EACH_CPU void add_bias(const float *bias, float least, float *y, uint8_t *choice, int n, int O)
 {
-    int O = c->filters;
-    float least = c->rectified ? 0.0F : -HUGE_VALF;
-
-    for (int i = 0; i < output_positions(c); i++, y += O, choice += O) {
+    for (int i = 0; i < n; i++, y += O, choice += O) {
 #pragma omp simd
         for (int o = 0; o < O; o++) {
-            float sum = y[o] + bias[o];
-            choice[o] = sum <= least ? NONE_OF_WINDOW : choice[o];
-            y[o] = sum <= least ? least : sum;
+            y[o] += bias[o];
+            choice[o] = y[o] > least ? choice[o] : (uint8_t)NONE_OF_WINDOW;
+            y[o] = y[o] < least ? least : y[o];
         }
     }
 }
@@ -227,7 +232,8 @@ static void forward_range(void *context, int first, int last, int worker)
         const float *products =
             room.products + (size_t)(b - first) * (size_t)positions_of(c) * (size_t)c->filters;
         max_pool_forward(&pool, products, p->y + at, p->choice + at);
-        add_bias(c, p->bias, p->y + at, p->choice + at);
+        add_bias(p->bias, c->rectified ? 0.0F : -HUGE_VALF, p->y + at, p->choice + at, output_positions(c),
+                 c->filters);
     }
 }
 

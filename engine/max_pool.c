@@ -21,12 +21,12 @@ static int windows(const struct max_pool *p)
 
 EACH_CPU void max_pool_forward(const struct max_pool *p, const float *x, float *y, uint8_t *choice)
 {
-    int C = p->channels;
+    int C = p->channels, n = windows(p), places = p->size * p->size;
 
-    for (int i = 0; i < windows(p); i++, y += C, choice += C) {
+    for (int i = 0; i < n; i++, y += C, choice += C) {
         memcpy(y, x + place(p, i, 0), (size_t)C * sizeof *y);
         memset(choice, 0, (size_t)C);
-        for (int w = 1; w < p->size * p->size; w++) {
+        for (int w = 1; w < places; w++) {
             const float *at = x + place(p, i, w);
 #pragma omp simd
             for (int c = 0; c < C; c++) {
@@ -39,10 +39,10 @@ EACH_CPU void max_pool_forward(const struct max_pool *p, const float *x, float *
 
 EACH_CPU void max_pool_backward(const struct max_pool *p, const float *d_y, const uint8_t *choice, float *d_x)
 {
-    int C = p->channels;
+    int C = p->channels, n = windows(p), places = p->size * p->size;
 
-    for (int i = 0; i < windows(p); i++, d_y += C, choice += C) {
-        for (int w = 0; w < p->size * p->size; w++) {
+    for (int i = 0; i < n; i++, d_y += C, choice += C) {
+        for (int w = 0; w < places; w++) {
             float *at = d_x + place(p, i, w);
 #pragma omp simd
             for (int c = 0; c < C; c++)
