@@ -8,8 +8,8 @@
 #include "engine/kernels.h"
 #include "engine/max_pool.h"
 
-/* A chunk's patches and products take about half of a core's second-level cache. Weight gradients are summed
- * in so many parts, each by one task, and then in order: whoever runs them, the sum is the same. */
+/* A chunk's patches and products leave room in a core's second-level cache. Weight gradients are summed in so
+ * many parts, each by one task, and then in order: whoever runs them, the sum is the same. */
 enum { CHUNK_FLOATS = 64 * 1024, PARTS = 8 };
 /* Patches are copied by so many floats at a time: what is too much, the next one overwrites. */
 enum { BLOCK = 16 };
@@ -159,12 +159,11 @@ static EACH_CPU void add_patches(struct patches p, const float *columns, float *
     }
 }
 
-/* columns (positions, P) of one sample. */
+/* columns (positions, P) of one sample; there are zeros around `padded` already. */
 static void lay_out(const struct convolution *c, const float *x, float *padded, float *columns)
 {
     size_t width = (size_t)c->width * (size_t)c->channels;
 
-    memset(padded, 0, (padded_floats(c) + BLOCK) * sizeof *padded);
     for (int row = 0; row < c->height; row++)
         memcpy(line_at(c, padded, row), x + (size_t)row * width, width * sizeof *x);
     copy_patches(patches_of(c), padded, columns);
@@ -211,6 +210,7 @@ static void lay_out_chunk(const struct call *p, int first, int last, const struc
     const struct convolution *c = p->c;
     size_t floats = (size_t)positions_of(c) * (size_t)patch_of(c);
 
+    memset(room->padded, 0, (padded_floats(c) + BLOCK) * sizeof *room->padded);
     for (int b = first; b < last; b++)
         lay_out(c, p->x + (size_t)b * input_floats(c), room->padded,
                 room->columns + (size_t)(b - first) * floats);

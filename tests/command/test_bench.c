@@ -86,6 +86,22 @@ static void test_routers(void **state)
            "topk,topp,mask,hash,bias,relu,expert_choice,noisy_topk|1|1\n");
 }
 
+/* By hand, of 4 images: 784 * 9 * 2 twice, then 196 * 18 * 3, 147 * 4 and 4 * 10 three times each. */
+static void test_convolution(void **state)
+{
+    (void)state;
+    expect(test_run("%s/convolution --quiet --blocks 2 --threads 2 --json '%s/convolution.json' --set "
+                    "network.filters=2,3 --set network.hidden=4 --set train.batch=4",
+                    bench, folder),
+           "A convolutional step beside its products");
+    expect(
+        test_run("sqlite3 :memory: \"SELECT count(*), min(value ->> 'share') > 0, max(value ->> 'threads'), "
+                 "max(abs(5e8 * (value ->> 'gflop') - 247440)) < 1 FROM "
+                 "json_each(readfile('%s/convolution.json'))\"",
+                 folder),
+        "2|1|2|1\n");
+}
+
 static int open_group(void **state)
 {
     const char *given = getenv("MOESCOPE_BENCH");
@@ -106,10 +122,8 @@ static int close_group(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_logbook),
-        cmocka_unit_test(test_large),
-        cmocka_unit_test(test_overhead),
-        cmocka_unit_test(test_routers),
+        cmocka_unit_test(test_logbook), cmocka_unit_test(test_large),       cmocka_unit_test(test_overhead),
+        cmocka_unit_test(test_routers), cmocka_unit_test(test_convolution),
     };
     return cmocka_run_group_tests(tests, open_group, close_group);
 }

@@ -130,7 +130,8 @@ static void test_refused(void **state)
          "each must be from 1 to one less than router.experts"},
         {"--set model.kind=mlp --set soft.subsets=2", "model.kind is not soft_moe"},
         {"--set model.kind=soft_moe --set network.patch=3", "patches of 3 x 3 do not cover 4 x 4"},
-        {"--set model.kind=convolution --set network.filters=2,2,2,2", "max_pool"},
+        {"--set model.kind=convolution --set network.filters=2,2,2,2",
+         "a window of 2 x 2 does not fit into 1 x 1"},
         {"--set model.kind=unigram", "is images; there are no words to count"},
         {"", "is images; model.kind is one of mlp, convolution, soft_moe for them"},
     };
