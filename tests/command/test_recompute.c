@@ -1,6 +1,6 @@
 /* The engine against scripts/recompute.py, which shares no code with it: numpy, double precision, routers
  * written from their papers. Small models of every router that a language model can have, trained for real.
- */
+ * And what is said of their specialization against scripts/remeasure.py. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdbool.h>
@@ -12,6 +12,7 @@
 
 #include <cmocka.h>
 
+#include "tests/fixture.h"
 #include "tests/support.h"
 #include "tests/tiny.h"
 
@@ -157,6 +158,79 @@ static void test_not_a_number_is_told(void **state)
     test_run_release(&r);
 }
 
+/* ---- what analyses say ---- */
+
+static struct test_run remeasure(const char *db, const char *run, const char *program)
+{
+    return test_run("here=$PWD; cd %s && /usr/bin/python3 $here/scripts/remeasure.py %s %s 5 %s", tiny.folder,
+                    db, run, program);
+}
+
+static void check_measures(const char *db, const char *run)
+{
+    char program[512];
+    struct test_run r;
+
+    snprintf(program, sizeof program, "%s/moescope-specialization", tiny.bin);
+    r = remeasure(db, run, program);
+    print_message("%s", r.out);
+    if (r.status != 0)
+        fail_msg("%s: status %d: %s%s", db, r.status, r.out, r.err);
+    assert_non_null(strstr(r.out, "\n0 differ\n"));
+    test_run_release(&r);
+}
+
+/* A router that prefers experts by domain and by token, and where it does not, anything. */
+static void route(const struct fixture_token *at, float *probability, int n_experts, void *context)
+{
+    (void)context;
+    for (int e = 0; e < n_experts; e++) {
+        uint64_t key = (uint64_t)(at->document * 64 + at->position) * 16 + (uint64_t)(at->layer * 8 + e);
+        probability[e] = (float)(fixture_hash(key * 1000 + (uint64_t)at->step) % 1000) / 1000 +
+                         (at->step > 0 && e == (at->domain + at->layer) % n_experts ? 0.4f : 0) +
+                         (at->step > 1 && e == at->id % n_experts ? 0.4f : 0);
+    }
+}
+
+/* Trained models of few documents, k varying; a router by hand with documents enough for intervals. */
+static void test_specialization(void **state)
+{
+    static const int64_t steps[] = {0, 1, 2};
+    struct fixture_run run = {
+        .name = "r", .n_layers = 2, .n_experts = 5, .k = 2, .steps = steps, .n_steps = 3, .route = route};
+    struct fixture fixture;
+
+    (void)state;
+    if (!has_numpy)
+        skip();
+    check_measures("topp.db", "r");
+    check_measures("hash.db", "r");
+    fixture_open(&fixture, 3, 12);
+    fixture_run(&fixture, &run);
+    fixture_finish(&fixture);
+    check_measures(fixture.path, "r");
+    fixture_release(&fixture);
+}
+
+/* It can tell: of the step before, hardly a figure is that of the last. */
+static void test_other_measures_are_told(void **state)
+{
+    struct test_run r;
+
+    (void)state;
+    if (!has_numpy)
+        skip();
+    tiny_expect(
+        test_run("cd %s && printf '#!/bin/sh\\nexec %s/moescope-specialization \"$@\" --step 32\\n' >other "
+                 "&& chmod +x other",
+                 tiny.folder, tiny.bin),
+        0, "");
+    r = remeasure("hash.db", "r", "./other");
+    assert_int_equal(r.status, 1);
+    assert_null(strstr(r.out, "\n0 differ\n"));
+    test_run_release(&r);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -169,6 +243,8 @@ int main(void)
         cmocka_unit_test(test_noisy_topk),
         cmocka_unit_test(test_another_model_is_told),
         cmocka_unit_test(test_not_a_number_is_told),
+        cmocka_unit_test(test_specialization),
+        cmocka_unit_test(test_other_measures_are_told),
     };
     return cmocka_run_group_tests(tests, open_group, close_group);
 }
