@@ -192,7 +192,7 @@ static void route(const struct fixture_token *at, float *probability, int n_expe
     }
 }
 
-/* Trained models of few documents, k varying; a router by hand with documents enough for intervals. */
+/* A trained model of few documents, k varying; a router by hand with documents enough for intervals. */
 static void test_specialization(void **state)
 {
     static const int64_t steps[] = {0, 1, 2};
@@ -204,7 +204,6 @@ static void test_specialization(void **state)
     if (!has_numpy)
         skip();
     check_measures("topp.db", "r");
-    check_measures("hash.db", "r");
     fixture_open(&fixture, 3, 12);
     fixture_run(&fixture, &run);
     fixture_finish(&fixture);
