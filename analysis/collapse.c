@@ -1,8 +1,8 @@
 /* moescope collapse: does the router still use its experts? Loads are read exactly, pooled over windows that
  * hold enough tokens, refused decisions included, and judged by the written rule in metrics/collapse.h; a
  * breach counts as a collapse when it lasts and reaches the end. The other half of the question, routers that
- * look healthy because they do nothing, is asked of the router's entropy and of the probe. Neither says what
- * it costs: that is compare's. */
+ * look healthy because they do nothing, is asked of the router's entropy, of the probe and, where somebody
+ * tried it, of random choices in its place. Neither says what it costs: that is compare's. */
 #include <math.h>
 
 #include "analysis/shared/collapse.h"
@@ -15,8 +15,10 @@ static int prepare(struct analysis *a, struct error *err)
     c->rule.lasting = (int)c->lasting;
     if (collapse_read(c, a, err) != 0)
         return -1;
-    if (analysis_wants(a, "verdict") || analysis_wants(a, "router"))
-        return collapse_judge_routers(c, a, err);
+    if ((analysis_wants(a, "verdict") || analysis_wants(a, "onset") || analysis_wants(a, "router")) &&
+        collapse_judge_routers(c, a, err) != 0)
+        return -1;
+    collapse_find(c);
     return 0;
 }
 
@@ -33,7 +35,8 @@ static int judge(struct analysis *a, struct verdicts *v, struct error *err)
 
 static bool found(const struct analysis *a)
 {
-    return collapse_count(a->state, COLLAPSE_COLLAPSED) > 0;
+    return collapse_count(a->state, FINDING_COLLAPSED) > 0 ||
+           collapse_count(a->state, FINDING_EVERYTHING) > 0;
 }
 
 /* ---- tables ---- */
@@ -43,16 +46,15 @@ static int onset_rows(struct analysis *a, struct table *t, struct error *err)
     const struct collapse *c = a->state;
     struct text detail;
     text_init(&detail);
-    for (int i = 0; i < c->n_series; i++) {
-        const struct collapse_verdict *v = &c->series[i].verdict;
-        const struct load_summary *now = collapse_last_window(c, i);
-        int lowest = c->series[i].lowest;
+    for (int i = 0; i < c->n_layers; i++) {
+        const struct collapse_layer *l = &c->layers[i];
+        const struct load_summary *now = monitor_last(&c->monitor, i);
         text_clear(&detail);
         collapse_add_detail(&detail, c, i);
         table_int(t, a->layers[i].layer);
-        table_text(t, collapse_state_word(v->state));
-        if (v->onset_step >= 0)
-            table_int(t, v->onset_step);
+        table_text(t, collapse_state_word(l->verdict.state));
+        if (l->verdict.onset_step >= 0)
+            table_int(t, l->verdict.onset_step);
         else
             table_null(t);
         table_text(t, detail.data);
@@ -62,8 +64,10 @@ static int onset_rows(struct analysis *a, struct table *t, struct error *err)
         table_int(t, now->starved_experts);
         table_figure(t, now->entropy_k_aware);
         table_figure(t, now->top_share_of_tokens);
-        table_figure(t, c->series[i].window[lowest].effective_experts);
-        table_int(t, c->windows[lowest].first_step);
+        table_figure(t, c->monitor.series[i].summary[l->lowest].effective_experts);
+        table_int(t, c->monitor.windows[l->lowest].first_step);
+        table_figure(t, now->k);
+        table_text(t, finding_names[l->finding]);
     }
     int result = detail.failed ? error_no_memory(err, "the table") : 0;
     text_release(&detail);
@@ -72,29 +76,29 @@ static int onset_rows(struct analysis *a, struct table *t, struct error *err)
 
 static int dead_rows(struct analysis *a, struct table *t, struct error *err)
 {
-    const struct collapse *c = a->state;
+    const struct monitor *m = &((const struct collapse *)a->state)->monitor;
     (void)err;
-    for (int i = 0; i < c->n_series; i++)
+    for (int i = 0; i < m->n_layers; i++)
         for (int e = 0; e < a->layers[i].n_experts; e++) {
-            int since = collapse_dead_since(c, i, e);
-            if (since == c->n_windows)
+            int since = monitor_dead_since(m, i, e);
+            if (since == m->n_windows)
                 continue;
             table_int(t, a->layers[i].layer);
             table_int(t, e);
-            table_int(t, c->windows[since].first_step);
-            table_int(t, c->n_windows - since);
+            table_int(t, m->windows[since].first_step);
+            table_int(t, m->n_windows - since);
         }
     return 0;
 }
 
 static int load_rows(struct analysis *a, struct table *t, struct error *err)
 {
-    const struct collapse *c = a->state;
+    const struct monitor *m = &((const struct collapse *)a->state)->monitor;
     (void)err;
-    for (int w = 0; w < c->n_windows; w++)
-        for (int i = 0; i < c->n_series; i++) {
-            const struct load_summary *s = &c->series[i].window[w];
-            table_int(t, c->windows[w].first_step);
+    for (int w = 0; w < m->n_windows; w++)
+        for (int i = 0; i < m->n_layers; i++) {
+            const struct load_summary *s = &m->series[i].summary[w];
+            table_int(t, m->windows[w].first_step);
             table_int(t, a->layers[i].layer);
             table_figure(t, s->entropy);
             table_figure(t, s->entropy_k_aware);
@@ -105,25 +109,35 @@ static int load_rows(struct analysis *a, struct table *t, struct error *err)
             table_figure(t, s->top_share_of_tokens);
             table_int(t, s->dead_experts);
             table_int(t, s->starved_experts);
-            table_int(t, c->windows[w].last_step);
+            table_int(t, m->windows[w].last_step);
             table_figure(t, s->n_tokens);
-            table_int(t, c->series[i].breach[w] > 0);
-            table_figure(t, c->series[i].dropped[w]);
+            if (m->series[i].breach[w] == BREACH_UNKNOWN)
+                table_null(t);
+            else
+                table_int(t, m->series[i].breach[w] > 0);
+            table_figure(t, m->series[i].dropped[w]);
+            table_figure(t, s->k);
+            table_figure(t, monitor_router_entropy(m, i, w));
         }
     return 0;
 }
 
+static int step_rows(struct analysis *a, struct table *t, struct error *err)
+{
+    return collapse_step_rows(a->state, a, t, err);
+}
+
 static int expert_rows(struct analysis *a, struct table *t, struct error *err)
 {
-    const struct collapse *c = a->state;
+    const struct monitor *m = &((const struct collapse *)a->state)->monitor;
     (void)err;
-    for (int w = 0; w < c->n_windows; w++)
-        for (int i = 0; i < c->n_series; i++)
+    for (int w = 0; w < m->n_windows; w++)
+        for (int i = 0; i < m->n_layers; i++)
             for (int e = 0; e < a->layers[i].n_experts; e++) {
-                table_int(t, c->windows[w].first_step);
+                table_int(t, m->windows[w].first_step);
                 table_int(t, a->layers[i].layer);
                 table_int(t, e);
-                table_figure(t, collapse_load(c, i, w, e) / c->series[i].window[w].n_tokens);
+                table_figure(t, monitor_load(m, i, w, e) / m->series[i].summary[w].n_tokens);
             }
     return 0;
 }
@@ -131,28 +145,34 @@ static int expert_rows(struct analysis *a, struct table *t, struct error *err)
 static int router_rows(struct analysis *a, struct table *t, struct error *err)
 {
     const struct collapse *c = a->state;
-    (void)err;
-    for (int i = 0; i < c->n_series; i++) {
-        const struct load_series *s = &c->series[i];
+    const struct monitor *m = &c->monitor;
+    struct text alarm;
+    text_init(&alarm);
+    for (int i = 0; i < c->n_layers; i++) {
+        const struct agreement_rates *g = &c->layers[i].since_start;
+        text_clear(&alarm);
+        untrained_add_reasons(&alarm, c->layers[i].untrained);
         table_int(t, a->layers[i].layer);
-        table_text(t, collapse_alarm_word(s->untrained));
-        table_figure(t, collapse_last_window(c, i)->entropy_k_aware);
-        table_figure(t, collapse_router_entropy(c, i));
-        table_figure(t, s->since_start.first);
-        table_figure(t, s->since_start.first_chance);
-        if (isnan(s->since_start.first))
+        table_text(t, alarm.data);
+        table_figure(t, monitor_last(m, i)->entropy_k_aware);
+        table_figure(t, monitor_router_entropy(m, i, m->n_windows - 1));
+        table_figure(t, g->first);
+        table_figure(t, g->first_chance);
+        if (isnan(g->first))
             table_null(t);
         else
             table_int(t, c->probe_last);
     }
-    return 0;
+    int result = alarm.failed ? error_no_memory(err, "the table") : 0;
+    text_release(&alarm);
+    return result;
 }
 
 static const struct analysis_table tables[] = {
     {.name = "onset",
      .help = "a layer, its state and since when; figures of the last window",
      .columns = "layer,state,onset_step,detail,effective_experts,experts,dead,starved,normalized_entropy,top_"
-                "share,lowest_effective,lowest_step",
+                "share,lowest_effective,lowest_step,experts_per_token,finding",
      .sql = "analysis/collapse_load",
      .rows = onset_rows},
     {.name = "dead",
@@ -168,12 +188,21 @@ static const struct analysis_table tables[] = {
     {.name = "load",
      .help =
          "a window and layer; normalized_entropy is 0 at k experts and 1 at uniform, top_share is of tokens, "
-         "dropped are decisions refused by capacity",
+         "dropped are decisions refused by capacity, router_entropy is of ln N",
      .columns =
          "step,layer,entropy,normalized_entropy,effective_experts,max_violation,cv,gini,top_share,dead,"
-         "starved,last_step,tokens,breach,dropped",
+         "starved,last_step,tokens,breach,dropped,experts_per_token,router_entropy",
      .sql = "analysis/collapse_load",
      .rows = load_rows},
+    {.name = "steps",
+     .help =
+         "a step and layer; figures of the step alone, then smoothed: of the loads of as many steps up to "
+         "it as the first window has; router_entropy in nats",
+     .columns = "step,layer,tokens,experts_per_token,normalized_entropy,effective_experts,max_violation,cv,"
+                "gini,top_share,dead,smooth_normalized_entropy,smooth_effective_experts,smooth_max_violation,"
+                "smooth_cv,smooth_gini,smooth_top_share,smooth_dead,router_entropy",
+     .sql = "analysis/collapse_load",
+     .rows = step_rows},
     {.name = "experts",
      .help = "a window, layer and expert; share of the tokens that chose it",
      .columns = "step,layer,expert,share",
@@ -188,7 +217,7 @@ int main(int argc, char **argv)
     c.lasting = c.rule.lasting;
     const struct option_spec options[] = {
         {"window", 'w', OPTION_INT, &c.window_steps, "STEPS",
-         "steps pooled into one window (default: 50 tokens an expert, at most 100 windows)"},
+         "steps pooled into one window (default: a hundredth of the run, at least 50 tokens an expert)"},
         {"split", 0, OPTION_STRING, &c.split, "SPLIT", "train, valid, probe, routed or seen (default train)"},
         {"entropy-below", 0, OPTION_REAL, &c.rule.entropy_below, "X",
          "breach: k-aware load entropy below X (default 0.5)"},
@@ -198,6 +227,8 @@ int main(int argc, char **argv)
          "breach: the busiest expert takes more than X of the tokens (default 0.9)"},
         {"dead-share", 0, OPTION_REAL, &c.rule.dead_share, "X",
          "breach: at least X of the experts get no token (default 0.5)"},
+        {"everything-share", 0, OPTION_REAL, &c.rule.everything_share, "X",
+         "breach: tokens differ in how many experts they get and get X of them or more (default 0.9)"},
         {"lasting", 0, OPTION_INT, &c.lasting, "M",
          "windows that a breach must last, to the end (default 3)"},
         {0}};
@@ -209,7 +240,9 @@ int main(int argc, char **argv)
              .details =
                  "Loads are what the routers asked for, refused by capacity or not.\n"
                  "States: healthy, transient (a breach that ended), censored (a breach at the end, too "
-                 "short to call), collapsed\n(a breach that lasts to the end), no_data.\n",
+                 "short to call), collapsed\n(a breach that lasts to the end), no_choice, no_data.\n"
+                 "Findings tell collapsed from everything on, and healthy from dead experts, unbalanced, "
+                 "balanced but\nindifferent (the router does nothing) and fixed (hash).\n",
              .examples = "moescope collapse log.db --run top1\n"
                          "moescope collapse log.db --run top1 --table load --format csv -o load.csv\n"
                          "moescope collapse log.db --run top1 --exit-code > /dev/null || echo collapsed\n",
@@ -217,11 +250,12 @@ int main(int argc, char **argv)
              .min_operands = 1,
              .max_operands = 1},
         .tables = tables,
+        .long_table = "steps",
         .prepare = prepare,
         .bind = bind,
         .judge = judge,
         .finding = found,
-        .finding_help = "exit with 1 if any layer has collapsed",
+        .finding_help = "exit with 1 if any layer has collapsed or has everything on",
     };
     int status = analysis_main(&program, &c, argc, argv);
     collapse_release(&c);

@@ -9,6 +9,7 @@
 #include "base/error.h"
 #include "base/progress.h"
 #include "base/table.h"
+#include "metrics/monitor.h"
 #include "sql/logbook.h"
 
 /* From the first read on until logbook_close, all reads see the logbook as it is then. */
@@ -110,6 +111,26 @@ int probabilities_open(struct probabilities **ps, struct logbook *lb, const stru
                        struct error *err);
 int probabilities_next(struct probabilities *ps, struct probability_block *block, struct error *err);
 void probabilities_close(struct probabilities *ps);
+
+/* ---- loads in bulk ---- */
+
+struct load_steps;
+struct load_step { /* one layer's, all domains together; pointers live until the next */
+    int64_t step;
+    int layer, n_experts;
+    struct monitor_load load; /* (n_experts) */
+};
+/* Those of steps behind `after` (-1: all), in order of step, then layer. */
+int load_steps_open(struct load_steps **ls, struct logbook *lb, int64_t run_id, const char *split,
+                    int64_t after, struct error *err);
+int load_steps_next(struct load_steps *ls, struct load_step *step,
+                    struct error *err);       /* 1 row, 0 end, -1 corrupt or I/O */
+void load_steps_close(struct load_steps *ls); /* safe on NULL */
+
+/* Hands the same to a monitor of the run's layers, `most` steps at most (0: all). *last: the last of them, or
+ * `after`. STATUS_INPUT for a load of other layers or experts than the monitor's. */
+int monitor_read(struct monitor *m, struct logbook *lb, int64_t run_id, const char *split, int64_t after,
+                 int64_t most, int64_t *last, struct error *err);
 
 /* ---- check ---- */
 

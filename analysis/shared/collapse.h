@@ -1,77 +1,88 @@
-/* What moescope collapse measures, and what it says of it in words: loads pooled over windows of steps, each
- * layer's series of windows judged by the rule in metrics/collapse.h, and the routers that look healthy
- * because they do nothing. The tables are in analysis/collapse.c. */
+/* What moescope collapse measures, and what it says of it in words: a run's loads as metrics/monitor.h pools
+ * and judges them, and the routers that look healthy because they do nothing. The tables are in
+ * analysis/collapse.c. */
 #ifndef ANALYSIS_SHARED_COLLAPSE_H
 #define ANALYSIS_SHARED_COLLAPSE_H
 #include "analysis/shared/program.h"
-#include "metrics/collapse.h"
+#include "metrics/monitor.h"
+#include "metrics/resample.h"
 #include "metrics/specialization.h"
 
-struct load_window {
-    int64_t first_step, last_step, steps; /* steps: logged ones */
-    double tokens;                        /* that were counted; NaN: not in all of the steps */
+/* What there is to say of a layer, the worst first; of a run, the worst of its layers'. */
+enum finding {
+    FINDING_COLLAPSED,   /* onto one expert or a few */
+    FINDING_EVERYTHING,  /* everything is on */
+    FINDING_CENSORED,    /* in breach at the end, too briefly to call it a collapse */
+    FINDING_DEAD,        /* no collapse, but experts that get nothing */
+    FINDING_UNBALANCED,  /* no collapse, but uneven */
+    FINDING_INDIFFERENT, /* balanced by doing nothing */
+    FINDING_TRANSIENT,   /* dipped and recovered */
+    FINDING_HEALTHY,
+    FINDING_FIXED,     /* decided before training (hash): balanced and unchanged by design */
+    FINDING_NO_CHOICE, /* every token gets every expert by configuration */
+    FINDING_NO_DATA,
+    N_FINDINGS
 };
 
-struct load_series {             /* of one layer */
-    double *load;                /* (n_windows, n_experts), what the router asked for: a capacity's refusals
-                                  * would hide a collapse */
-    double *dropped;             /* (n_windows), decisions of those that capacity refused */
-    struct load_summary *window; /* (n_windows) */
-    int *breach;                 /* (n_windows) */
+struct collapse_layer {
     struct collapse_verdict verdict;
-    int lowest;                         /* window with the fewest effective experts */
-    int64_t last_breach;                /* last step of the last window in breach; -1: none */
-    double router_entropy;              /* nats, last window; NaN: not logged */
+    int lowest;          /* window with the fewest effective experts */
+    int64_t last_breach; /* last step of the last window in breach; -1: none */
+    bool fixed;
     struct agreement_rates since_start; /* probe, first pass against last; NaN: not known */
     int untrained;                      /* enum untrained, or BREACH_UNKNOWN */
+    enum finding finding;
 };
+
+/* Losses of the same documents with this run's routing and with random choices in its place, if somebody made
+ * that run. */
+struct random_routing {
+    char *run;            /* its name; NULL: there is none */
+    struct interval cost; /* nats a token, random minus own */
+    bool no_effect;       /* within +- random_margin */
+};
+static const double random_margin = 0.01; /* nats a token */
 
 struct collapse {
     /* options */
-    int64_t window_steps; /* 0: as many as hold enough tokens */
+    int64_t window_steps; /* 0: as the monitor chooses */
     const char *split;
     struct collapse_rule rule;
     int64_t lasting; /* of the rule */
 
-    int64_t first_step, last_step, n_steps;
-    int64_t window_span;    /* in steps */
-    int64_t n_span;         /* windows that fit into the run, at least one */
-    double tokens_per_step; /* mean; NaN: unknown */
-    struct load_window *windows;
-    int n_windows;
-    struct load_series *series; /* (n_layers) */
-    int n_series;
+    struct monitor monitor;
+    struct collapse_layer *layers; /* (n_layers) as the analysis has them */
+    int n_layers;
+    int64_t last_step;               /* logged */
     int64_t probe_first, probe_last; /* -1: none */
-    char status[32];                 /* of the run */
+    struct random_routing random;
+    char status[32]; /* of the run */
 };
 
-/* Reads the loads of the run, pools them and judges every layer. */
+/* Reads the loads of the run and judges every layer by them. */
 int collapse_read(struct collapse *c, const struct analysis *a, struct error *err);
 void collapse_release(struct collapse *c); /* safe on zeroed */
 
-/* Fills in router_entropy, since_start and untrained of every series. */
+/* Fills in since_start and untrained of every layer, and random. */
 int collapse_judge_routers(struct collapse *c, const struct analysis *a, struct error *err);
+/* Fills in the findings, when all else is known. */
+void collapse_find(struct collapse *c);
+
+/* Rows of the table `steps`: each step alone, and pooled with those before it. */
+int collapse_step_rows(struct collapse *c, const struct analysis *a, struct table *t, struct error *err);
 
 /* What the queries name beyond :run. */
 void collapse_bind(const struct collapse *c, struct query *q);
 
-const struct load_summary *collapse_last_window(const struct collapse *c, int layer);
-double collapse_load(const struct collapse *c, int layer, int window, int expert);
-/* Mean entropy of the router's probabilities over ln N, in the last window; NaN: not logged. */
-double collapse_router_entropy(const struct collapse *c, int layer);
-/* The window from which on an expert has had no token, to the end; n_windows: it still has some. */
-int collapse_dead_since(const struct collapse *c, int layer, int expert);
-/* Layers in that state. */
-int collapse_count(const struct collapse *c, enum collapse_state state);
+/* Layers with that finding. */
+int collapse_count(const struct collapse *c, enum finding finding);
+/* Balanced in the last window: by the bar that the other alarm uses, and nobody dead. */
+bool collapse_is_balanced(const struct collapse *c, int layer);
 
 /* ---- words ---- */
 
+extern const char *const finding_names[N_FINDINGS];
 const char *collapse_state_word(enum collapse_state state);
-const char *collapse_alarm_word(int untrained);
-/* "2.3 of 16 effective experts, 3 dead (0, 7, 12; the first since step 400), ...": the last window. */
-void collapse_add_figures(struct text *t, const struct collapse *c, int layer);
-/* "since step 30" */
-void collapse_add_onset(struct text *t, const struct collapse *c, int layer);
 /* Why the state is what it is. No comma: tables can be cut at them. */
 void collapse_add_detail(struct text *t, const struct collapse *c, int layer);
 

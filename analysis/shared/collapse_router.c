@@ -1,36 +1,19 @@
 /* The other alarm: routers that look healthy because they do nothing. */
+#include <inttypes.h>
 #include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
 
 #include "analysis/shared/collapse.h"
+#include "analysis/shared/losses.h"
 #include "analysis/shared/probe.h"
 
-static int read_router_entropy(struct collapse *c, const struct analysis *a, struct error *err)
-{
-    struct query *q;
-    int more;
-    for (int i = 0; i < c->n_series; i++)
-        c->series[i].router_entropy = NAN;
-    if (query_open(&q, a->logbook, "analysis/collapse_router", err) != 0)
-        return -1;
-    query_bind_int(q, ":run", a->run_id);
-    collapse_bind(c, q);
-    while ((more = query_step(q, err)) == 1) {
-        int layer = analysis_layer_index(a, query_int(q, "layer"));
-        if (layer >= 0)
-            c->series[layer].router_entropy = query_real(q, "router_entropy");
-    }
-    query_close(q);
-    return more;
-}
-
-double collapse_router_entropy(const struct collapse *c, int layer)
-{
-    return c->series[layer].router_entropy / log(collapse_last_window(c, layer)->n_experts);
-}
+/* ---- the probe: what has changed since step 0 ---- */
 
 /* How many first choices of the last pass are still those of the first, in one layer. */
-static int compare_passes(struct load_series *s, const struct moe_layer *of, const struct probe_pass *start,
-                          const struct probe_pass *end, struct error *err)
+static int compare_passes(struct collapse_layer *l, const struct monitor_layer *of,
+                          const struct probe_pass *start, const struct probe_pass *end, struct error *err)
 {
     struct agreement agreement;
     if (agreement_init(&agreement, of->n_experts, err) != 0)
@@ -43,7 +26,7 @@ static int compare_passes(struct load_series *s, const struct moe_layer *of, con
             result = agreement_add(&agreement, &before->slots, &e->slots, err);
     }
     if (result == 0)
-        agreement_rates(&agreement, &s->since_start);
+        agreement_rates(&agreement, &l->since_start);
     agreement_release(&agreement);
     return result;
 }
@@ -51,8 +34,6 @@ static int compare_passes(struct load_series *s, const struct moe_layer *of, con
 static int compare_with_start(struct collapse *c, const struct analysis *a, struct error *err)
 {
     struct probe_pass start = {0}, end = {0};
-    for (int i = 0; i < c->n_series; i++)
-        c->series[i].since_start = (struct agreement_rates){.first = NAN, .first_chance = NAN};
     if (probe_span(a->logbook, a->run_id, &c->probe_first, &c->probe_last, err) != 0)
         return -1;
     if (c->probe_first != 0 || c->probe_last <= 0)
@@ -60,22 +41,74 @@ static int compare_with_start(struct collapse *c, const struct analysis *a, stru
     int result = probe_pass_read(&start, a->logbook, a->run_id, 0, err);
     if (result == 0)
         result = probe_pass_read(&end, a->logbook, a->run_id, c->probe_last, err);
-    for (int i = 0; i < c->n_series && result == 0; i++)
-        result = compare_passes(&c->series[i], &a->layers[i], &start, &end, err);
+    for (int i = 0; i < c->n_layers && result == 0; i++)
+        result = compare_passes(&c->layers[i], &c->monitor.series[i].of, &start, &end, err);
     probe_pass_release(&start);
     probe_pass_release(&end);
     return result;
 }
 
+/* ---- random choices in its place ---- */
+
+static int find_random_run(struct collapse *c, const struct analysis *a, int64_t *run_id, struct error *err)
+{
+    struct query *q;
+    if (query_open(&q, a->logbook, "analysis/collapse_random", err) != 0)
+        return -1;
+    query_bind_int(q, ":run", a->run_id);
+    int more = query_step(q, err);
+    if (more == 1) {
+        *run_id = query_int(q, "run_id");
+        c->random.run = strdup(query_word(q, "name"));
+        if (!c->random.run)
+            more = error_no_memory(err, "a run's name");
+    }
+    query_close(q);
+    return more < 0 ? -1 : 0;
+}
+
+/* of: this run's losses, then those with random choices. */
+static int pair_losses(struct collapse *c, const struct evaluation of[2], struct error *err)
+{
+    struct paired_documents pairs;
+    if (paired_documents_init(&pairs, &of[1], &of[0], false, err) != 0)
+        return -1;
+    int result = paired_interval(&pairs, NATS_PER_TOKEN, -1, 0, &c->random.cost, err);
+    c->random.no_effect = interval_verdict(&c->random.cost, random_margin) == VERDICT_EQUIVALENT;
+    paired_documents_release(&pairs);
+    return result;
+}
+
+static int compare_with_random(struct collapse *c, const struct analysis *a, struct error *err)
+{
+    struct evaluation of[2] = {{0}, {0}};
+    struct domain_names domains = {0};
+    struct losses_asked asked = {.split = "valid", .step = -1};
+    char ids[64];
+    int64_t other = 0;
+    if (find_random_run(c, a, &other, err) != 0)
+        return -1;
+    if (!c->random.run)
+        return 0;
+    snprintf(ids, sizeof ids, "[%" PRId64 ",%" PRId64 "]", a->run_id, other);
+    asked.runs = ids;
+    int result = evaluations_read(of, 2, &domains, a->logbook, &asked, err);
+    if (result == 0)
+        result = pair_losses(c, of, err);
+    evaluation_release(&of[0]);
+    evaluation_release(&of[1]);
+    domain_names_release(&domains);
+    return result;
+}
+
+/* ---- both ---- */
+
 int collapse_judge_routers(struct collapse *c, const struct analysis *a, struct error *err)
 {
     struct untrained_rule rule = untrained_rule_default();
-    if (read_router_entropy(c, a, err) != 0 || compare_with_start(c, a, err) != 0)
+    if (compare_with_start(c, a, err) != 0 || compare_with_random(c, a, err) != 0)
         return -1;
-    for (int i = 0; i < c->n_series; i++) {
-        struct load_series *s = &c->series[i];
-        s->untrained = untrained_breach(&rule, collapse_last_window(c, i)->entropy_k_aware,
-                                        collapse_router_entropy(c, i), s->since_start.first);
-    }
+    for (int i = 0; i < c->n_layers; i++)
+        c->layers[i].untrained = monitor_untrained(&c->monitor, i, &rule, c->layers[i].since_start.first);
     return 0;
 }

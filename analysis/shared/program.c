@@ -288,7 +288,9 @@ static int print_everything(struct analysis *a, const struct verdicts *v, int64_
 {
     print_words(a, v, out);
     for (const struct analysis_table *e = a->program->tables; e->name; e++)
-        if (print_excerpt(a, e, rows, out, err) != 0)
+        if (a->program->long_table && strcmp(e->name, a->program->long_table) == 0)
+            fprintf(out, "\n%s: %s: --table %s\n", e->name, e->help, e->name);
+        else if (print_excerpt(a, e, rows, out, err) != 0)
             return -1;
     return 0;
 }
@@ -384,8 +386,10 @@ static int read_layers(struct query *q, struct moe_layer **layers, int *n, struc
         if (!grown)
             return error_no_memory(err, "the layers");
         *layers = grown;
-        grown[(*n)++] = (struct moe_layer){(int)query_int(q, "layer"), (int)query_int(q, "n_experts"),
-                                           query_is_null(q, "k") ? 0 : (int)query_int(q, "k")};
+        grown[(*n)++] = (struct moe_layer){.layer = (int)query_int(q, "layer"),
+                                           .n_experts = (int)query_int(q, "n_experts"),
+                                           .k = query_is_null(q, "k") ? 0 : (int)query_int(q, "k"),
+                                           .fixed = strcmp(query_word(q, "router"), "hash") == 0};
     }
     return more;
 }

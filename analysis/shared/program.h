@@ -25,7 +25,8 @@
 struct moe_layer {
     int layer; /* block index; dense blocks have none */
     int n_experts;
-    int k; /* 0: varies by token */
+    int k;      /* 0: varies by token */
+    bool fixed; /* nothing is learnt about who gets what: hash */
 };
 
 struct analysis {
@@ -105,6 +106,7 @@ struct analysis_program {
                                `details` comes before the list of tables, which is made from: */
     const struct analysis_table *tables; /* ended by a NULL name; without `verdict` */
     const struct analysis_view *view;    /* NULL: all tables are tables */
+    const char *long_table;              /* one of them, shown only when --table names it; may be NULL */
     bool many_runs;                      /* runs are operands behind DB; no --run, no layers */
     /* Reads what the tables need, before any of them; may be NULL. */
     int (*prepare)(struct analysis *a, struct error *err);

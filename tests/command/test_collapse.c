@@ -282,14 +282,14 @@ static void test_capacity_does_not_hide_a_collapse(void **state)
 
 static void test_windows_hold_enough_tokens(void **state)
 {
-    /* 50 tokens a step, 200 needed: 4 steps. 62 steps make 15 windows, the last with the 2 left over. */
+    /* 50 tokens a step, 200 needed: 4 steps. 62 steps make 15 windows, and 2 are left over. */
     char *csv = table_of("small", "load", "");
     (void)state;
     assert_int_equal(rows_count(csv), 15);
     assert_close(rows_real(csv, "4,0,", "tokens"), 200, 0);
     assert_close(rows_real(csv, "4,0,", "last_step"), 7, 0);
-    assert_close(rows_real(csv, "56,0,", "tokens"), 300, 0);
-    assert_close(rows_real(csv, "56,0,", "last_step"), 61, 0);
+    assert_close(rows_real(csv, "56,0,", "tokens"), 200, 0);
+    assert_close(rows_real(csv, "56,0,", "last_step"), 59, 0);
     free(csv);
     /* Windows that are asked for are given, and those that are too short are not judged. */
     csv = table_of("small", "onset", "--window 1");
@@ -305,7 +305,7 @@ static void test_too_short_a_run_is_not_judged(void **state)
 {
     char *csv = table_of("short", "verdict", ""); /* 150 tokens in all */
     (void)state;
-    rows_expect(csv, "run,", "verdict", "no_data");
+    rows_expect(csv, "run,", "verdict", "no data");
     assert_non_null(strstr(csv, "too few tokens to judge"));
     free(csv);
 }
@@ -340,7 +340,7 @@ static void test_routers_that_do_nothing(void **state)
     (void)state;
     rows_expect(csv, "0,", "alarm", "unchanged");
     assert_close(rows_real(csv, "0,", "agreement_with_start"), 1, 1e-12);
-    rows_expect(csv, "2,", "alarm", "indifferent");
+    rows_expect(csv, "2,", "alarm", "no opinion");
     assert_close(rows_real(csv, "2,", "router_entropy"), 0.99, 1e-9);
     assert_true(rows_real(csv, "2,", "agreement_with_start") < 0.5);
     rows_expect(csv, "1,", "alarm", "none"); /* collapsed is not balanced */
@@ -356,13 +356,13 @@ static void test_verdict_names_layers_and_steps(void **state)
     assert_non_null(strstr(csv, "1 of 6 MoE layers collapsed (layer 1 since step 30)"));
     assert_non_null(strstr(csv, "1.0 of 4 effective experts"));
     assert_non_null(strstr(csv, "3 dead (0, 1, 3; the first since step 30)"));
-    assert_non_null(strstr(csv, "layer 2: dipped and recovered"));
+    assert_non_null(strstr(csv, "layer 1: collapsed onto one expert since step 30"));
     assert_non_null(strstr(csv, "layer 3: in breach since step 58"));
-    assert_non_null(strstr(csv, "layer 4: not collapsed by the rule, but unbalanced"));
-    assert_non_null(strstr(csv, "layers 0 and 5: healthy"));
-    assert_non_null(strstr(csv, "layer 0: balanced but unchanged"));
-    assert_non_null(strstr(csv, "layer 2: balanced but indifferent"));
-    assert_non_null(strstr(csv, "rule 2:"));
+    assert_non_null(strstr(csv, "layer 4: not collapsed by the rule, but with dead experts"));
+    assert_non_null(strstr(csv, "layer 5: healthy"));
+    assert_non_null(strstr(csv, "layer 0: balanced but indifferent (unchanged): "));
+    assert_non_null(strstr(csv, "layer 2: balanced but indifferent (no opinion): "));
+    assert_non_null(strstr(csv, "rule 3:"));
     assert_non_null(strstr(csv, "60 windows of 1 step (400 tokens)"));
     assert_non_null(strstr(csv, "moescope compare")); /* what it cost is not said here */
     assert_null(strstr(csv, "thresholds changed"));
@@ -377,8 +377,10 @@ static void test_unbalanced_is_not_healthy(void **state)
     rows_expect(csv, "run,", "verdict", "healthy");
     free(csv);
     csv = table_of("known", "verdict", "");
-    rows_expect(csv, "layer 4,", "verdict", "unbalanced"); /* 0.786 ln 4, one dead */
-    rows_expect(csv, "layer 2,", "verdict", "transient");
+    rows_expect(csv, "layer 4,", "verdict", "dead experts"); /* 0.786 ln 4, one dead */
+    free(csv);
+    csv = table_of("pairs", "verdict", ""); /* of what k = 2 allows 0.92; 0.94 is balanced enough */
+    assert_null(strstr(csv, "layer 1,unbalanced"));
     free(csv);
 }
 
@@ -427,9 +429,37 @@ static void test_sql_in_the_shell(void **state)
 {
     char *csv = fixture_sql(&fixture, "--run known --table load");
     (void)state;
-    /* window, first and last step, steps, layer, expert, assignments, dropped, probability (a real) */
-    assert_non_null(strstr(csv, "\n7,7,7,1,4,3,160,0,0.0\n"));
-    assert_non_null(strstr(csv, "\n7,7,7,1,5,0,50,50,0.0\n"));
+    /* step, layer, expert, asked for, refused */
+    assert_non_null(strstr(csv, "\n7,4,3,160,0\n"));
+    assert_non_null(strstr(csv, "\n7,5,0,100,50\n"));
+    free(csv);
+}
+
+/* Loads 80, 40, 0, 0 and 120, 60, 0, 0 in turn; two steps make a window. */
+static void test_steps_alone_and_smoothed(void **state)
+{
+    char *csv = table_of("varying", "steps", "");
+    double h = -2.0 / 3 * log(2.0 / 3) - 1.0 / 3 * log(1.0 / 3);
+    (void)state;
+    assert_int_equal(rows_count(csv), 20);
+    assert_close(rows_real(csv, "3,0,", "tokens"), 120, 0);
+    assert_close(rows_real(csv, "3,0,", "experts_per_token"), 1.5, 1e-12);
+    assert_close(rows_real(csv, "3,0,", "effective_experts"), exp(h), 1e-12);
+    assert_close(rows_real(csv, "3,0,", "smooth_max_violation"), 200 / 75.0 - 1, 1e-12);
+    assert_close(rows_real(csv, "3,0,", "smooth_dead"), 2, 0);
+    free(csv);
+    csv = table_of("known", "steps", "--window 10");
+    /* Layer 1 has 100 an expert up to step 29, then 400 on one: in steps 26 to 35, 400 and 600 in all. */
+    assert_close(rows_real(csv, "35,1,", "effective_experts"), 1, 1e-12);
+    assert_close(rows_real(csv, "35,1,", "smooth_top_share"), (400 + 6 * 400) / 4000.0, 1e-12);
+    assert_close(rows_real(csv, "35,1,", "smooth_dead"), 0, 0);
+    assert_close(rows_real(csv, "39,1,", "smooth_dead"), 3, 0);
+    /* Where a window ends, smoothed is what the window has. */
+    char *load = table_of("known", "load", "--window 10");
+    assert_close(rows_real(csv, "39,1,", "smooth_normalized_entropy"),
+                 rows_real(load, "30,1,", "normalized_entropy"), 1e-12);
+    assert_close(rows_real(csv, "29,4,", "smooth_gini"), rows_real(load, "20,4,", "gini"), 1e-12);
+    free(load);
     free(csv);
 }
 
@@ -450,6 +480,7 @@ int main(void)
         cmocka_unit_test(test_thresholds_can_be_changed),
         cmocka_unit_test(test_exit_statuses),
         cmocka_unit_test(test_sql_in_the_shell),
+        cmocka_unit_test(test_steps_alone_and_smoothed),
     };
     return cmocka_run_group_tests(tests, open_all, close_all);
 }

@@ -17,7 +17,7 @@ static int breach(const double *load, int n_experts, double n_tokens)
     const struct collapse_rule rule = collapse_rule_default();
     struct load_summary s;
     load_summarise(&s, load, n_experts, n_tokens);
-    return collapse_breach(&rule, &s);
+    return collapse_breach(&rule, &s, false);
 }
 
 static void test_breach(void **state)
@@ -152,7 +152,7 @@ static void test_description_states_the_figures(void **state)
     rule.entropy_below = 0.375;
     collapse_rule_describe(&rule, &t);
     assert_false(t.failed);
-    assert_non_null(strstr(t.data, "rule 2"));
+    assert_non_null(strstr(t.data, "rule 3"));
     assert_non_null(strstr(t.data, "0.375"));
     assert_non_null(strstr(t.data, "for 3 evaluations"));
     text_release(&t);
@@ -162,9 +162,9 @@ static void test_untrained(void **state)
 {
     (void)state;
     const struct untrained_rule rule = untrained_rule_default();
-    assert_int_equal(untrained_breach(&rule, 0.97, 0.999, 0.2), UNTRAINED_INDIFFERENT);
+    assert_int_equal(untrained_breach(&rule, 0.97, 0.999, 0.2), UNTRAINED_NO_OPINION);
     assert_int_equal(untrained_breach(&rule, 0.97, 0.6, 0.95), UNTRAINED_UNCHANGED);
-    assert_int_equal(untrained_breach(&rule, 0.97, 0.999, 0.95), UNTRAINED_INDIFFERENT | UNTRAINED_UNCHANGED);
+    assert_int_equal(untrained_breach(&rule, 0.97, 0.999, 0.95), UNTRAINED_NO_OPINION | UNTRAINED_UNCHANGED);
     assert_int_equal(untrained_breach(&rule, 0.97, 0.6, 0.2), 0);
     assert_int_equal(untrained_breach(&rule, 0.5, 0.999, 0.95), 0); /* unbalanced: the other alarm's case */
     assert_int_equal(untrained_breach(&rule, 0.97, NAN, 0.95), UNTRAINED_UNCHANGED);
