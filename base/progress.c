@@ -169,6 +169,16 @@ void progress_update(struct progress *p, int64_t done, const char *note)
         write_line(p, note);
 }
 
+void progress_say(struct progress *p, const char *line)
+{
+    struct text t;
+    text_init(&t);
+    text_printf(&t, "%s%s: %s\n", p->terminal && !p->quiet ? "\r\033[K" : "", p->label, line);
+    write_out(&t);
+    text_release(&t);
+    p->last_drawn = 0;
+}
+
 void progress_finish(struct progress *p, const char *note)
 {
     if (p->quiet)

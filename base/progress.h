@@ -15,6 +15,8 @@ struct progress {
 void progress_start(struct progress *p, const char *label, int64_t total, int64_t already_done, bool quiet);
 /* `note` follows the bar: "loss 4.21  18 k tok/s". */
 void progress_update(struct progress *p, int64_t done, const char *note);
+/* A line of its own, whatever is quiet: what must be seen. The bar is drawn anew below it. */
+void progress_say(struct progress *p, const char *line);
 void progress_finish(struct progress *p, const char *note); /* leaves one line behind */
 double clock_seconds(void);                                 /* monotonic */
 

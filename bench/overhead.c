@@ -164,10 +164,10 @@ static int metric(void *context, int64_t step, enum corpus_split split, const ch
     return p->on ? p->logbook->metric(p->logbook->context, step, split, name, value, err) : 0;
 }
 
-static int event(void *context, int64_t step, const char *kind, const char *message, struct error *err)
+static int event(void *context, int64_t step, const struct sink_event *event, struct error *err)
 {
     struct pairing *p = context;
-    return p->on ? p->logbook->event(p->logbook->context, step, kind, message, err) : 0;
+    return p->on ? p->logbook->event(p->logbook->context, step, event, err) : 0;
 }
 
 static int checkpoint(void *context, int64_t step, const char *path, const char *sha256, struct error *err)

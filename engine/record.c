@@ -8,6 +8,7 @@
 #include "base/options.h"
 #include "base/text.h"
 #include "engine/blas.h"
+#include "sql/read.h"
 
 /* ---- the corpus ---- */
 
@@ -226,6 +227,38 @@ int recorder_resume(struct recorder *r, const char *name, int64_t step, struct e
     return logbook_resume_run(r->logbook, name, step, &r->run_id, err) || open_writer(r, err) ? -1 : 0;
 }
 
+static int replay_probe(struct recorder *r, struct alarm *a, int64_t step, struct error *err)
+{
+    const struct block_filter filter = {r->run_id, "probe", step, step, -1};
+    struct blocks *blocks;
+    struct block b;
+    int more;
+
+    if (blocks_open(&blocks, r->logbook, &filter, err))
+        return -1;
+    while ((more = blocks_next(blocks, &b, err)) == 1) {
+        if (alarm_probe(a, b.layer, step, b.offsets, b.expert, b.n_tokens, err)) {
+            more = -1;
+            break;
+        }
+    }
+    blocks_close(blocks);
+    alarm_end_probe(a);
+    return more;
+}
+
+int recorder_replay(struct recorder *r, struct alarm *a, struct error *err)
+{
+    int64_t last, last_probe = 0;
+
+    if (monitor_read(&a->monitor, r->logbook, r->run_id, "train", -1, 0, &last, err) ||
+        query_one_int(r->logbook, "train/last_probe", r->run_id, &last_probe, err) ||
+        replay_probe(r, a, 0, err) || (last_probe > 0 && replay_probe(r, a, last_probe, err)))
+        return -1;
+    alarm_settle(a);
+    return 0;
+}
+
 int recorder_end(struct recorder *r, const char *status, struct error *err)
 {
     int result = 0;
@@ -423,13 +456,13 @@ static int record_metric(void *context, int64_t step, enum corpus_split split, c
     return 0;
 }
 
-static int record_event(void *context, int64_t step, const char *kind, const char *message, struct error *err)
+static int record_event(void *context, int64_t step, const struct sink_event *event, struct error *err)
 {
     struct recorder *r = context;
 
     if (!batch_of(r, err))
         return -1;
-    logbook_batch_event(r->batch, step, kind, -1, -1, NAN, message);
+    logbook_batch_event(r->batch, step, event->kind, event->layer, -1, event->value, event->message);
     return 0;
 }
 

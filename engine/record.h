@@ -3,6 +3,7 @@
 #ifndef ENGINE_RECORD_H
 #define ENGINE_RECORD_H
 #include "base/error.h"
+#include "engine/alarm.h"
 #include "engine/config.h"
 #include "engine/corpus.h"
 #include "engine/sink.h"
@@ -26,6 +27,9 @@ int recorder_begin(struct recorder *r, const char *name, int64_t seed, const str
                    int threads, struct error *err);
 /* Goes on with a run of that name from a step. */
 int recorder_resume(struct recorder *r, const char *name, int64_t step, struct error *err);
+/* Hands an alarm what the run logged before it goes on: an unbroken run would have raised no other events.
+ * What the probe chose at step 0 is known only where decisions were kept (log.decisions). */
+int recorder_replay(struct recorder *r, struct alarm *a, struct error *err);
 /* Everything on disk; then the run's status: finished, interrupted, failed. Safe after a failure. */
 int recorder_end(struct recorder *r, const char *status, struct error *err);
 void recorder_release(struct recorder *r);

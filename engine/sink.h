@@ -11,6 +11,13 @@
 #include "engine/pass.h"
 #include "engine/tally.h"
 
+struct sink_event {
+    const char *kind;
+    int layer;    /* -1: none */
+    double value; /* NaN: none */
+    const char *message;
+};
+
 struct sink {
     void *context;
     /* Decisions and token losses of one forward pass. */
@@ -21,7 +28,7 @@ struct sink {
                    struct error *err);
     int (*metric)(void *context, int64_t step, enum corpus_split split, const char *name, double value,
                   struct error *err);
-    int (*event)(void *context, int64_t step, const char *kind, const char *message, struct error *err);
+    int (*event)(void *context, int64_t step, const struct sink_event *event, struct error *err);
     int (*checkpoint)(void *context, int64_t step, const char *path, const char *sha256, struct error *err);
     int (*commit)(void *context, struct error *err);
     /* Returns when everything committed is safe. */

@@ -25,8 +25,8 @@
 struct arguments {
     const char *log, *name, *config, *checkpoint, *format;
     struct string_list set;
-    int64_t seed;
-    bool resume, quiet, list_keys, dry_run, profile;
+    int64_t seed, alarm_stop;
+    bool resume, quiet, list_keys, dry_run, profile, alarm;
 };
 
 static const int64_t no_seed = INT64_MIN; /* none was given */
@@ -41,6 +41,11 @@ static const struct option_spec options[] = {
     {"resume", 'r', OPTION_FLAG, &args.resume, NULL,
      "go on where the run of that name stopped; start it when there is none"},
     {"checkpoint", 0, OPTION_STRING, &args.checkpoint, "FILE", "default: DB.checkpoints/NAME.safetensors"},
+    {"alarm", 'a', OPTION_FLAG, &args.alarm, NULL,
+     "say when a layer collapses, has everything on or is balanced by doing nothing; logged as an event"},
+    {"alarm-stop", 0, OPTION_INT, &args.alarm_stop, "WINDOWS",
+     "--alarm, and stop with status 1 once a collapse has lasted WINDOWS hundredths of the run (default: go "
+     "on)"},
     {"dry-run", 0, OPTION_FLAG, &args.dry_run, NULL, "say what the run would cost and stop"},
     {"profile", 0, OPTION_FLAG, &args.profile, NULL, "at the end, print where a step's time went"},
     {"list-keys", 0, OPTION_FLAG, &args.list_keys, NULL,
@@ -56,11 +61,15 @@ static const struct program program = {
     .purpose = "train one run and log every routing decision",
     .details = "Interrupted (Ctrl-C), it finishes the step, saves a checkpoint and marks the run; --resume "
                "goes on,\n"
-               "bit for bit. A loss that is not finite ends the run as failed and keeps the last checkpoint.",
+               "bit for bit; so too when --alarm-stop ends it. Balanced runs may dip early and recover: the "
+               "alarm says so when\n"
+               "they have. A loss that is not finite ends the run as "
+               "failed and keeps the last checkpoint.",
     .examples = "moescope train --log log.db --name top2 --config demo.ini\n"
                 "moescope train --log log.db --name top1 --config demo.ini --set router.k=1 --set "
                 "loss.balance=0 --seed 3\n"
                 "moescope train --log log.db --name top2 --resume\n"
+                "moescope train --log log.db --name top1 --config demo.ini --alarm-stop 20\n"
                 "moescope train --list-keys --format csv",
     .options = options,
     .min_operands = 0,
@@ -68,6 +77,7 @@ static const struct program program = {
 };
 
 static volatile sig_atomic_t interrupted; /* the signal's number */
+static volatile sig_atomic_t stop;        /* asked for by a signal or by the alarm */
 
 /* The first signal asks for an orderly stop, a later one kills. Those that come together are one: to a whole
  * group of processes goes a signal of its own and what its leader sends on. */
@@ -81,6 +91,7 @@ static void on_signal(int number)
     if (!interrupted) {
         first = now;
         interrupted = number;
+        stop = 1;
     } else if (now.tv_sec - first.tv_sec >= TOGETHER_SECONDS) {
         signal(number, SIG_DFL);
         raise(number); /* once the handler has returned */
@@ -171,6 +182,7 @@ struct job {
     struct recorder recorder;
     struct pool *pool;
     struct trainer trainer;
+    struct alarm alarm;
     char *checkpoint_path;
     bool has_checkpoint, resuming;
     int64_t run_id; /* of the run to go on with */
@@ -182,6 +194,7 @@ struct job {
 static void job_release(struct job *s)
 {
     trainer_release(&s->trainer);
+    alarm_close(&s->alarm);
     recorder_release(&s->recorder);
     pool_close(s->pool);
     if (!logbook_close(s->logbook) && s->recorder.run_id > 0 && !args.quiet)
@@ -401,6 +414,30 @@ static int seconds_before(struct job *s, struct error *err)
     return found < 0 ? -1 : 0;
 }
 
+static void tell_alarm(void *context, int64_t step, const char *words)
+{
+    struct job *s = context;
+    struct text line;
+
+    text_init(&line);
+    text_printf(&line, "step %lld, %s", (long long)step, words);
+    progress_say(&s->progress, line.failed ? words : line.data);
+    text_release(&line);
+}
+
+/* Between the run's trainer and its recorder. */
+static int open_alarm(struct job *s, const struct summary *model, struct error *err)
+{
+    if (alarm_open(&s->alarm, model, s->trainer.steps, &s->recorder.sink, err) ||
+        (s->resuming && recorder_replay(&s->recorder, &s->alarm, err)))
+        return -1;
+    s->alarm.stop_windows = args.alarm_stop;
+    s->alarm.tell = tell_alarm;
+    s->alarm.tell_context = s;
+    s->trainer.sink = &s->alarm.sink;
+    return 0;
+}
+
 static void report(void *context, const struct trainer *t)
 {
     struct job *s = context;
@@ -411,6 +448,8 @@ static void report(void *context, const struct trainer *t)
         n += snprintf(note + n, sizeof note - (size_t)n, "valid %.3f  ", t->valid_loss);
     snprintf(note + n, sizeof note - (size_t)n, "%s tokens/s", text_count(rate, t->tokens_per_second));
     progress_update(&s->progress, t->step + 1, note);
+    if (s->alarm.stop)
+        stop = 1;
 }
 
 static void announce(const struct job *s)
@@ -501,11 +540,11 @@ static int end_run(struct job *s, int result, enum train_outcome outcome, struct
     if (outcome == TRAIN_INTERRUPTED) {
         if (!args.quiet)
             fprintf(
-                stderr,
-                "interrupted after step %lld; go on with: moescope train --log %s --name %s --resume%s%s\n",
-                (long long)s->trainer.step, args.log, args.name, args.checkpoint ? " --checkpoint " : "",
-                args.checkpoint ? args.checkpoint : "");
-        return 128 + interrupted; /* as a shell would say it, so that a script stops too */
+                stderr, "%s after step %lld; go on with: moescope train --log %s --name %s --resume%s%s\n",
+                interrupted ? "interrupted" : "stopped by the alarm", (long long)s->trainer.step, args.log,
+                args.name, args.checkpoint ? " --checkpoint " : "", args.checkpoint ? args.checkpoint : "");
+        /* The signal as a shell would say it, so that a script stops too. */
+        return interrupted ? 128 + interrupted : STATUS_FINDING;
     }
     if (outcome == TRAIN_DIVERGED)
         return error_set(
@@ -538,8 +577,10 @@ static int run_trainer(struct job *s, struct error *err)
                     : recorder_begin(&s->recorder, args.name, args.seed, &model, pool_threads(s->pool), err))
         return -1;
     t->sink = &s->recorder.sink;
+    if ((args.alarm || args.alarm_stop > 0) && open_alarm(s, &model, err))
+        return end_run(s, -1, outcome, err);
     t->checkpoint_path = s->checkpoint_path;
-    t->stop = &interrupted;
+    t->stop = &stop;
     t->report = report;
     t->report_context = s;
     progress_start(&s->progress, args.name, t->steps, t->step, args.quiet);
@@ -676,6 +717,9 @@ static int run(void *context, char **operands, int n_operands, FILE *out, struct
         return list_keys(out, err);
     if (!args.log || !args.name)
         return error_set(err, STATUS_USAGE, "--log and --name are needed; see 'moescope train --help'");
+    if (args.alarm_stop < 0)
+        return error_set(err, STATUS_USAGE, "--alarm-stop needs a number of windows, not %lld",
+                         (long long)args.alarm_stop);
     blas_start();
     catch_signals();
     result = prepare(&s, &finished, err);

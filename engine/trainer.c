@@ -235,13 +235,14 @@ static int train_step(struct trainer *t, bool checkpoint_due, struct error *err)
 static int diverged(struct trainer *t, enum train_outcome *outcome, struct error *err)
 {
     char message[160];
+    const struct sink_event event = {.kind = "diverged", .layer = -1, .value = NAN, .message = message};
 
     *outcome = TRAIN_DIVERGED;
     snprintf(message, sizeof message,
              "the loss or its gradient is not finite at step %lld; try a lower train.learning_rate or loss "
              "weights",
              (long long)t->step);
-    if (t->sink->event(t->sink->context, t->step, "diverged", message, err) ||
+    if (t->sink->event(t->sink->context, t->step, &event, err) ||
         t->sink->commit(t->sink->context, err))
         return -1;
     return 0;

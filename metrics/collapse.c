@@ -1,6 +1,7 @@
 #include "metrics/collapse.h"
 
 #include <math.h>
+#include <string.h>
 
 const char *const collapse_state_names[6] = {"no_data",  "never",     "transient",
                                              "censored", "collapsed", "no_choice"};
@@ -107,6 +108,11 @@ void collapse_judge(const int *breach, const int64_t *step, int n, int lasting, 
 struct untrained_rule untrained_rule_default(void)
 {
     return (struct untrained_rule){2, 0.9, 0.98, 0.9, 0.25};
+}
+
+bool untrained_by_design(const char *router)
+{
+    return strcmp(router, "hash") == 0;
 }
 
 int untrained_breach(const struct untrained_rule *rule, double load_entropy_k_aware,

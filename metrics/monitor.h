@@ -17,7 +17,8 @@ enum { MONITOR_WINDOWS = 100 }; /* of a planned run: what a plot can show and a 
 
 struct monitor_layer {
     int layer, n_experts;
-    int k; /* 0: varies by token */
+    int k;      /* 0: varies by token */
+    bool fixed; /* untrained_by_design */
 };
 
 struct monitor_setting {

@@ -231,7 +231,7 @@ CREATE TABLE event (
     run_id   INTEGER NOT NULL REFERENCES run,
     step     INTEGER,
     at       TEXT NOT NULL,
-    kind     TEXT NOT NULL, -- started, resumed, interrupted, failed, finished, alarm, ...
+    kind     TEXT NOT NULL, -- started, resumed, interrupted, failed, finished, alarm, alarm_over, ...
     layer    INTEGER,
     expert   INTEGER,
     value    REAL,

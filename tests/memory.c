@@ -172,11 +172,11 @@ static int on_metric(void *context, int64_t step, enum corpus_split split, const
     return remember(context, call, err);
 }
 
-static int on_event(void *context, int64_t step, const char *kind, const char *message, struct error *err)
+static int on_event(void *context, int64_t step, const struct sink_event *event, struct error *err)
 {
-    struct memory_call call = {.kind = MEMORY_EVENT, .step = step, .value = (double)strlen(message)};
+    struct memory_call call = {.kind = MEMORY_EVENT, .step = step, .value = event->value, .layer = event->layer};
 
-    snprintf(call.name, sizeof call.name, "%s", kind);
+    snprintf(call.name, sizeof call.name, "%s", event->kind);
     return remember(context, call, err);
 }
 

@@ -45,7 +45,8 @@ struct memory_call {
     int64_t step;
     enum corpus_split split;
     char name[48]; /* of a metric; kind of an event */
-    double value;  /* of a metric; tokens of a pass or summary */
+    double value;  /* of a metric or event; tokens of a pass or summary */
+    int layer;     /* of an event; -1: none */
     double loss;   /* sum over the tokens of a pass or summary */
 };
 

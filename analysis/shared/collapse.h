@@ -28,7 +28,6 @@ struct collapse_layer {
     struct collapse_verdict verdict;
     int lowest;          /* window with the fewest effective experts */
     int64_t last_breach; /* last step of the last window in breach; -1: none */
-    bool fixed;
     struct agreement_rates since_start; /* probe, first pass against last; NaN: not known */
     int untrained;                      /* enum untrained, or BREACH_UNKNOWN */
     enum finding finding;

@@ -67,7 +67,8 @@ static int open_monitor(struct collapse *c, const struct analysis *a, int64_t pl
     if (!layers)
         return error_no_memory(err, "the loads");
     for (int i = 0; i < a->n_layers; i++)
-        layers[i] = (struct monitor_layer){a->layers[i].layer, a->layers[i].n_experts, a->layers[i].k};
+        layers[i] = (struct monitor_layer){a->layers[i].layer, a->layers[i].n_experts, a->layers[i].k,
+                                           a->layers[i].fixed};
     int result = monitor_init(&c->monitor, &setting, layers, a->n_layers, err);
     free(layers);
     return result;
@@ -122,7 +123,7 @@ static enum finding finding_of(const struct collapse *c, int layer)
         return FINDING_DEAD;
     if (!collapse_is_balanced(c, layer))
         return FINDING_UNBALANCED;
-    if (l->fixed)
+    if (c->monitor.series[layer].of.fixed)
         return FINDING_FIXED;
     if (l->untrained > 0 || c->random.no_effect)
         return FINDING_INDIFFERENT;
@@ -145,9 +146,7 @@ int collapse_read(struct collapse *c, const struct analysis *a, struct error *er
     if (!c->layers)
         return error_no_memory(err, "the loads");
     c->n_layers = a->n_layers;
-    for (int i = 0; i < c->n_layers; i++) {
+    for (int i = 0; i < c->n_layers; i++)
         judge_layer(c, i);
-        c->layers[i].fixed = a->layers[i].fixed;
-    }
     return 0;
 }

@@ -258,7 +258,7 @@ static void judge_no_alarm(const struct collapse *c, struct verdicts *v)
     int n = 0, unknown = 0, judged = 0;
     for (int i = 0; i < c->n_layers; i++) {
         const struct collapse_layer *l = &c->layers[i];
-        if (l->fixed || l->finding == FINDING_NO_CHOICE)
+        if (c->monitor.series[i].of.fixed || l->finding == FINDING_NO_CHOICE)
             continue;
         judged++;
         unknown += l->untrained == BREACH_UNKNOWN;

@@ -10,6 +10,7 @@
 
 #include "base/file.h"
 #include "base/terminal.h"
+#include "metrics/collapse.h"
 
 /* What the common options fill in. */
 struct choices {
@@ -389,7 +390,7 @@ static int read_layers(struct query *q, struct moe_layer **layers, int *n, struc
         grown[(*n)++] = (struct moe_layer){.layer = (int)query_int(q, "layer"),
                                            .n_experts = (int)query_int(q, "n_experts"),
                                            .k = query_is_null(q, "k") ? 0 : (int)query_int(q, "k"),
-                                           .fixed = strcmp(query_word(q, "router"), "hash") == 0};
+                                           .fixed = untrained_by_design(query_word(q, "router"))};
     }
     return more;
 }

@@ -26,7 +26,7 @@ struct moe_layer {
     int layer; /* block index; dense blocks have none */
     int n_experts;
     int k;      /* 0: varies by token */
-    bool fixed; /* nothing is learnt about who gets what: hash */
+    bool fixed; /* untrained_by_design */
 };
 
 struct analysis {

@@ -21,6 +21,7 @@ DELETE FROM metric WHERE run_id = :run AND step >= :step;
 DELETE FROM layer_metric WHERE run_id = :run AND step >= :step;
 DELETE FROM document_loss WHERE run_id = :run AND step >= :step;
 DELETE FROM checkpoint WHERE run_id = :run AND step >= :step;
+DELETE FROM event WHERE run_id = :run AND step >= :step AND kind IN ('alarm', 'alarm_over'); -- raised again, if so
 UPDATE run
 SET status = 'running', finished_at = NULL, heartbeat_at = strftime('%Y-%m-%dT%H:%M:%fZ', 'now')
 WHERE run_id = :run;

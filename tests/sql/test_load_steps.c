@@ -127,7 +127,7 @@ static void test_steps_in_order(void **state)
 static void open_monitor(struct monitor *m, int n_experts)
 {
     const struct monitor_setting setting = {collapse_rule_default(), 0, 1};
-    const struct monitor_layer of[] = {{1, n_experts, 1}, {4, N, 0}};
+    const struct monitor_layer of[] = {{1, n_experts, 1, false}, {4, N, 0, false}};
     struct error err;
     test_must(monitor_init(m, &setting, of, 2, &err), &err);
 }

@@ -22,7 +22,7 @@ static struct error err;
 static void begin(int64_t planned_steps, int64_t window_steps, int k)
 {
     struct monitor_setting setting = {collapse_rule_default(), planned_steps, window_steps};
-    const struct monitor_layer layer = {3, N, k};
+    const struct monitor_layer layer = {3, N, k, false};
     test_must(monitor_init(&m, &setting, &layer, 1, &err), &err);
 }
 
