@@ -3,7 +3,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/ioctl.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -30,14 +29,6 @@ void progress_start(struct progress *p, const char *label, int64_t total, int64_
                            .quiet = quiet};
     p->colour = p->terminal && terminal_has_colours(stderr);
     p->last_drawn = p->started - (p->terminal ? seconds_between_draws : 0); /* a bar shows at once */
-}
-
-static int terminal_width(void)
-{
-    struct winsize size;
-    if (ioctl(STDERR_FILENO, TIOCGWINSZ, &size) == 0 && size.ws_col > 0)
-        return size.ws_col;
-    return 80;
 }
 
 static double fraction_done(const struct progress *p)
@@ -90,27 +81,6 @@ static void add_bar(const struct progress *p, int width, struct text *t)
     }
 }
 
-/* How many bytes of s fill at most `columns` columns, a UTF-8 character taken as one column. */
-static size_t bytes_of_columns(const char *s, int columns)
-{
-    size_t i = 0;
-    while (s[i]) {
-        bool starts = ((unsigned char)s[i] & 0xc0) != 0x80;
-        if (starts && columns-- == 0)
-            break;
-        i++;
-    }
-    return i;
-}
-
-static int columns_of(const char *s)
-{
-    int n = 0;
-    for (; *s; s++)
-        n += ((unsigned char)*s & 0xc0) != 0x80;
-    return n;
-}
-
 /* One write, so that lines of other threads cannot land inside it. */
 static void write_out(const struct text *t)
 {
@@ -127,8 +97,8 @@ static void draw_bar(const struct progress *p, const char *note)
     text_init(&line);
     add_state(p, note, false, &state);
     /* The last column stays free: a character there would scroll some terminals. */
-    int room = terminal_width() - 1 - columns_of(p->label) - 2;
-    int bar = room - columns_of(state.data) - 1;
+    int room = terminal_columns(stderr) - 1 - text_columns(p->label) - 2;
+    int bar = room - text_columns(state.data) - 1;
     bar = bar > 30 ? 30 : bar;
     text_printf(&line, "\r%s  ", p->label);
     /* cppcheck-suppress knownConditionTrueFalse ; it does not see what columns_of and room can be */
@@ -136,7 +106,7 @@ static void draw_bar(const struct progress *p, const char *note)
         add_bar(p, bar, &line);
         text_add(&line, " ");
     }
-    text_add_bytes(&line, state.data, bytes_of_columns(state.data, room > 0 ? room : 0));
+    text_add_bytes(&line, state.data, text_bytes_of_columns(state.data, room > 0 ? room : 0));
     text_add(&line, "\033[K"); /* whatever a longer line left behind */
     write_out(&line);
     text_release(&state);

@@ -233,6 +233,30 @@ static int scale(double *n)
     return times;
 }
 
+static bool starts_character(char c)
+{
+    return ((unsigned char)c & 0xc0) != 0x80;
+}
+
+int text_columns(const char *s)
+{
+    int n = 0;
+    for (; *s; s++)
+        n += starts_character(*s);
+    return n;
+}
+
+size_t text_bytes_of_columns(const char *s, int columns)
+{
+    size_t i = 0;
+    while (s[i]) {
+        if (starts_character(s[i]) && columns-- == 0)
+            break;
+        i++;
+    }
+    return i;
+}
+
 char *text_count(char buffer[32], double n)
 {
     static const char *const units[] = {"", " k", " M", " G", " T", " P", " E"};

@@ -28,6 +28,10 @@ void text_add_number(struct text *t, double value); /* shortest decimal that rea
                                                         "null" when not finite */
 char *text_detach(struct text *t);                  /* caller frees; NULL if it failed */
 
+/* Columns on a terminal, a character taken as one of them; how many bytes of s fill at most so many. */
+int text_columns(const char *s);
+size_t text_bytes_of_columns(const char *s, int columns);
+
 /* A number as people read it: 1234567 -> "1.23 M"; bytes -> "1.2 MB". Writes into and returns `buffer`. */
 char *text_count(char buffer[32], double n);
 char *text_bytes(char buffer[32], double n);

@@ -234,6 +234,8 @@ static const struct measured verbs[] = {
     {"sql", {"DB", "gate_by_slot"}},
     {"sql", {"DB", "experts_by_domain"}},
     {"collapse", {"DB", "--run", "top2-seed0"}},
+    {"collapse", {"DB", "--run", "top2-seed0", "--table", "steps"}},
+    {"watch", {"DB", "--once"}},
     {"demand", {"DB", "--run", "top2-seed0"}},
     {"specialization", {"DB", "--run", "top2-seed0"}},
     {"compare", {"DB", "top2-seed0", "top2-seed1"}},

@@ -26,8 +26,8 @@ enum finding {
 
 struct collapse_layer {
     struct collapse_verdict verdict;
-    int lowest;          /* window with the fewest effective experts */
-    int64_t last_breach; /* last step of the last window in breach; -1: none */
+    int lowest;                         /* window with the fewest effective experts */
+    int64_t last_breach;                /* last step of the last window in breach; -1: none */
     struct agreement_rates since_start; /* probe, first pass against last; NaN: not known */
     int untrained;                      /* enum untrained, or BREACH_UNKNOWN */
     enum finding finding;
@@ -52,7 +52,9 @@ struct collapse {
     struct monitor monitor;
     struct collapse_layer *layers; /* (n_layers) as the analysis has them */
     int n_layers;
-    int64_t last_step;               /* logged */
+    int64_t read_step;               /* the last that the monitor knows; -1: none */
+    int64_t planned_steps;           /* of the run, or logged where that is not known */
+    int64_t last_step;               /* logged; -1: none */
     int64_t probe_first, probe_last; /* -1: none */
     struct random_routing random;
     char status[32]; /* of the run */
@@ -61,9 +63,17 @@ struct collapse {
 /* Reads the loads of the run and judges every layer by them. */
 int collapse_read(struct collapse *c, const struct analysis *a, struct error *err);
 void collapse_release(struct collapse *c); /* safe on zeroed */
+/* The same for a run that goes on: begun, then as many times as one likes read on from c->read_step, at most
+ * `most` steps (0: all), and judged. *more: there may be steps left. */
+int collapse_open(struct collapse *c, const struct analysis *a, struct error *err);
+int collapse_read_on(struct collapse *c, const struct analysis *a, int64_t most, bool *more,
+                     struct error *err);
+void collapse_judge_loads(struct collapse *c);
 
-/* Fills in since_start and untrained of every layer, and random. */
+/* Fills in since_start and untrained of every layer, and random; the first two of them alone. */
 int collapse_judge_routers(struct collapse *c, const struct analysis *a, struct error *err);
+int collapse_compare_with_start(struct collapse *c, const struct analysis *a, struct error *err);
+void collapse_judge_untrained(struct collapse *c);
 /* Fills in the findings, when all else is known. */
 void collapse_find(struct collapse *c);
 

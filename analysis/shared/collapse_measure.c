@@ -33,8 +33,7 @@ void collapse_bind(const struct collapse *c, struct query *q)
     query_bind_text(q, ":split", c->split);
 }
 
-/* *planned: steps that the run was to have, or had where that is not known. */
-static int read_run(struct collapse *c, const struct analysis *a, int64_t *planned, struct error *err)
+static int read_run(struct collapse *c, const struct analysis *a, struct error *err)
 {
     struct query *q;
     if (query_open(&q, a->logbook, "analysis/collapse_run", err) != 0)
@@ -45,23 +44,18 @@ static int read_run(struct collapse *c, const struct analysis *a, int64_t *plann
     if (result == 1) {
         snprintf(c->status, sizeof c->status, "%s", query_word(q, "status"));
         c->last_step = query_is_null(q, "last_step") ? -1 : query_int(q, "last_step");
-        *planned = query_is_null(q, "planned_steps") ? 0 : query_int(q, "planned_steps");
-        *planned = *planned > c->last_step ? *planned : c->last_step + 1;
+        int64_t planned = query_is_null(q, "planned_steps") ? 0 : query_int(q, "planned_steps");
+        c->planned_steps = planned > c->last_step ? planned : c->last_step + 1;
     }
     query_close(q);
-    if (result >= 0 && c->last_step < 0)
-        return error_set(err, STATUS_INPUT,
-                         "run '%s' has no loads of split '%s', so there is nothing to judge; name another "
-                         "--split or --run",
-                         a->run, c->split);
     return result < 0 ? -1 : 0;
 }
 
-static int open_monitor(struct collapse *c, const struct analysis *a, int64_t planned, struct error *err)
+static int open_monitor(struct collapse *c, const struct analysis *a, struct error *err)
 {
     bool training = strcmp(c->split, "train") == 0;
     struct monitor_setting setting = {.rule = c->rule,
-                                      .planned_steps = planned,
+                                      .planned_steps = c->planned_steps,
                                       .window_steps = c->window_steps > 0 || training ? c->window_steps : 1};
     struct monitor_layer *layers = calloc((size_t)a->n_layers, sizeof *layers);
     if (!layers)
@@ -74,14 +68,30 @@ static int open_monitor(struct collapse *c, const struct analysis *a, int64_t pl
     return result;
 }
 
-static int read_loads(struct collapse *c, const struct analysis *a, struct error *err)
+int collapse_open(struct collapse *c, const struct analysis *a, struct error *err)
+{
+    c->read_step = -1;
+    if (read_run(c, a, err) != 0 || open_monitor(c, a, err) != 0)
+        return -1;
+    c->layers = calloc((size_t)a->n_layers + 1, sizeof *c->layers);
+    if (!c->layers)
+        return error_no_memory(err, "the loads");
+    c->n_layers = a->n_layers;
+    for (int i = 0; i < c->n_layers; i++)
+        c->layers[i] = (struct collapse_layer){.since_start = {.first = NAN, .first_chance = NAN},
+                                               .untrained = BREACH_UNKNOWN,
+                                               .finding = FINDING_NO_DATA};
+    return 0;
+}
+
+int collapse_read_on(struct collapse *c, const struct analysis *a, int64_t most, bool *more,
+                     struct error *err)
 {
     int64_t last;
-    if (monitor_read(&c->monitor, a->logbook, a->run_id, c->split, -1, 0, &last, err) != 0)
+    if (monitor_read(&c->monitor, a->logbook, a->run_id, c->split, c->read_step, most, &last, err) != 0)
         return error_prefix(err, "run '%s'", a->run);
-    monitor_finish(&c->monitor);
-    if (c->monitor.n_windows == 0)
-        return error_set(err, STATUS_INPUT, "run '%s' has no loads of all experts together", a->run);
+    *more = most > 0 && last > c->read_step;
+    c->read_step = last;
     return 0;
 }
 
@@ -91,16 +101,21 @@ static void judge_layer(struct collapse *c, int layer)
 {
     const struct monitor_series *s = &c->monitor.series[layer];
     struct collapse_layer *l = &c->layers[layer];
-    *l = (struct collapse_layer){.verdict = monitor_judge(&c->monitor, layer),
-                                 .last_breach = -1,
-                                 .since_start = {.first = NAN, .first_chance = NAN},
-                                 .untrained = BREACH_UNKNOWN};
+    l->verdict = monitor_judge(&c->monitor, layer);
+    l->last_breach = -1;
+    l->lowest = 0;
     for (int w = 0; w < c->monitor.n_windows; w++) {
         if (s->breach[w] > 0)
             l->last_breach = c->monitor.windows[w].last_step;
         if (s->summary[w].effective_experts < s->summary[l->lowest].effective_experts)
             l->lowest = w;
     }
+}
+
+void collapse_judge_loads(struct collapse *c)
+{
+    for (int i = 0; i < c->n_layers; i++)
+        judge_layer(c, i);
 }
 
 static enum finding finding_of(const struct collapse *c, int layer)
@@ -138,15 +153,19 @@ void collapse_find(struct collapse *c)
 
 int collapse_read(struct collapse *c, const struct analysis *a, struct error *err)
 {
-    int64_t planned = 0;
-    if (read_run(c, a, &planned, err) != 0 || open_monitor(c, a, planned, err) != 0 ||
-        read_loads(c, a, err) != 0)
+    bool more;
+    if (collapse_open(c, a, err) != 0)
         return -1;
-    c->layers = calloc((size_t)a->n_layers, sizeof *c->layers);
-    if (!c->layers)
-        return error_no_memory(err, "the loads");
-    c->n_layers = a->n_layers;
-    for (int i = 0; i < c->n_layers; i++)
-        judge_layer(c, i);
+    if (c->last_step < 0)
+        return error_set(err, STATUS_INPUT,
+                         "run '%s' has no loads of split '%s', so there is nothing to judge; name another "
+                         "--split or --run",
+                         a->run, c->split);
+    if (collapse_read_on(c, a, 0, &more, err) != 0)
+        return -1;
+    monitor_finish(&c->monitor);
+    if (c->monitor.n_windows == 0)
+        return error_set(err, STATUS_INPUT, "run '%s' has no loads of all experts together", a->run);
+    collapse_judge_loads(c);
     return 0;
 }

@@ -31,7 +31,7 @@ static int compare_passes(struct collapse_layer *l, const struct monitor_layer *
     return result;
 }
 
-static int compare_with_start(struct collapse *c, const struct analysis *a, struct error *err)
+int collapse_compare_with_start(struct collapse *c, const struct analysis *a, struct error *err)
 {
     struct probe_pass start = {0}, end = {0};
     if (probe_span(a->logbook, a->run_id, &c->probe_first, &c->probe_last, err) != 0)
@@ -103,12 +103,17 @@ static int compare_with_random(struct collapse *c, const struct analysis *a, str
 
 /* ---- both ---- */
 
-int collapse_judge_routers(struct collapse *c, const struct analysis *a, struct error *err)
+void collapse_judge_untrained(struct collapse *c)
 {
     struct untrained_rule rule = untrained_rule_default();
-    if (compare_with_start(c, a, err) != 0 || compare_with_random(c, a, err) != 0)
-        return -1;
     for (int i = 0; i < c->n_layers; i++)
         c->layers[i].untrained = monitor_untrained(&c->monitor, i, &rule, c->layers[i].since_start.first);
+}
+
+int collapse_judge_routers(struct collapse *c, const struct analysis *a, struct error *err)
+{
+    if (collapse_compare_with_start(c, a, err) != 0 || compare_with_random(c, a, err) != 0)
+        return -1;
+    collapse_judge_untrained(c);
     return 0;
 }

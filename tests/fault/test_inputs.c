@@ -17,7 +17,7 @@
 static struct tiny tiny;
 
 static const char *const verbs[] = {"runs",    "check",  "collapse", "specialization", "demand",
-                                    "compare", "report", "sql",      "train"};
+                                    "compare", "report", "sql",      "watch",          "train"};
 enum { N_VERBS = sizeof verbs / sizeof verbs[0] };
 
 static int open_group(void **state)

@@ -101,6 +101,7 @@ int main_of_runs(int argc, char **argv);
 int main_of_snapshot(int argc, char **argv);
 int main_of_specialization(int argc, char **argv);
 int main_of_sql(int argc, char **argv);
+int main_of_watch(int argc, char **argv);
 
 /* IN is the logbook, OUT a file that is not there, GOOD a copy of the valid logbook. */
 static const struct {
@@ -110,6 +111,9 @@ static const struct {
     {main_of_collapse, {"IN", "--run", "first"}},
     {main_of_collapse, {"IN", "--run", "second", "--format", "json", "--table", "load"}},
     {main_of_collapse, {"IN", "--run", "first", "--split", "probe", "--window", "1", "--table", "dead"}},
+    {main_of_collapse, {"IN", "--run", "second", "--table", "steps"}},
+    {main_of_watch, {"IN", "--once"}},
+    {main_of_watch, {"IN", "--once", "--run", "second"}},
     {main_of_demand, {"IN", "--run", "first"}},
     {main_of_demand, {"IN", "--run", "second", "--format", "csv"}},
     {main_of_specialization, {"IN", "--run", "first", "--permutations", "2"}},
