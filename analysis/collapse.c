@@ -118,6 +118,8 @@ static int load_rows(struct analysis *a, struct table *t, struct error *err)
             table_figure(t, m->series[i].dropped[w]);
             table_figure(t, s->k);
             table_figure(t, monitor_router_entropy(m, i, w));
+            table_figure(t, m->series[i].low[w]);
+            table_figure(t, m->series[i].high[w]);
         }
     return 0;
 }
@@ -188,10 +190,11 @@ static const struct analysis_table tables[] = {
     {.name = "load",
      .help =
          "a window and layer; normalized_entropy is 0 at k experts and 1 at uniform, top_share is of tokens, "
-         "dropped are decisions refused by capacity, router_entropy is of ln N",
+         "dropped are decisions refused by capacity, router_entropy is of ln N, lowest_step and "
+         "highest_step are normalized entropies of single steps",
      .columns =
          "step,layer,entropy,normalized_entropy,effective_experts,max_violation,cv,gini,top_share,dead,"
-         "starved,last_step,tokens,breach,dropped,experts_per_token,router_entropy",
+         "starved,last_step,tokens,breach,dropped,experts_per_token,router_entropy,lowest_step,highest_step",
      .sql = "analysis/collapse_load",
      .rows = load_rows},
     {.name = "steps",

@@ -12,8 +12,14 @@ int monitor_init(struct monitor *m, const struct monitor_setting *setting, const
     if (!m->series)
         return error_no_memory(err, "the loads");
     m->n_layers = n_layers;
-    for (int i = 0; i < n_layers; i++)
+    for (int i = 0; i < n_layers; i++) {
         m->series[i].of = layers[i];
+        m->series[i].step = calloc((size_t)layers[i].n_experts + 1, sizeof *m->series[i].step);
+        if (!m->series[i].step) {
+            monitor_release(m);
+            return error_no_memory(err, "the loads");
+        }
+    }
     return 0;
 }
 
@@ -25,6 +31,9 @@ void monitor_release(struct monitor *m)
         free(m->series[i].router_entropy);
         free(m->series[i].summary);
         free(m->series[i].breach);
+        free(m->series[i].low);
+        free(m->series[i].high);
+        free(m->series[i].step);
     }
     free(m->series);
     free(m->windows);
@@ -49,7 +58,8 @@ static bool grow_series(struct monitor_series *s, size_t n)
     return grow(&s->load, n, (size_t)s->of.n_experts * sizeof *s->load) &&
            grow(&s->dropped, n, sizeof *s->dropped) &&
            grow(&s->router_entropy, n, sizeof *s->router_entropy) &&
-           grow(&s->summary, n, sizeof *s->summary) && grow(&s->breach, n, sizeof *s->breach);
+           grow(&s->summary, n, sizeof *s->summary) && grow(&s->breach, n, sizeof *s->breach) &&
+           grow(&s->low, n, sizeof *s->low) && grow(&s->high, n, sizeof *s->high);
 }
 
 static int reserve(struct monitor *m, struct error *err)
@@ -72,6 +82,7 @@ static void clear_window(struct monitor_series *s, size_t at)
     size_t n = (size_t)s->of.n_experts;
     memset(s->load + at * n, 0, n * sizeof *s->load);
     s->dropped[at] = s->router_entropy[at] = 0;
+    s->low[at] = s->high[at] = NAN;
     s->known_entropies = 0;
     s->summary[at] = (struct load_summary){0};
 }
@@ -96,15 +107,19 @@ void monitor_add(struct monitor *m, int layer, const struct monitor_load *load)
 {
     struct monitor_series *s = &m->series[layer];
     size_t at = (size_t)m->n_windows, n = (size_t)s->of.n_experts;
-    double asked = 0;
+    double asked = 0, entropy;
     for (size_t e = 0; e < n; e++) {
         double dropped = load->dropped ? (double)load->dropped[e] : 0;
         double both = (double)load->assignments[e] + dropped;
-        s->load[at * n + e] += both;
+        s->load[at * n + e] += s->step[e] = both;
         s->dropped[at] += dropped;
         asked += both;
     }
-    s->summary[at].n_tokens += s->of.k > 0 ? asked / s->of.k : load->tokens;
+    double tokens = s->of.k > 0 ? asked / s->of.k : load->tokens;
+    s->summary[at].n_tokens += tokens;
+    entropy = load_entropy_k_aware(s->step, s->of.n_experts, tokens);
+    s->low[at] = fmin(s->low[at], entropy); /* NaN counts for nothing */
+    s->high[at] = fmax(s->high[at], entropy);
     if (!isnan(load->router_entropy)) {
         s->router_entropy[at] += load->router_entropy;
         s->known_entropies++;

@@ -39,6 +39,8 @@ struct monitor_series { /* of one layer; all arrays have a place for each window
     double *router_entropy;       /* nats, mean of its steps; NaN: not known */
     struct load_summary *summary; /* its n_tokens are NaN where they were not known in every step */
     int *breach;                  /* enum breach */
+    double *low, *high;           /* least and greatest k-aware entropy of its steps, each alone */
+    double *step;                 /* (n_experts), of the step at hand */
     int known_entropies;          /* steps in the window at hand whose router_entropy is known */
 };
 

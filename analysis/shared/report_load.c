@@ -75,6 +75,41 @@ static int draw_effective_experts(struct report *r, struct error *err)
     return 0;
 }
 
+static int draw_load_entropy(struct report *r, struct error *err)
+{
+    struct run_list list;
+    int layers[SHOWN_LAYERS], last_step = 0;
+    report_runs_with(r, "collapse", "load", &list);
+    if (list.n == 0)
+        return 0;
+    struct figure *f = figures_add(&r->figures, "load-entropy", "load-entropy", err);
+    if (!f)
+        return -1;
+    int n = report_shown_layers(r, &list, layers);
+    for (int i = 0; i < list.n; i++) {
+        int64_t last = r->runs[list.index[i]].last_step;
+        figure_add_table(f, list.names[i], report_table(r, list.index[i], "collapse", "load"));
+        last_step = last > last_step ? (int)last : last_step;
+    }
+    figure_set_runs(f, &list);
+    figure_array_int(f, "layer", layers, n);
+    figure_set_panels(f, list.n, 3, 270, 44 + 48, 84);
+    figure_set_int(f, "last_step", last_step);
+    figure_set_real(f, "step_tic", axis_step(last_step / 3.0));
+    report_set_layer_labels(r, f, &list, layers, n, "collapse", "load", "normalized_entropy", 1, false, 140);
+    text_add(&f->title, "Is the load even, and has the router an opinion?");
+    text_add(
+        &f->caption,
+        "Above: k-aware entropy of a layer's load, 0 when k experts have all of it and 1 when it is even; "
+        "lines are windows of steps pooled, bands reach over their single steps; below the dashed line "
+        "a layer is in breach of the rule. Below: mean entropy of a token's probabilities over ln N; above "
+        "its dashed line a balanced router has no opinion. Counts, not samples: no interval.");
+    figure_say_n_of_runs(f, r, &list, "collapse", "load", "tokens", "tokens a window");
+    f->table = (struct figure_table){
+        .group = "run", .row = "step", .column = "layer", .value = "normalized_entropy"};
+    return 0;
+}
+
 /* ---- the load of each expert ---- */
 
 enum { MOST_COLUMNS = 48 }; /* of a heat map: more could not be told apart */
@@ -238,6 +273,8 @@ static int draw_load(struct report *r, int run, struct error *err)
 int report_load_figures(struct report *r, struct error *err)
 {
     int result = draw_effective_experts(r, err);
+    if (result == 0)
+        result = draw_load_entropy(r, err);
     for (int i = 0; result == 0 && i < r->n_runs; i++)
         result = draw_load(r, i, err);
     return result;

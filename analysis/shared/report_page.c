@@ -160,7 +160,7 @@ static int add_reached(struct page *p, struct error *err)
 
 static int add_load(struct page *p, struct error *err)
 {
-    static const char *const figures[] = {"effective-experts", "load", NULL};
+    static const char *const figures[] = {"effective-experts", "load-entropy", "load", NULL};
     text_add(p->html, "<section id=load>\n<h2>Load and collapse</h2>\n");
     if (add_figure_list(p, figures, err) != 0)
         return -1;

@@ -79,9 +79,11 @@ static const char *const tables[][2] = {
     {"collapse-onset.csv",
      "layer,state,onset_step,detail,effective_experts\n0,healthy,,,3.9\n1,collapsed,40,,1.2\n"},
     {"collapse-load.csv",
-     "step,layer,entropy,normalized_entropy,effective_experts,max_violation,cv,gini,top_share,dead\n"
-     "0,0,1.38,0.99,3.9,0.1,0.1,0.1,0.26,0\n0,1,1.38,0.99,3.9,0.1,0.1,0.1,0.26,0\n"
-     "50,0,1.38,0.99,3.9,0.1,0.1,0.1,0.26,0\n50,1,0.2,0.1,1.2,3,2,0.7,0.95,2\n"},
+     "step,layer,entropy,normalized_entropy,effective_experts,max_violation,cv,gini,top_share,dead,router_"
+     "entropy,"
+     "lowest_step,highest_step\n"
+     "0,0,1.38,0.99,3.9,0.1,0.1,0.1,0.26,0,0.99,0.9,0.99\n0,1,1.38,0.99,3.9,0.1,0.1,0.1,0.26,0,,0.8,0.99\n"
+     "50,0,1.38,0.99,3.9,0.1,0.1,0.1,0.26,0,0.9,0.9,0.99\n50,1,0.2,0.1,1.2,3,2,0.7,0.95,2,,0.1,0.3\n"},
     {"collapse-experts.csv",
      "step,layer,expert,share\n"
      "0,0,0,0.25\n0,0,1,0.25\n0,0,2,0.25\n0,0,3,0.25\n0,1,0,0.25\n0,1,1,0.25\n0,1,2,0.25\n0,1,3,0.25\n"
@@ -401,10 +403,10 @@ static void test_page_stands_alone(void **state)
         drawings++;
     for (const char *s = page; (s = strstr(s, "<figcaption><b>Figure ")) != NULL; s++)
         named++;
-    /* loss, difference, bits, cost, training; effective experts, load; information, lift; concentration,
-     * rank mass. */
-    assert_int_equal(drawings, 11);
-    assert_int_equal(named, 11);
+    /* loss, difference, bits, cost, training; effective experts, load entropy, load; information, lift;
+     * concentration, rank mass. */
+    assert_int_equal(drawings, 12);
+    assert_int_equal(named, 12);
     holds(page, "prefers-color-scheme:dark");
     holds_not(page, fixture.folder); /* where the logbook lies is nobody's business */
     free(page);

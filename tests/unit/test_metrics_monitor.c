@@ -54,6 +54,8 @@ static void test_windows_hold_enough_tokens(void **state)
     assert_close(m.series[0].summary[1].n_tokens, 200, 0);
     assert_close(monitor_load(&m, 0, 1, 1), 125, 0);
     assert_close(m.series[0].summary[1].max_violation, 1.5, 1e-12); /* 125 of a mean of 50 */
+    assert_close(m.series[0].low[1], 0, 1e-12);                     /* step 2 alone */
+    assert_close(m.series[0].high[1], 1, 1e-12);                    /* step 3 */
     monitor_release(&m);
 }
 
