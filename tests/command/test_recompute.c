@@ -230,6 +230,36 @@ static void test_other_measures_are_told(void **state)
     test_run_release(&r);
 }
 
+/* What collapse says of a run against scripts/recompute_collapse.py: loads that vary, refused decisions, one
+ * layer that collapses. */
+static void check_collapse(const char *name, const char *settings)
+{
+    char db[32], more[512];
+
+    if (!has_numpy)
+        skip();
+    snprintf(db, sizeof db, "%s.db", name);
+    snprintf(more, sizeof more, "%s%s", settings, common);
+    tiny_expect(tiny_train(&tiny, db, "r", more), 0, "");
+    struct test_run r =
+        test_run("cd %s && here=$OLDPWD; /usr/bin/python3 $here/scripts/recompute_collapse.py %s "
+                 "r %s/moescope-collapse",
+                 tiny.folder, db, tiny.bin);
+    print_message("%s", r.out);
+    if (r.status != 0)
+        fail_msg("%s: status %d: %s%s", name, r.status, r.out, r.err);
+    assert_non_null(strstr(r.out, " 0 differ"));
+    test_run_release(&r);
+}
+
+static void test_collapse(void **state)
+{
+    (void)state;
+    check_collapse("greedy",
+                   "--set router.k=1 --set router.capacity=1.5 --set loss.balance=0 --set loss.z=0");
+    check_collapse("varying", "--set router.name=topp --set router.p=0.6");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -244,6 +274,7 @@ int main(void)
         cmocka_unit_test(test_not_a_number_is_told),
         cmocka_unit_test(test_specialization),
         cmocka_unit_test(test_other_measures_are_told),
+        cmocka_unit_test(test_collapse),
     };
     return cmocka_run_group_tests(tests, open_group, close_group);
 }
