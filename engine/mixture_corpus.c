@@ -227,8 +227,8 @@ static int make_vocabulary(struct corpus *c, const char *folder, struct error *e
         return error_no_memory(err, "the classes");
     for (char *rest = c->vocabulary_text, *line; (line = strsep(&rest, "\n")) != NULL;)
         if (*line)
-            c->vocabulary[c->n_vocabulary++] =
-                (struct vocabulary_item){.text = line, .kind = c->n_vocabulary ? "class" : "special"};
+            c->vocabulary[c->n_vocabulary++] = (struct vocabulary_item){.text = line, .kind = "class"};
+    c->vocabulary[0].kind = "special";
     int item = 1;
     for (int s = 0; s < c->mixture.n; s++) {
         struct mixture_source *source = &c->mixture.sources[s];
