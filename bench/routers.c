@@ -147,9 +147,7 @@ static double mean_k(const struct model *m, const struct batch *b)
 static void run_step(struct runner *r, const struct batch *b, int64_t at)
 {
     struct model *m = &r->model;
-    struct loss_weights weights = {.balance = (float)config_real(&r->config, "loss.balance"),
-                                   .z = (float)config_real(&r->config, "loss.z"),
-                                   .entropy = (float)config_real(&r->config, "loss.entropy")};
+    struct loss_weights weights = config_loss_weights(&r->config);
     double start = clock_seconds(), router = m->seconds[PART_ROUTER], k[MAX_LAYERS];
 
     model_forward(m, b, true, 1.0F, &weights, &r->noise);

@@ -12,9 +12,9 @@
 #include "base/options.h"
 #include "engine/mixed.h"
 
-static const char *const kinds[] = {"transformer", "unigram",       "bigram",   "mlp",         "convolution",
-                                    "soft_moe",    "norm_soft_moe", "norm_mlp", "single_gate", "mixed",
-                                    NULL};
+static const char *const kinds[] = {"transformer", "unigram",     "bigram",     "mlp",
+                                    "convolution", "soft_moe",    "joint_gate", "norm_soft_moe",
+                                    "norm_mlp",    "single_gate", "mixed",      NULL};
 static const char *const decisions[] = {"all", "held_out", "probe", "none", NULL};
 static const char *const splits[] = {"coverage", "rank", "blind", NULL}; /* enum visibility_split */
 static const char *const draws[] = {"random", "balanced", NULL};
@@ -31,8 +31,9 @@ const struct config_key config_keys[] = {
      "corpora/fashion-mnist.sh makes it"},
     {"model.kind", CONFIG_CHOICE, "transformer", 0, 0, kinds,
      "transformer, or a count-based baseline: unigram, bigram (Kneser-Ney); of images: mlp, convolution, "
-     "soft_moe (one Soft MoE layer over patches), single_gate (experts on a frozen base); mixed: of several "
-     "sources, as corpora/mixed.sh makes them; norm_soft_moe, norm_mlp: of the norm of random vectors, which "
+     "soft_moe (one Soft MoE layer over patches), single_gate (experts on a frozen base), joint_gate (gate, "
+     "experts and the stages before them trained together); mixed: of several sources, as corpora/mixed.sh "
+     "makes them; norm_soft_moe, norm_mlp: of the norm of random vectors, which "
      "takes no corpus"},
     {"model.layers", CONFIG_INT, "4", 1, MAX_LAYERS, NULL, "blocks of attention and experts"},
     {"model.width", CONFIG_INT, "256", 2, 65536, NULL,
@@ -96,9 +97,12 @@ const struct config_key config_keys[] = {
      "mlp, convolution, norm_mlp: units before the outputs"},
     {"network.patch", CONFIG_INT, "14", 1, 65536, NULL, "soft_moe: a token is a square of so many pixels"},
     {"gate.base", CONFIG_TEXT, "", 0, 0, NULL,
-     "single_gate: the checkpoint of the convolution that it stands on"},
+     "single_gate: the checkpoint of the convolution that it stands on; joint_gate: of the one whose weights "
+     "it begins with; without it, at random"},
     {"gate.stage", CONFIG_INT, "2", 1, 64, NULL,
-     "single_gate: experts take the base's features behind so many stages"},
+     "single_gate, joint_gate: experts take the features behind so many stages"},
+    {"gate.per_stage", CONFIG_BOOL, "false", 0, 0, NULL,
+     "joint_gate: a gate before every stage from gate.stage on, for experts of that stage alone"},
     {"gate.epochs", CONFIG_INT, "5", 1, 10000, NULL, "single_gate: of training the gate to name clusters"},
     {"gate.learning_rate", CONFIG_REAL, "0.01", 0, 100, NULL, "single_gate: of the gate"},
     {"gate.epsilon", CONFIG_REAL, "0.1", 0, 1, NULL,
@@ -526,6 +530,13 @@ struct router_config config_routing(const struct config *c, int l)
                        .rare_visible = (int)config_int(c, "mask.rare_visible"),
                        .balanced = config_choice(c, "mask.draw") == 1,
                        .shared = config_choice(c, "mask.scope") == 1}};
+}
+
+struct loss_weights config_loss_weights(const struct config *c)
+{
+    return (struct loss_weights){.balance = (float)config_real(c, "loss.balance"),
+                                 .z = (float)config_real(c, "loss.z"),
+                                 .entropy = (float)config_real(c, "loss.entropy")};
 }
 
 int config_model(const struct config *c, int vocabulary, struct model_config *m, struct error *err)

@@ -58,11 +58,12 @@ int config_count(const struct config *c, const char *key);  /* elements of a com
 /* Element i of a comma-separated list; the last one serves for all that follow. */
 int64_t config_int_at(const struct config *c, const char *key, int i);
 
-/* How block l routes. */
-struct router_config config_routing(const struct config *c, int l);
-
 /* A value as JSON: 3, 0.5, true, "topk", [3,2,2]. */
 void config_json(const struct config *c, int key, struct text *out);
+
+/* How block l routes. */
+struct router_config config_routing(const struct config *c, int l);
+struct loss_weights config_loss_weights(const struct config *c);
 
 /* The model that the configuration describes, for a vocabulary. Checked. */
 int config_model(const struct config *c, int vocabulary, struct model_config *m, struct error *err);

@@ -128,42 +128,6 @@ static void route(struct mixed *m, struct random *noise)
         route_by_rule(m);
 }
 
-/* Each expert's samples, in order, into its entry. */
-static void dispatch(struct mixed *m)
-{
-    const struct routing *r = &m->routing;
-    size_t size = form_size(m);
-
-    memset(m->load, 0, (size_t)m->N * sizeof *m->load);
-    for (int b = 0; b < m->n; b++) {
-        for (int i = r->offset[b]; i < r->offset[b + 1]; i++) {
-            int e = r->expert[i];
-            m->row[i] = r->dropped[i] ? -1 : m->load[e]++;
-            if (m->row[i] >= 0)
-                memcpy(values_of(m, m->expert[e].entry) + (size_t)m->row[i] * size,
-                       m->form + (size_t)b * size, size * sizeof *m->form);
-        }
-    }
-}
-
-static void run_experts(struct mixed *m)
-{
-    const struct routing *r = &m->routing;
-    size_t E = (size_t)m->E;
-
-    dispatch(m);
-    for (int e = 0; e < m->N; e++)
-        if (m->load[e] > 0)
-            network_forward_between(&m->network, m->expert[e].entry, m->expert[e].last, m->load[e]);
-    memset(m->joined, 0, (size_t)m->n * E * sizeof *m->joined);
-    for (int b = 0; b < m->n; b++)
-        for (int i = r->offset[b]; i < r->offset[b + 1]; i++)
-            if (m->row[i] >= 0)
-                add_scaled(m->joined + (size_t)b * E,
-                           values_of(m, m->expert[r->expert[i]].last) + (size_t)m->row[i] * E, r->weight[i],
-                           m->E);
-}
-
 static void say_class(struct mixed *m, int s, const int32_t *label)
 {
     const struct mixture_source *source = &m->mixture->sources[s];
@@ -218,36 +182,6 @@ static void heads_backward(struct mixed *m)
     }
 }
 
-static void experts_backward_all(struct mixed *m)
-{
-    struct routing *r = &m->routing;
-    size_t E = (size_t)m->E, size = form_size(m);
-
-    for (int b = 0; b < m->n; b++) {
-        for (int i = r->offset[b]; i < r->offset[b + 1]; i++) {
-            const struct branch *expert = &m->expert[r->expert[i]];
-            const float *d_y = m->d_joined + (size_t)b * E;
-            r->d_weight[i] = 0.0F;
-            if (m->row[i] < 0)
-                continue;
-            size_t at = (size_t)m->row[i] * E;
-            r->d_weight[i] = (float)dot(d_y, values_of(m, expert->last) + at, m->E);
-            memset(gradients_of(m, expert->last) + at, 0, E * sizeof(float));
-            add_scaled(gradients_of(m, expert->last) + at, d_y, r->weight[i], m->E);
-        }
-    }
-    for (int e = 0; e < m->N; e++)
-        if (m->load[e] > 0)
-            network_backward_between(&m->network, m->expert[e].entry, m->expert[e].last, m->load[e]);
-    memset(m->d_form, 0, (size_t)m->n * size * sizeof *m->d_form);
-    for (int b = 0; b < m->n; b++)
-        for (int i = r->offset[b]; i < r->offset[b + 1]; i++)
-            if (m->row[i] >= 0)
-                add_scaled(m->d_form + (size_t)b * size,
-                           gradients_of(m, m->expert[r->expert[i]].entry) + (size_t)m->row[i] * size, 1.0F,
-                           (int)size);
-}
-
 static void gate_backward(struct mixed *m)
 {
     struct router_input in = gate_input(m, NULL);
@@ -276,24 +210,10 @@ static void stems_backward(struct mixed *m)
 
 /* ---- passes ---- */
 
-static struct mixed_losses routing_losses(struct mixed *m, bool train)
+struct losses mixed_forward(struct mixed *m, const struct corpus *corpus, bool train, struct random *noise)
 {
-    struct mixed_losses losses = {0};
-    struct routing *r = &m->routing;
+    struct losses losses = {0};
 
-    if (m->how != ROUTE_BY_GATE)
-        return losses;
-    losses.balance = balance_loss(m->router.ops, r, train ? m->balance : 0.0F);
-    losses.z = z_loss(r, train ? m->z : 0.0F);
-    losses.entropy = entropy_loss(r, train ? m->entropy : 0.0F);
-    if (m->router.ops->own_loss)
-        m->router.ops->own_loss(&m->router, m->pool, r, train ? 1.0F : 0.0F);
-    return losses;
-}
-
-struct mixed_losses mixed_forward(struct mixed *m, const struct corpus *corpus, bool train,
-                                  struct random *noise)
-{
     order_by_source(m);
     for (int b = 0; b < m->n; b++) {
         m->input[b] = 0;
@@ -302,19 +222,21 @@ struct mixed_losses mixed_forward(struct mixed *m, const struct corpus *corpus, 
     m->start[m->n] = m->n;
     run_stems(m);
     route(m, noise);
-    run_experts(m);
+    branches_forward(&m->network, m->expert, &m->routing, m->form, m->joined, m->row, m->load);
     for (int s = 0; s < m->S; s++)
         if (count_of(m, s) > 0)
             run_head(m, s);
-    struct mixed_losses losses = routing_losses(m, train);
+    if (m->how == ROUTE_BY_GATE)
+        router_add_losses(&m->router, m->pool, &m->routing, &m->loss_weights, train ? 1.0F : 0.0F, &losses);
     for (int b = 0; b < m->n; b++) {
-        losses.task += (double)m->loss[b] / m->n;
+        losses.lm += (double)m->loss[b] / m->n;
         m->target[b] = corpus->ids[corpus->documents[m->sample[b]->document].first + 1];
         m->outcome[b].multiply_adds = (int64_t)mixed_multiply_adds(m, b);
     }
     if (train) {
         heads_backward(m);
-        experts_backward_all(m);
+        memset(m->d_form, 0, (size_t)m->n * form_size(m) * sizeof *m->d_form);
+        branches_backward(&m->network, m->expert, &m->routing, m->d_joined, m->d_form, m->row, m->load);
         if (m->how == ROUTE_BY_GATE)
             gate_backward(m);
         stems_backward(m);

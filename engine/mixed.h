@@ -20,6 +20,7 @@
 #include "base/arena.h"
 #include "base/error.h"
 #include "base/random.h"
+#include "engine/branches.h"
 #include "engine/config.h"
 #include "engine/corpus.h"
 #include "engine/mixture.h"
@@ -31,11 +32,6 @@ enum { MIXED_SIDE = 4, MIXED_POSITIONS = MIXED_SIDE * MIXED_SIDE, MIXED_EXPERTS 
 enum mixed_routing { ROUTE_BY_GATE, ROUTE_BY_SOURCE, ROUTE_TO_ALL };
 extern const char *const mixed_routing_names[]; /* gate, source, all; ended by NULL */
 
-struct branch { /* nodes of a part that others feed: a stem, an expert, a head */
-    int entry, last;
-    double multiply_adds; /* of a sample */
-};
-
 struct mixed {
     const struct mixture *mixture;
     struct pool *pool;
@@ -45,8 +41,8 @@ struct mixed {
     enum mixed_routing how;
     struct router router; /* of ROUTE_BY_GATE */
     double cost[MIXED_EXPERTS];
-    int64_t weights[MIXED_EXPERTS]; /* of each expert */
-    float balance, z, entropy;      /* weights of the losses on the routing */
+    int64_t weights[MIXED_EXPERTS];   /* of each expert */
+    struct loss_weights loss_weights; /* of the losses on the routing */
     struct routing routing;
     struct routed_layer layer;
     /* the batch, ordered by source */
@@ -75,13 +71,9 @@ void mixed_clear(struct mixed *m);
 /* false: the batch is full. */
 bool mixed_add(struct mixed *m, const struct sample *s);
 
-struct mixed_losses {
-    double task;                /* mean over the batch of cross entropy (nats) and squared error */
-    double balance, z, entropy; /* unweighted */
-};
-/* With train, gradients of the losses, weighted, are added to network.parameters. noise: the router's. */
-struct mixed_losses mixed_forward(struct mixed *m, const struct corpus *corpus, bool train,
-                                  struct random *noise);
+/* lm: the mean over the batch of cross entropy (nats) and squared error. With train, gradients of the losses,
+ * weighted, are added to network.parameters. noise: the router's. */
+struct losses mixed_forward(struct mixed *m, const struct corpus *corpus, bool train, struct random *noise);
 /* After an update: the router's own state, by what the last pass asked for. */
 void mixed_update(struct mixed *m);
 struct pass mixed_pass(struct mixed *m);

@@ -313,9 +313,7 @@ int mixed_init(struct mixed *m, const struct config *config, const struct corpus
                         .E = (int)config_int(config, "mixed.output"),
                         .max_samples = (int)config_int(config, "train.batch"),
                         .how = (enum mixed_routing)config_choice(config, "mixed.routing"),
-                        .balance = (float)config_real(config, "loss.balance"),
-                        .z = (float)config_real(config, "loss.z"),
-                        .entropy = (float)config_real(config, "loss.entropy")};
+                        .loss_weights = config_loss_weights(config)};
     m->layer = (struct routed_layer){0, &m->routing};
     describe_sources(m);
     if (describe_experts(m, config_text(config, "mixed.experts"), err))

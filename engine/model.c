@@ -554,18 +554,6 @@ static void backward(struct model *m, const struct batch *b, double *start)
     charge(m, PART_EMBEDDING, start);
 }
 
-static void add_router_losses(struct model *m, struct layer *b, float scale,
-                              const struct loss_weights *weights, struct losses *losses)
-{
-    const struct router_ops *ops = b->config->router;
-
-    losses->balance += balance_loss(ops, &b->routing, weights->balance * scale);
-    losses->z += z_loss(&b->routing, weights->z * scale);
-    losses->entropy += entropy_loss(&b->routing, weights->entropy * scale);
-    if (ops->own_loss)
-        losses->own += ops->own_loss(&b->router, m->pool, &b->routing, scale);
-}
-
 struct losses model_forward(struct model *m, const struct batch *b, bool train, float gradient_scale,
                             const struct loss_weights *weights, struct random *noise)
 {
@@ -584,7 +572,8 @@ struct losses model_forward(struct model *m, const struct batch *b, bool train, 
                      &start);
         if (!layer->config->router->routes)
             continue;
-        add_router_losses(m, layer, train ? gradient_scale : 0.0F, weights, &losses);
+        router_add_losses(&layer->router, m->pool, &layer->routing, weights, train ? gradient_scale : 0.0F,
+                          &losses);
         charge(m, PART_ROUTER, &start);
         routed++;
     }
@@ -592,10 +581,6 @@ struct losses model_forward(struct model *m, const struct batch *b, bool train, 
     charge(m, PART_OUTPUT, &start);
     if (train)
         backward(m, b, &start);
-    if (routed > 0) {
-        losses.balance /= routed;
-        losses.z /= routed;
-        losses.entropy /= routed;
-    }
+    losses_average(&losses, routed);
     return losses;
 }

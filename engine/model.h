@@ -65,16 +65,6 @@ struct batch {
     int32_t *start;          /* (n_sequences + 1) */
 };
 
-struct losses {
-    double lm;                  /* mean over the batch's tokens, nats */
-    double balance, z, entropy; /* mean over MoE blocks */
-    double own;                 /* sum of the losses that routers bring with their weights */
-};
-
-struct loss_weights {
-    float balance, z, entropy; /* coefficients of the sums over MoE blocks */
-};
-
 enum part {
     PART_EMBEDDING,
     PART_ATTENTION,

@@ -3,6 +3,7 @@
 #ifndef ENGINE_NAIVE_H
 #define ENGINE_NAIVE_H
 #include "engine/convolution.h"
+#include "engine/gated.h"
 #include "engine/model.h"
 #include "engine/network.h"
 #include "engine/soft_moe.h"
@@ -33,6 +34,11 @@ void naive_soft_moe(const struct soft_moe *shape, const double *x, const double 
  * inputs, in the list's order. Aborts when memory is short, as naive_model_loss does. */
 void naive_network(const struct network *n, const double *weights, const double *const *inputs,
                    double *output);
+
+/* The same of a network with gates whose router is topk with plain weights, held to what each block chose for
+ * that sample in the last forward pass. logits: of each block's experts, one block behind the other. */
+void naive_gated(const struct gated *g, const double *weights, const double *input, int sample,
+                 double *output, double *logits);
 
 /* One block's routing of one token: which experts, with which weights, given probabilities p (N). `fixed`
  * (k) holds the experts to use whatever p says, so that finite differences do not cross a change of mind;

@@ -142,31 +142,104 @@ static void evaluate(const struct twin *s)
     twins[i].evaluate(s);
 }
 
+struct values { /* of every node, for one sample */
+    const struct network *n;
+    const double *weights;
+    double *of[MAX_NODES];
+    struct arena memory;
+};
+
+static void open_values(struct values *v, const struct network *n, const double *weights)
+{
+    *v = (struct values){.n = n, .weights = weights};
+    for (int i = 0; i < n->n; i++) {
+        v->of[i] = arena_claim(&v->memory, extent_size(n->nodes[i].extent), sizeof(double));
+        assert(v->of[i]);
+    }
+}
+
+static void set_value(struct values *v, int node, const double *x)
+{
+    memcpy(v->of[node], x, extent_size(v->n->nodes[node].extent) * sizeof *x);
+}
+
+/* Of the nodes first to last; those of inputs among them are there. */
+static void evaluate_between(struct values *v, int first, int last)
+{
+    for (int i = first; i <= last; i++) {
+        const struct node *node = &v->n->nodes[i];
+        if (node->operation)
+            evaluate(&(struct twin){.n = v->n,
+                                    .node = node,
+                                    .weights = v->weights,
+                                    .in = v->n->nodes[node->input[0]].extent,
+                                    .out = node->extent,
+                                    .x = v->of[node->input[0]],
+                                    .other = node->input[1] < 0 ? NULL : v->of[node->input[1]],
+                                    .y = v->of[i]});
+    }
+}
+
+static void close_values(struct values *v, double *output)
+{
+    memcpy(output, v->of[v->n->n - 1], extent_size(v->n->nodes[v->n->n - 1].extent) * sizeof *output);
+    arena_release(&v->memory);
+}
+
 void naive_network(const struct network *n, const double *weights, const double *const *inputs,
                    double *output)
 {
-    struct arena memory = {0};
-    double *values[MAX_NODES];
+    struct values v;
     int given = 0;
 
+    open_values(&v, n, weights);
     for (int i = 0; i < n->n; i++) {
-        const struct node *node = &n->nodes[i];
-        size_t bytes = extent_size(node->extent) * sizeof(double);
-        values[i] = arena_claim(&memory, bytes, 1);
-        assert(values[i]);
-        if (!node->operation) {
-            memcpy(values[i], inputs[given++], bytes);
-            continue;
-        }
-        evaluate(&(struct twin){.n = n,
-                                .node = node,
-                                .weights = weights,
-                                .in = n->nodes[node->input[0]].extent,
-                                .out = node->extent,
-                                .x = values[node->input[0]],
-                                .other = node->input[1] < 0 ? NULL : values[node->input[1]],
-                                .y = values[i]});
+        if (!n->nodes[i].operation)
+            set_value(&v, i, inputs[given++]);
     }
-    memcpy(output, values[n->n - 1], extent_size(n->nodes[n->n - 1].extent) * sizeof *output);
-    arena_release(&memory);
+    evaluate_between(&v, 0, n->n - 1);
+    close_values(&v, output);
+}
+
+/* ---- with gates ---- */
+
+static void naive_block(struct values *v, const struct gated_block *b, int sample, double *logits)
+{
+    const struct routing *r = &b->routing;
+    int N = r->n_experts, channels = v->n->nodes[b->read.last].extent.channels, out = b->out;
+    double *p = arena_claim(&v->memory, (size_t)N, sizeof *p);
+
+    assert(p);
+    set_value(v, b->read.entry, v->of[b->from]);
+    evaluate_between(v, b->read.entry, b->read.last);
+    naive_linear(v->of[b->read.last], v->weights + (b->router.weight - v->n->parameters.values), logits, 1,
+                 channels, N);
+    naive_softmax(logits, p, N);
+    memset(v->of[out], 0, extent_size(v->n->nodes[out].extent) * sizeof(double));
+    for (int d = r->offset[sample]; d < r->offset[sample + 1]; d++) {
+        const struct branch *e = &b->expert[r->expert[d]];
+        set_value(v, e->entry, v->of[b->from]);
+        evaluate_between(v, e->entry, e->last);
+        for (size_t i = 0; i < extent_size(v->n->nodes[out].extent) && !r->dropped[d]; i++)
+            v->of[out][i] += p[r->expert[d]] * v->of[e->last][i];
+    }
+}
+
+void naive_gated(const struct gated *g, const double *weights, const double *input, int sample,
+                 double *output, double *logits)
+{
+    struct values v;
+    int first = 0;
+
+    open_values(&v, g->network, weights);
+    set_value(&v, 0, input);
+    for (int i = 0; i < g->n_blocks; i++) {
+        const struct gated_block *b = &g->block[i];
+        evaluate_between(&v, first, b->from);
+        naive_block(&v, b, sample, logits);
+        logits += b->routing.n_experts;
+        first = b->out + 1;
+    }
+    evaluate_between(&v, first, g->network->n - 1);
+    close_values(&v, output);
 }

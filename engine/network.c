@@ -197,19 +197,24 @@ void network_release(struct network *n)
     *n = (struct network){0};
 }
 
-int network_copy(struct network *to, const struct network *from, struct error *err)
+int network_copy(struct network *to, const char *prefix, const struct network *from, struct error *err)
 {
+    size_t length = strlen(prefix);
+    int copied = 0;
+
     for (int i = 0; i < to->parameters.n; i++) {
-        const struct parameter *p = &to->parameters.items[i],
-                               *q = parameters_find(&from->parameters, p->name);
+        const struct parameter *p = &to->parameters.items[i], *q = NULL;
+        if (strncmp(p->name, prefix, length) == 0)
+            q = parameters_find(&from->parameters, p->name + length);
         if (!q)
             continue;
         if (p->n_dimensions != q->n_dimensions || memcmp(p->shape, q->shape, sizeof p->shape) != 0)
             return error_set(err, STATUS_USAGE, "'%s' has different shapes in the two networks", p->name);
         memcpy(to->parameters.values + p->offset, from->parameters.values + q->offset,
                p->count * sizeof(float));
+        copied++;
     }
-    return 0;
+    return copied;
 }
 
 /* ---- passes ---- */

@@ -21,7 +21,7 @@ struct extent {
 };
 size_t extent_size(struct extent e);
 
-enum { MAX_NODES = 256, MAX_INPUTS = 2 };
+enum { MAX_NODES = 1024, MAX_INPUTS = 2 };
 
 struct operation;
 struct node {
@@ -94,8 +94,9 @@ bool network_is_pool(const struct network *n, int node); /* a max pool, or a con
 /* Memory for batches of at most max_samples, and the weights, all 0. */
 int network_build(struct network *n, int max_samples, struct pool *pool, struct error *err);
 void network_release(struct network *n); /* of one that was described, built or not */
-/* Weights of parameters that both have by name; their shapes must be the same there. */
-int network_copy(struct network *to, const struct network *from, struct error *err);
+/* Weights of parameters whose name in `to` is prefix and the name in `from`; their shapes must be the same.
+ * How many there were; -1: they were not. */
+int network_copy(struct network *to, const char *prefix, const struct network *from, struct error *err);
 
 /* Values of all nodes; those of the inputs are there. */
 void network_forward(struct network *n, int B);

@@ -526,3 +526,41 @@ double entropy_loss(struct routing *r, float coefficient)
     }
     return loss;
 }
+
+/* ---- all of them ---- */
+
+void router_add_losses(const struct router *r, struct pool *pool, struct routing *out,
+                       const struct loss_weights *weights, float scale, struct losses *sum)
+{
+    sum->balance += balance_loss(r->ops, out, weights->balance * scale);
+    sum->z += z_loss(out, weights->z * scale);
+    sum->entropy += entropy_loss(out, weights->entropy * scale);
+    if (r->ops->own_loss)
+        sum->own += r->ops->own_loss(r, pool, out, scale);
+}
+
+void losses_average(struct losses *l, int n_blocks)
+{
+    if (n_blocks == 0)
+        return;
+    l->balance /= n_blocks;
+    l->z /= n_blocks;
+    l->entropy /= n_blocks;
+}
+
+void losses_add(struct losses *sum, const struct losses *l, double share)
+{
+    sum->lm += l->lm * share;
+    sum->balance += l->balance * share;
+    sum->z += l->z * share;
+    sum->entropy += l->entropy * share;
+    sum->own += l->own * share;
+}
+
+double losses_total(const struct losses *l, const struct loss_weights *weights, int n_blocks)
+{
+    return l->lm +
+           n_blocks * ((double)weights->balance * l->balance + (double)weights->z * l->z +
+                       (double)weights->entropy * l->entropy) +
+           l->own;
+}

@@ -182,4 +182,24 @@ double z_loss(struct routing *r, float coefficient);
 /* Huang et al. 2024, "dynamic loss": mean over tokens of the entropy of p. 0 without a softmax. */
 double entropy_loss(struct routing *r, float coefficient);
 
+struct losses {
+    double lm;                  /* mean over the batch's tokens, or images, nats */
+    double balance, z, entropy; /* mean over MoE blocks */
+    double own;                 /* sum of the losses that routers bring with their weights */
+};
+
+struct loss_weights {
+    float balance, z, entropy; /* coefficients of the sums over MoE blocks */
+};
+
+/* Adds the losses of a block's routing to *sum, and the gradients of weights times them, times scale, to the
+ * routing: between router_route and router_backward. scale 0: no gradients. */
+void router_add_losses(const struct router *r, struct pool *pool, struct routing *out,
+                       const struct loss_weights *weights, float scale, struct losses *sum);
+/* Sums over blocks become means. */
+void losses_average(struct losses *l, int n_blocks);
+void losses_add(struct losses *sum, const struct losses *l, double share); /* sum += share * l */
+/* What is minimised. */
+double losses_total(const struct losses *l, const struct loss_weights *weights, int n_blocks);
+
 #endif

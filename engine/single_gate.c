@@ -13,54 +13,6 @@ enum { MOST_ITERATIONS = 100 };
 
 /* ---- the base ---- */
 
-static int check_base(const struct single_gate *g, const struct checkpoint *c, const struct corpus *corpus,
-                      struct error *err)
-{
-    const char *kind = config_text(&g->base_config, "model.kind");
-
-    if (strcmp(kind, "convolution") != 0)
-        return error_set(err, STATUS_USAGE,
-                         "gate.base '%s' is of a model of kind %s; it must be a convolution", c->path, kind);
-    if (strcmp(c->state.corpus_sha256, corpus->sha256) != 0)
-        return error_set(err, STATUS_INPUT, "gate.base '%s' was trained on other images than '%s'", c->path,
-                         corpus->name);
-    return 0;
-}
-
-/* The checkpoint's own configuration, but for how many images a batch has. */
-static int adopt_base_config(struct single_gate *g, const struct checkpoint *c, const struct config *config,
-                             struct error *err)
-{
-    if (config_init(&g->base_config, err))
-        return -1;
-    for (int i = 0; i < config_n_keys; i++) {
-        if (config_assign(&g->base_config, config_keys[i].name, c->config.values[i], err))
-            return -1;
-    }
-    return config_assign(&g->base_config, "train.batch", config_text(config, "train.batch"), err);
-}
-
-static int load_base(struct single_gate *g, const struct config *config, const struct corpus *corpus,
-                     struct pool *pool, struct error *err)
-{
-    struct checkpoint c;
-    const char *path = config_text(config, "gate.base");
-
-    if (!*path)
-        return error_set(err, STATUS_USAGE,
-                         "gate.base is not set: the checkpoint of a convolution, such as "
-                         "LOG.db.checkpoints/NAME.safetensors");
-    if (checkpoint_open(&c, path, err))
-        return -1;
-    int result = adopt_base_config(g, &c, config, err) || check_base(g, &c, corpus, err) ||
-                         classifier_init(&g->base, &g->base_config, corpus, pool, 0, err) ||
-                         checkpoint_load(&c, &g->base.net.network.parameters, NULL, NULL, err)
-                     ? -1
-                     : 0;
-    checkpoint_close(&c);
-    return result;
-}
-
 static int find_nodes(struct single_gate *g, const struct config *config, struct error *err)
 {
     const struct network *n = &g->base.net.network;
@@ -76,23 +28,6 @@ static int find_nodes(struct single_gate *g, const struct config *config, struct
 
 /* ---- the experts ---- */
 
-static int copy_from_base(struct single_gate *g, const char *prefix, struct error *err)
-{
-    const struct parameters *from = &g->base.net.network.parameters, *to = &g->experts.parameters;
-    size_t n = strlen(prefix);
-
-    for (int i = 0; i < to->n; i++) {
-        const struct parameter *p = &to->items[i];
-        if (strncmp(p->name, prefix, n) != 0)
-            continue;
-        const struct parameter *q = parameters_find(from, p->name + n);
-        if (!q || q->count != p->count)
-            return error_set(err, STATUS_USAGE, "the base has no weights '%s' of that shape", p->name + n);
-        memcpy(to->values + p->offset, from->values + q->offset, p->count * sizeof *to->values);
-    }
-    return 0;
-}
-
 static int make_experts(struct single_gate *g, const struct config *config, struct pool *pool,
                         struct error *err)
 {
@@ -103,19 +38,19 @@ static int make_experts(struct single_gate *g, const struct config *config, stru
     input = network_input(&g->experts, base->nodes[g->feature].extent);
     for (int k = 0; k < g->K; k++) {
         snprintf(prefix, sizeof prefix, "experts.%d.", k);
-        g->tail[k].first = g->experts.n;
-        g->tail[k].head =
+        g->expert[k].entry = g->experts.n;
+        g->expert[k].last =
             classifier_describe_tail(&g->experts, &g->base_config, prefix, input, stage, g->n_classes);
     }
     if (network_build(&g->experts, g->base.net.max_samples, pool, err))
         return -1;
     for (int k = 0; k < g->K; k++) {
         snprintf(prefix, sizeof prefix, "experts.%d.", k);
-        if (copy_from_base(g, prefix, err))
+        if (network_copy(&g->experts, prefix, base, err) < 0)
             return -1;
     }
     g->base_cost = network_multiply_adds(base, -1, base->n - 1);
-    g->expert_cost = network_multiply_adds(&g->experts, g->tail[0].first - 1, g->tail[0].head);
+    g->expert_cost = network_multiply_adds(&g->experts, g->expert[0].entry - 1, g->expert[0].last);
     return 0;
 }
 
@@ -276,7 +211,7 @@ static int claim(struct single_gate *g, const struct samples *train, struct erro
     size_t B = (size_t)g->base.net.max_samples, K = (size_t)g->K;
 
     g->n = train->n;
-    g->tail = arena_claim(&g->memory, K, sizeof *g->tail);
+    g->expert = arena_claim(&g->memory, K, sizeof *g->expert);
     g->cumulative = arena_claim(&g->memory, K * (size_t)train->n, sizeof *g->cumulative);
     g->probability = arena_claim(&g->memory, B * K, sizeof *g->probability);
     g->score = arena_claim(&g->memory, B * (size_t)g->n_classes, sizeof *g->score);
@@ -296,8 +231,8 @@ int single_gate_init(struct single_gate *g, const struct config *config, const s
     g->n_classes = corpus->n_domains;
     if (g->K > train->n)
         return error_set(err, STATUS_USAGE, "router.experts is %d, more than there are train images", g->K);
-    return load_base(g, config, corpus, pool, err) || find_nodes(g, config, err) || claim(g, train, err) ||
-                   make_experts(g, config, pool, err) ||
+    return classifier_load_base(&g->base, &g->base_config, config, corpus, pool, err) ||
+                   find_nodes(g, config, err) || claim(g, train, err) || make_experts(g, config, pool, err) ||
                    cluster_and_gate(g, config, corpus, train, pool, seed, err)
                ? -1
                : 0;
@@ -343,10 +278,10 @@ static void take_features(struct single_gate *g)
 /* Expert k's scores of the batch, with the base's added to them. */
 static void run_expert(struct single_gate *g, int k, bool with_base)
 {
-    struct node *head = &g->experts.nodes[g->tail[k].head];
+    struct node *head = &g->experts.nodes[g->expert[k].last];
     size_t n = (size_t)g->base.n_images * (size_t)g->n_classes;
 
-    network_forward_between(&g->experts, g->tail[k].first, g->tail[k].head, g->base.n_images);
+    network_forward_between(&g->experts, g->expert[k].entry, g->expert[k].last, g->base.n_images);
     for (size_t i = 0; i < n && with_base; i++)
         head->value[i] += g->score[i];
 }
@@ -372,8 +307,8 @@ double single_gate_learn(struct single_gate *g, const struct corpus *corpus, con
     keep_base_scores(g);
     take_features(g);
     run_expert(g, k, true);
-    network_cross_entropy_of(&g->experts, g->tail[k].head, g->base.label, B, scale / (float)B, g->loss);
-    network_backward_between(&g->experts, g->tail[k].first, g->tail[k].head, B);
+    network_cross_entropy_of(&g->experts, g->expert[k].last, g->base.label, B, scale / (float)B, g->loss);
+    network_backward_between(&g->experts, g->expert[k].entry, g->expert[k].last, B);
     for (int b = 0; b < B; b++)
         sum += (double)g->loss[b];
     return sum / B;
@@ -402,7 +337,7 @@ void single_gate_all(struct single_gate *g, float *expert)
         run_expert(g, k, false);
         for (size_t b = 0; b < (size_t)g->base.n_images; b++)
             memcpy(expert + (b * (size_t)g->K + (size_t)k) * classes,
-                   g->experts.nodes[g->tail[k].head].value + b * classes, classes * sizeof *expert);
+                   g->experts.nodes[g->expert[k].last].value + b * classes, classes * sizeof *expert);
     }
 }
 

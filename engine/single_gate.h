@@ -13,17 +13,12 @@
 #include "base/arena.h"
 #include "base/error.h"
 #include "base/random.h"
-#include "engine/checkpoint.h"
 #include "engine/classifier.h"
 #include "engine/config.h"
 #include "engine/corpus.h"
 #include "engine/data.h"
 #include "engine/network.h"
 #include "engine/pass.h"
-
-struct tail { /* nodes of one expert */
-    int first, head;
-};
 
 struct single_gate {
     struct classifier base;
@@ -32,7 +27,7 @@ struct single_gate {
     int K, n_classes;
     struct network gate;           /* (E) to (K) */
     struct network experts;        /* all of them over one input, the feature map */
-    struct tail *tail;             /* (K) */
+    struct branch *expert;         /* (K) of those nodes */
     double base_cost, expert_cost; /* multiply-adds of an image; the gate's are the base's */
     double *cumulative; /* (K, n) of train sample i: the chance of all up to it in expert k's draws */
     int n;

@@ -42,13 +42,14 @@ static int open_images(struct trainer *t, struct error *err)
     const struct corpus *corpus = t->corpus;
     struct classifier *c = &t->classifier;
 
-    if (classifier_init(c, t->config, corpus, t->pool, (uint64_t)t->seed, err) || check_subsets(t, err))
+    if (classifier_init(c, t->config, corpus, t->pool, (uint64_t)t->seed, err) || check_subsets(t, err) ||
+        (c->gated.n_blocks > 0 && *config_text(t->config, "gate.base") &&
+         classifier_begin_at_base(c, t->config, corpus, err)))
         return -1;
     t->parameters = &c->net.network.parameters;
     if (trainer_open_samples(t, 1, 0, 0, err))
         return -1;
-    return tally_init(&t->tally, &c->net.layer, c->net.soft >= 0, corpus->n_domains, corpus->n_documents,
-                      err);
+    return tally_init(&t->tally, c->layers, c->n_layers, corpus->n_domains, corpus->n_documents, err);
 }
 
 static void close_images(struct trainer *t)
@@ -71,7 +72,8 @@ static int learn(struct trainer *t, struct losses *sum, struct error *err)
         classifier_clear(c);
         while (classifier_add(c, t->corpus, stream_peek(&t->stream)))
             stream_advance(&t->stream);
-        sum->lm += classifier_forward(c, t->corpus, true, 1.0F / (float)passes) / passes;
+        struct losses l = classifier_forward(c, t->corpus, true, 1.0F / (float)passes);
+        losses_add(sum, &l, 1.0 / passes);
         t->n_right += classifier_right(c);
         t->seconds_in[PART_NETWORK] += clock_seconds() - start;
         start = clock_seconds();
@@ -93,7 +95,7 @@ static int tell(struct trainer *t, const struct losses *l, struct error *err)
 {
     double images = (double)t->tally.n_tokens / t->classifier.net.tokens;
 
-    return trainer_tell(t, SPLIT_TRAIN, "loss", l->lm, err) ||
+    return trainer_tell_losses(t, l, t->classifier.gated.n_blocks, err) ||
                    trainer_tell(t, SPLIT_TRAIN, "accuracy", (double)t->n_right / images, err)
                ? -1
                : 0;
@@ -103,6 +105,8 @@ static void summarise(const struct trainer *t, struct summary *s)
 {
     soft_network_summarise(&t->classifier.net, t->task->name, config_text(t->config, "model.kind"),
                            t->corpus->n_vocabulary, s);
+    if (t->classifier.gated.n_blocks > 0)
+        gated_summarise(&t->classifier.gated, s);
     s->tokens_per_step *= (double)config_int(t->config, "train.accumulation");
 }
 

@@ -120,21 +120,10 @@ static double step_flops(const struct trainer *t)
     return model_flops_per_token(m, k, m->context) * (double)tally->n_tokens;
 }
 
-static void add_losses(struct losses *sum, const struct losses *l, double share)
-{
-    sum->lm += l->lm * share;
-    sum->balance += l->balance * share;
-    sum->z += l->z * share;
-    sum->entropy += l->entropy * share;
-    sum->own += l->own * share;
-}
-
 static int learn(struct trainer *t, struct losses *sum, struct error *err)
 {
     int passes = (int)config_int(t->config, "train.accumulation");
-    struct loss_weights weights = {.balance = (float)config_real(t->config, "loss.balance"),
-                                   .z = (float)config_real(t->config, "loss.z"),
-                                   .entropy = (float)config_real(t->config, "loss.entropy")};
+    struct loss_weights weights = config_loss_weights(t->config);
     struct random noise;
 
     random_seed(&noise, (uint64_t)t->seed, noise_stream + (uint64_t)t->step);
@@ -145,7 +134,7 @@ static int learn(struct trainer *t, struct losses *sum, struct error *err)
         t->seconds_in[PART_DATA] += clock_seconds() - start;
         struct losses l =
             model_forward(&t->model, &t->packed.batch, true, 1.0F / (float)passes, &weights, &noise);
-        add_losses(sum, &l, 1.0 / passes);
+        losses_add(sum, &l, 1.0 / passes);
         start = clock_seconds();
         struct pass pass = packed_pass(&t->packed, &t->model);
         tally_add(&t->tally, t->corpus, &pass);
@@ -167,31 +156,10 @@ static bool has_own_loss(const struct trainer *t)
 
 static int tell_losses(struct trainer *t, const struct losses *l, struct error *err)
 {
-    bool routed = t->tally.n_layers > 0, own = has_own_loss(t);
-    double sums = t->tally.n_layers;
-    double total = l->lm +
-                   sums * (config_real(t->config, "loss.balance") * l->balance +
-                           config_real(t->config, "loss.z") * l->z +
-                           config_real(t->config, "loss.entropy") * l->entropy) +
-                   l->own;
-    const struct {
-        const char *name;
-        double value;
-        bool told;
-    } metrics[] = {
-        {"loss", total, true},
-        {"lm_loss", l->lm, true},
-        {"balance_loss", l->balance, routed},
-        {"z_loss", l->z, routed},
-        {"entropy_loss", l->entropy, routed},
-        {"router_loss", l->own, own},
-    };
-
-    for (size_t i = 0; i < sizeof metrics / sizeof *metrics; i++) {
-        if (metrics[i].told && trainer_tell(t, SPLIT_TRAIN, metrics[i].name, metrics[i].value, err))
-            return -1;
-    }
-    return 0;
+    if (trainer_tell_losses(t, l, t->tally.n_layers, err) ||
+        trainer_tell(t, SPLIT_TRAIN, "lm_loss", l->lm, err))
+        return -1;
+    return has_own_loss(t) ? trainer_tell(t, SPLIT_TRAIN, "router_loss", l->own, err) : 0;
 }
 
 static int evaluate_language(struct trainer *t, const struct samples *samples, enum corpus_split split,

@@ -73,11 +73,8 @@ static int learn(struct trainer *t, struct losses *sum, struct error *err)
     random_seed(&draw, (uint64_t)t->seed, draw_stream + (uint64_t)t->step);
     random_seed(&noise, (uint64_t)t->seed, router_stream + (uint64_t)t->step);
     draws_fill(&t->draws, m, draws_drifted(&t->draws, t->step), &draw);
-    struct mixed_losses losses = mixed_forward(m, t->corpus, true, &noise);
-    sum->lm += losses.task;
-    sum->balance += losses.balance;
-    sum->z += losses.z;
-    sum->entropy += losses.entropy;
+    struct losses losses = mixed_forward(m, t->corpus, true, &noise);
+    losses_add(sum, &losses, 1.0);
     t->seconds_in[PART_NETWORK] += clock_seconds() - start;
     struct pass pass = mixed_pass(m);
     tally_add(&t->tally, t->corpus, &pass);

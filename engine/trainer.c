@@ -138,6 +138,19 @@ int trainer_tell(struct trainer *t, enum corpus_split split, const char *name, d
     return t->sink->metric(t->sink->context, t->step, split, name, value, err);
 }
 
+int trainer_tell_losses(struct trainer *t, const struct losses *l, int n_blocks, struct error *err)
+{
+    const struct loss_weights weights = config_loss_weights(t->config);
+
+    if (trainer_tell(t, SPLIT_TRAIN, "loss", losses_total(l, &weights, n_blocks), err))
+        return -1;
+    return n_blocks > 0 && (trainer_tell(t, SPLIT_TRAIN, "balance_loss", l->balance, err) ||
+                            trainer_tell(t, SPLIT_TRAIN, "z_loss", l->z, err) ||
+                            trainer_tell(t, SPLIT_TRAIN, "entropy_loss", l->entropy, err))
+               ? -1
+               : 0;
+}
+
 static bool is_due(const struct trainer *t, int64_t every)
 {
     return t->step == t->steps || (every > 0 && t->step % every == 0);

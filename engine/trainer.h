@@ -84,5 +84,7 @@ int trainer_open_samples(struct trainer *t, int context, int64_t valid_tokens, i
 /* For tasks: a metric of this step. */
 int trainer_tell(struct trainer *t, enum corpus_split split, const char *name, double value,
                  struct error *err);
+/* What the update minimised, and what its n_blocks routed blocks add to it. */
+int trainer_tell_losses(struct trainer *t, const struct losses *l, int n_blocks, struct error *err);
 
 #endif

@@ -123,6 +123,50 @@ static void test_same_for_any_threads(void **state)
         "1\n");
 }
 
+/* Trained together: logged by the same relations, so that the same analyses read them. */
+static void test_joint_gate(void **state)
+{
+    static const char *const joint =
+        "--set model.kind=joint_gate --set network.filters=3,4 --set network.hidden=6 --set gate.stage=1 "
+        "--set router.experts=3 --set router.k=1 --set train.learning_rate=0.01 --set train.steps=20 "
+        "--set loss.balance=0.5 ";
+    char settings[1024];
+
+    (void)state;
+    snprintf(settings, sizeof settings,
+             "%s --set train.steps=0 --set gate.base=log.db.checkpoints/base.safetensors", joint);
+    tiny_expect(train("log.db", "joint", joint), 0, "");
+    tiny_expect(train("log.db", "joint-from-base", settings), 0, "");
+    tiny_expect(test_run("cd %s && %s/moescope-check log.db", tiny.folder, tiny.bin), 0, "");
+    tiny_expect_answer(
+        &tiny, "log.db",
+        "SELECT l.router, n_experts, k, (SELECT sum(e.parameters) FROM expert AS e WHERE e.run_id = "
+        "l.run_id), "
+        "(SELECT sum(x.assignments) FROM expert_load AS x WHERE x.run_id = l.run_id AND split = 'train'), "
+        "(SELECT sum(x.assignments) FROM expert_load AS x WHERE x.run_id = l.run_id AND split = 'valid' AND "
+        "x.domain_id IS NULL) FROM moe_layer AS l JOIN run USING (run_id) WHERE run.name = 'joint'",
+        "topk|3|1|489|320|12\n");
+    struct test_run r = test_run("cd %s && %s/moescope-collapse log.db --run joint --table load --window 20 "
+                                 "--format csv",
+                                 tiny.folder, tiny.bin);
+    assert_int_equal(r.status, 0);
+    assert_non_null(strstr(r.out, "\n0,0,"));
+    test_run_release(&r);
+    /* its experts are the base's own stages: it says what the base says, if with less weight */
+    tiny_expect_answer(
+        &tiny, "log.db",
+        "SELECT count(*), count(DISTINCT value), min(value) > 0.4 FROM metric JOIN run USING (run_id) WHERE "
+        "run.name IN ('base', 'joint-from-base') AND split = 'valid' AND metric.name = 'accuracy'",
+        "2|1|1\n");
+    snprintf(settings, sizeof settings,
+             "%s --set gate.base=log.db.checkpoints/base.safetensors --set network.filters=3,5", joint);
+    tiny_expect(train("log.db", "bad", settings), 2, "has different shapes in the two networks");
+    snprintf(settings, sizeof settings, "%s --set gate.stage=2", joint);
+    tiny_expect(train("log.db", "bad", settings), 2, "gate.stage is 2, but network.filters has 2 stages");
+    snprintf(settings, sizeof settings, "%s --set router.name=bias", joint);
+    tiny_expect(train("log.db", "bad", settings), 2, "joint_gate takes router.name = topk");
+}
+
 static void test_refused(void **state)
 {
     (void)state;
@@ -143,6 +187,7 @@ int main(void)
         cmocka_unit_test(test_begins_as_the_base),
         cmocka_unit_test(test_costs),
         cmocka_unit_test(test_same_for_any_threads),
+        cmocka_unit_test(test_joint_gate),
         cmocka_unit_test(test_refused),
     };
     return cmocka_run_group_tests(tests, open_group, close_group);

@@ -24,6 +24,21 @@ static const char *const soft[] = {"model.kind=soft_moe", "network.patch=2",  "r
                                    "train.steps=60",      "train.warmup=1",   "train.learning_rate=0.02",
                                    "valid.every=0",       "soft.subsets=2,1", NULL};
 
+static const char *const joint[] = {"model.kind=joint_gate",
+                                    "gate.stage=1",
+                                    "gate.per_stage=true",
+                                    "network.filters=3,4",
+                                    "network.hidden=6",
+                                    "router.experts=3",
+                                    "router.k=1",
+                                    "loss.balance=0.5",
+                                    "train.batch=16",
+                                    "train.steps=60",
+                                    "train.warmup=1",
+                                    "train.learning_rate=0.02",
+                                    "valid.every=0",
+                                    NULL};
+
 /* The run of tests/training.h, but on images. */
 static void open_run(struct training *r, settings s, int threads)
 {
@@ -54,14 +69,18 @@ static double metric(const struct training *r, int64_t step, const char *name)
 
 static void test_every_kind_learns(void **state)
 {
-    static const char *const kinds[] = {"model.kind=mlp", "model.kind=convolution", "model.kind=soft_moe"};
+    static const char *const kinds[] = {"model.kind=mlp", "model.kind=convolution", "model.kind=soft_moe",
+                                        "model.kind=joint_gate"};
 
     (void)state;
-    for (int k = 0; k < 3; k++) {
+    for (int k = 0; k < 4; k++) {
         for (int residual = 0; residual < 2; residual++) {
             const char *const s[] = {kinds[k],
-                                     "network.filters=4",
+                                     k == 3 ? "network.filters=4,6" : "network.filters=4",
                                      "network.hidden=8",
+                                     "gate.stage=1",
+                                     residual ? "gate.per_stage=true" : "gate.per_stage=false",
+                                     "router.k=1",
                                      "network.patch=2",
                                      "router.experts=4",
                                      "router.hidden=6",
@@ -93,7 +112,7 @@ static void test_pass(void **state)
     struct classifier *c = &r.trainer.classifier;
     int next = 0;
     assert_true(classifier_in_order(c, &r.corpus, &r.trainer.valid, &next));
-    double mean = classifier_forward(c, &r.corpus, false, 1.0F), sum = 0.0;
+    double mean = classifier_forward(c, &r.corpus, false, 1.0F).lm, sum = 0.0;
     struct pass p = classifier_pass(c, true);
     assert_int_equal(p.n_sequences, PICTURES_TEST);
     assert_int_equal(p.start[p.n_sequences], 4 * PICTURES_TEST);
@@ -224,31 +243,58 @@ static void test_random_subsets(void **state)
     close_run(&r);
 }
 
+/* An image has one decision and its own cost; what is minimised includes the balance loss. */
+static void test_joint_gate(void **state)
+{
+    struct training r;
+    int next = 0;
+
+    (void)state;
+    open_run(&r, joint, 2);
+    assert_int_equal(training_run(&r), TRAIN_FINISHED);
+    struct classifier *c = &r.trainer.classifier;
+    assert_true(classifier_in_order(c, &r.corpus, &r.trainer.valid, &next));
+    classifier_forward(c, &r.corpus, false, 1.0F);
+    struct pass p = classifier_pass(c, true);
+    assert_int_equal(p.n_layers, 1);
+    assert_int_equal(routing_decisions(p.layers[0].routing), PICTURES_TEST);
+    assert_int_equal(p.outcome[0].multiply_adds, c->net.multiply_adds);
+    double balance = memory_metric(&r.sink, 59, SPLIT_TRAIN, "balance_loss");
+    assert_true(balance > 0.9 && memory_metric(&r.sink, 59, SPLIT_TRAIN, "loss") > 0.5 * balance);
+    close_run(&r);
+}
+
 /* Broken off and gone on with, a run ends at the same weights, whatever the threads. */
-static void test_resume(void **state)
+static void check_resume(settings s, const char *figure)
 {
     struct training whole, first, second;
     struct checkpoint c;
     struct error err;
 
-    (void)state;
-    open_run(&whole, soft, 1);
+    open_run(&whole, s, 1);
     assert_int_equal(training_run(&whole), TRAIN_FINISHED);
-    open_run(&first, soft, 2);
+    open_run(&first, s, 2);
     first.stop_after = 23;
     assert_int_equal(training_run(&first), TRAIN_INTERRUPTED);
     test_must(checkpoint_open(&c, first.path, &err), &err);
-    open_run(&second, soft, 2);
+    open_run(&second, s, 2);
     test_must(trainer_restore(&second.trainer, &c, &err), &err);
     assert_int_equal(second.trainer.step, 23);
     assert_int_equal(training_run(&second), TRAIN_FINISHED);
     assert_memory_equal(whole.trainer.parameters->values, second.trainer.parameters->values,
                         whole.trainer.parameters->n_values * sizeof(float));
-    assert_true(metric(&whole, 60, "subset_2_likeliest") == metric(&second, 60, "subset_2_likeliest"));
+    assert_true(metric(&whole, 60, figure) == metric(&second, 60, figure));
     checkpoint_close(&c);
     close_run(&whole);
     close_run(&first);
     close_run(&second);
+}
+
+static void test_resume(void **state)
+{
+    (void)state;
+    check_resume(soft, "subset_2_likeliest");
+    check_resume(joint, "loss");
 }
 
 static void test_text_is_refused(void **state)
@@ -272,6 +318,7 @@ int main(void)
         cmocka_unit_test(test_all_experts_are_the_model),
         cmocka_unit_test(test_search),
         cmocka_unit_test(test_random_subsets),
+        cmocka_unit_test(test_joint_gate),
         cmocka_unit_test(test_resume),
         cmocka_unit_test(test_text_is_refused),
     };

@@ -144,9 +144,9 @@ static void draw(struct training *r)
 static double objective(struct training *r)
 {
     struct mixed *m = &r->trainer.mixed;
-    struct mixed_losses l = mixed_forward(m, &r->corpus, false, NULL);
+    struct losses l = mixed_forward(m, &r->corpus, false, NULL);
 
-    return l.task + (double)m->balance * l.balance + (double)m->z * l.z + (double)m->entropy * l.entropy;
+    return losses_total(&l, &m->loss_weights, 1);
 }
 
 /* Along its own gradient the objective rises by the gradient's length. A tensor at a time. */
