@@ -160,6 +160,7 @@ static void open_values(struct values *v, const struct network *n, const double 
 
 static void set_value(struct values *v, int node, const double *x)
 {
+    assert(v->of[node]);
     memcpy(v->of[node], x, extent_size(v->n->nodes[node].extent) * sizeof *x);
 }
 

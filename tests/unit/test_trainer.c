@@ -494,9 +494,9 @@ static void check_step(const struct memory_sink *s, int64_t step, const char *co
 
 static void test_what_a_step_tells(void **state)
 {
-    static const char *const names[] = {"loss",         "lm_loss",   "balance_loss",      "z_loss",
-                                        "entropy_loss", "grad_norm", "learning_rate",     "tokens",
-                                        "flops",        "seconds",   "tokens_per_second", NULL};
+    static const char *const names[] = {
+        "loss",          "balance_loss", "z_loss", "entropy_loss", "lm_loss",           "grad_norm",
+        "learning_rate", "tokens",       "flops",  "seconds",      "tokens_per_second", NULL};
     static const char *const dense_names[] = {"loss",   "lm_loss", "grad_norm", "learning_rate",
                                               "tokens", "flops",   "seconds",   "tokens_per_second",
                                               NULL};
