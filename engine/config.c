@@ -22,6 +22,7 @@ static const char *const scopes[] = {"layer", "shared", NULL};
 static const char *const drifts[] = {"none", "mix", "noise", NULL}; /* enum drift */
 static const char *const stream_splits[] = {"train", "valid", NULL};
 static const char *const domain_loads[] = {"held_out", "all", NULL};
+static const char *const ensemblers[] = {"sum", "none", NULL};
 
 #define NO_LIMIT 1e18
 
@@ -107,6 +108,14 @@ const struct config_key config_keys[] = {
     {"gate.learning_rate", CONFIG_REAL, "0.01", 0, 100, NULL, "single_gate: of the gate"},
     {"gate.epsilon", CONFIG_REAL, "0.1", 0, 1, NULL,
      "single_gate: an expert's samples are drawn by (1 - epsilon) g + epsilon / experts"},
+    {"gate.ensembler", CONFIG_CHOICE, "sum", 0, 0, ensemblers,
+     "single_gate: what is said, and what an expert is trained for: the base's scores and its own added up "
+     "(sum), or its own alone (none)"},
+    {"gate.seed", CONFIG_INT, "-1", -1, NO_LIMIT, NULL,
+     "single_gate: of the clusters and the gate; -1: the run's"},
+    {"gate.timings", CONFIG_INT, "0", 0, NO_LIMIT, NULL,
+     "single_gate: at the end base, expert and exits are timed on so many probe images, in batches of 1 and "
+     "64; 0: not at all"},
     {"mixed.experts", CONFIG_TEXT, "convolution:32,convolution:16,sequence:64,sequence:32,mlp:192,mlp:64", 0,
      0, NULL,
      "mixed: its experts, ARCHITECTURE:WIDTH each, of convolution, sequence, mlp (of all positions), bag (of "

@@ -155,9 +155,11 @@ static void gate_softmax(struct single_gate *g, int B)
         g->chosen[b] = largest_of(g->probability + (size_t)b * (size_t)g->K, g->K);
 }
 
-/* Expert k draws train images by g + epsilon: (1 - epsilon) g_k + epsilon / K. */
-static void set_draws(struct single_gate *g, const struct config *config, const float *rows,
-                      const struct kmeans *clusters)
+/* Expert k draws train images by g + epsilon: (1 - epsilon) g_k + epsilon / K. count (classes, K): images by
+ * class and likeliest expert. */
+static void set_draws(struct single_gate *g, const struct config *config, const struct corpus *corpus,
+                      const struct samples *train, const float *rows, const struct kmeans *clusters,
+                      float *count)
 {
     size_t E = embedding_width(g), n = (size_t)g->n;
     double epsilon = config_real(config, "gate.epsilon"), agreed = 0.0;
@@ -171,6 +173,7 @@ static void set_draws(struct single_gate *g, const struct config *config, const 
         for (int b = 0; b < B; b++) {
             size_t i = (size_t)first + (size_t)b;
             agreed += g->chosen[b] == clusters->cluster[i];
+            count[corpus->images.label[train->items[i].document] * g->K + g->chosen[b]] += 1.0F;
             for (int k = 0; k < g->K; k++) {
                 double before = i > 0 ? g->cumulative[(size_t)k * n + i - 1] : 0.0;
                 g->cumulative[(size_t)k * n + i] =
@@ -179,6 +182,8 @@ static void set_draws(struct single_gate *g, const struct config *config, const 
         }
     }
     g->gate_agreement = agreed / g->n;
+    for (int c = 0; c < g->n_classes; c++)
+        g->expert_of_class[c] = largest_of(count + (size_t)c * (size_t)g->K, g->K);
 }
 
 static int cluster_and_gate(struct single_gate *g, const struct config *config, const struct corpus *corpus,
@@ -186,10 +191,14 @@ static int cluster_and_gate(struct single_gate *g, const struct config *config, 
 {
     int E = (int)embedding_width(g);
     struct kmeans clusters = {0};
-    float *rows = calloc((size_t)train->n * (size_t)E, sizeof *rows);
+    float *rows = calloc((size_t)train->n * (size_t)E, sizeof *rows),
+          *count = calloc((size_t)g->n_classes * (size_t)g->K, sizeof *count);
 
-    if (!rows)
+    if (!rows || !count) {
+        free(rows);
+        free(count);
         return error_no_memory(err, "the embeddings");
+    }
     embed(g, corpus, train, rows);
     int result = kmeans_run(&clusters, pool, rows, train->n, E, g->K, MOST_ITERATIONS, seed, err) ||
                          make_gate(g, pool, seed, err) || train_gate(g, config, rows, &clusters, seed, err)
@@ -197,10 +206,11 @@ static int cluster_and_gate(struct single_gate *g, const struct config *config, 
                      : 0;
     if (result == 0) {
         g->distortion = clusters.distortion / variance(rows, train->n, E);
-        set_draws(g, config, rows, &clusters);
+        set_draws(g, config, corpus, train, rows, &clusters, count);
     }
     kmeans_release(&clusters);
     free(rows);
+    free(count);
     return result;
 }
 
@@ -216,6 +226,9 @@ static int claim(struct single_gate *g, const struct samples *train, struct erro
     g->probability = arena_claim(&g->memory, B * K, sizeof *g->probability);
     g->score = arena_claim(&g->memory, B * (size_t)g->n_classes, sizeof *g->score);
     g->chosen = arena_claim(&g->memory, B, sizeof *g->chosen);
+    g->said = arena_claim(&g->memory, B * (size_t)g->n_classes, sizeof *g->said);
+    g->leaves = arena_claim(&g->memory, B, sizeof *g->leaves);
+    g->expert_of_class = arena_claim(&g->memory, (size_t)g->n_classes, sizeof *g->expert_of_class);
     g->loss = arena_claim(&g->memory, B, sizeof *g->loss);
     g->outcome = arena_claim(&g->memory, B, sizeof *g->outcome);
     if (g->memory.failed)
@@ -229,6 +242,9 @@ int single_gate_init(struct single_gate *g, const struct config *config, const s
 {
     g->K = (int)config_int_at(config, "router.experts", 0);
     g->n_classes = corpus->n_domains;
+    g->ensembled = strcmp(config_text(config, "gate.ensembler"), "sum") == 0;
+    if (config_int(config, "gate.seed") >= 0)
+        seed = (uint64_t)config_int(config, "gate.seed");
     if (g->K > train->n)
         return error_set(err, STATUS_USAGE, "router.experts is %d, more than there are train images", g->K);
     return classifier_load_base(&g->base, &g->base_config, config, corpus, pool, err) ||
@@ -267,46 +283,76 @@ static int draw(const struct single_gate *g, int k, struct random *r)
     return low;
 }
 
-static void take_features(struct single_gate *g)
-{
-    const struct node *feature = &g->base.net.network.nodes[g->feature];
+/* ---- passes ---- */
 
-    memcpy(g->experts.nodes[0].value, feature->value,
-           (size_t)g->base.n_images * extent_size(feature->extent) * sizeof(float));
-}
-
-/* Expert k's scores of the batch, with the base's added to them. */
-static void run_expert(struct single_gate *g, int k, bool with_base)
-{
-    struct node *head = &g->experts.nodes[g->expert[k].last];
-    size_t n = (size_t)g->base.n_images * (size_t)g->n_classes;
-
-    network_forward_between(&g->experts, g->expert[k].entry, g->expert[k].last, g->base.n_images);
-    for (size_t i = 0; i < n && with_base; i++)
-        head->value[i] += g->score[i];
-}
-
-static void keep_base_scores(struct single_gate *g)
+void single_gate_look(struct single_gate *g, const struct corpus *corpus)
 {
     const struct network *n = &g->base.net.network;
+    size_t B = (size_t)g->base.n_images;
 
-    memcpy(g->score, n->nodes[n->n - 1].value,
-           (size_t)g->base.n_images * (size_t)g->n_classes * sizeof *g->score);
+    classifier_forward(&g->base, corpus, false, 1.0F);
+    memcpy(g->score, n->nodes[n->n - 1].value, B * (size_t)g->n_classes * sizeof *g->score);
+    memcpy(g->gate.nodes[0].value, n->nodes[g->embedding].value, B * embedding_width(g) * sizeof(float));
+    network_forward(&g->gate, g->base.n_images);
+    gate_softmax(g, g->base.n_images);
+    memset(g->leaves, 0, B * sizeof *g->leaves);
+}
+
+/* What the experts take of image b, as row `row` of their batch. */
+static void take_feature(struct single_gate *g, int b, int row)
+{
+    const struct node *feature = &g->base.net.network.nodes[g->feature];
+    size_t size = extent_size(feature->extent);
+
+    memcpy(g->experts.nodes[0].value + (size_t)row * size, feature->value + (size_t)b * size,
+           size * sizeof(float));
+}
+
+static void take_features(struct single_gate *g)
+{
+    for (int b = 0; b < g->base.n_images; b++)
+        take_feature(g, b, b);
+}
+
+static void run_expert(struct single_gate *g, int k, int rows)
+{
+    network_forward_between(&g->experts, g->expert[k].entry, g->expert[k].last, rows);
+}
+
+/* said = what the expert scores, with the base's scores where the ensembler adds them up. */
+static void ensemble(struct single_gate *g, int b, const float *expert)
+{
+    size_t classes = (size_t)g->n_classes;
+    float *said = g->said + (size_t)b * classes;
+
+    memcpy(said, expert, classes * sizeof *said);
+    if (g->ensembled)
+        add_scaled(said, g->score + (size_t)b * classes, 1.0F, g->n_classes);
+}
+
+static float *head_of(struct single_gate *g, int k)
+{
+    return g->experts.nodes[g->expert[k].last].value;
 }
 
 double single_gate_learn(struct single_gate *g, const struct corpus *corpus, const struct samples *train,
                          int k, struct random *r, float scale)
 {
     int B = g->base.net.max_samples;
+    float *head = head_of(g, k);
     double sum = 0.0;
 
     classifier_clear(&g->base);
     while (classifier_add(&g->base, corpus, &train->items[draw(g, k, r)]))
         ;
-    classifier_forward(&g->base, corpus, false, 1.0F);
-    keep_base_scores(g);
+    single_gate_look(g, corpus);
     take_features(g);
-    run_expert(g, k, true);
+    run_expert(g, k, B);
+    for (int b = 0; b < B; b++) {
+        g->chosen[b] = k;
+        ensemble(g, b, head + (size_t)b * (size_t)g->n_classes);
+    }
+    memcpy(head, g->said, (size_t)B * (size_t)g->n_classes * sizeof *head);
     network_cross_entropy_of(&g->experts, g->expert[k].last, g->base.label, B, scale / (float)B, g->loss);
     network_backward_between(&g->experts, g->expert[k].entry, g->expert[k].last, B);
     for (int b = 0; b < B; b++)
@@ -314,32 +360,65 @@ double single_gate_learn(struct single_gate *g, const struct corpus *corpus, con
     return sum / B;
 }
 
-/* ---- looking ---- */
-
-void single_gate_look(struct single_gate *g, const struct corpus *corpus)
+float single_gate_confidence(const float *score, int n)
 {
-    size_t E = embedding_width(g);
+    float sum = 0.0F, most = score[largest_of(score, n)];
 
-    classifier_forward(&g->base, corpus, false, 1.0F);
-    keep_base_scores(g);
-    memcpy(g->gate.nodes[0].value, g->base.net.network.nodes[g->embedding].value,
-           (size_t)g->base.n_images * E * sizeof(float));
-    network_forward(&g->gate, g->base.n_images);
-    gate_softmax(g, g->base.n_images);
-    take_features(g);
+    for (int i = 0; i < n; i++)
+        sum += expf(score[i] - most);
+    return 1.0F / sum;
+}
+
+/* Expert k on the images that are its own. */
+static void say_of(struct single_gate *g, int k)
+{
+    int B = g->base.n_images, rows = 0;
+
+    for (int b = 0; b < B; b++) {
+        if (!g->leaves[b] && g->chosen[b] == k)
+            take_feature(g, b, rows++);
+    }
+    if (rows == 0)
+        return;
+    run_expert(g, k, rows);
+    rows = 0;
+    for (int b = 0; b < B; b++) {
+        if (!g->leaves[b] && g->chosen[b] == k)
+            ensemble(g, b, head_of(g, k) + (size_t)rows++ * (size_t)g->n_classes);
+    }
+}
+
+void single_gate_say(struct single_gate *g, float confidence)
+{
+    size_t classes = (size_t)g->n_classes;
+
+    for (size_t b = 0; b < (size_t)g->base.n_images; b++) {
+        const float *score = g->score + b * classes;
+        g->leaves[b] = single_gate_confidence(score, g->n_classes) >= confidence;
+        if (g->leaves[b])
+            memcpy(g->said + b * classes, score, classes * sizeof *score);
+    }
+    for (int k = 0; k < g->K; k++)
+        say_of(g, k);
 }
 
 void single_gate_all(struct single_gate *g, float *expert)
 {
     size_t classes = (size_t)g->n_classes;
 
+    take_features(g);
     for (int k = 0; k < g->K; k++) {
-        run_expert(g, k, false);
-        for (size_t b = 0; b < (size_t)g->base.n_images; b++)
-            memcpy(expert + (b * (size_t)g->K + (size_t)k) * classes,
-                   g->experts.nodes[g->expert[k].last].value + b * classes, classes * sizeof *expert);
+        run_expert(g, k, g->base.n_images);
+        for (size_t b = 0; b < (size_t)g->base.n_images; b++) {
+            const float *score = head_of(g, k) + b * classes;
+            memcpy(expert + (b * (size_t)g->K + (size_t)k) * classes, score, classes * sizeof *expert);
+            if (g->chosen[b] == k)
+                ensemble(g, (int)b, score);
+        }
     }
 }
+
+/* ---- what is told ---- */
 
 static void decide(struct single_gate *g)
 {
@@ -358,16 +437,17 @@ static void decide(struct single_gate *g)
     memcpy(r->probability, g->probability, (size_t)r->n_tokens * K * sizeof *r->probability);
 }
 
-struct pass single_gate_pass(struct single_gate *g, const float *scores)
+struct pass single_gate_pass(struct single_gate *g)
 {
     struct classifier *c = &g->base;
 
     decide(g);
     for (int b = 0; b < c->n_images; b++) {
-        const float *score = scores + (size_t)b * (size_t)g->n_classes;
-        int best = largest_of(score, g->n_classes);
-        g->loss[b] = cross_entropy_row_loss(score, c->label[b], g->n_classes);
-        g->outcome[b] = (struct outcome){c->label[b], best, 1, (int64_t)(g->base_cost + g->expert_cost)};
+        const float *said = g->said + (size_t)b * (size_t)g->n_classes;
+        double cost = g->base_cost + (g->leaves[b] ? 0.0 : g->expert_cost);
+        g->loss[b] = cross_entropy_row_loss(said, c->label[b], g->n_classes);
+        g->outcome[b] =
+            (struct outcome){c->label[b], largest_of(said, g->n_classes), !g->leaves[b], (int64_t)cost};
     }
     return (struct pass){.n_sequences = c->n_images,
                          .start = c->start,

@@ -2,7 +2,7 @@
  * linear gate on its embedding, trained to name the sample's cluster there (k-means) and frozen; K experts
  * that take an intermediate feature map of the base, begin as its own last stages, and are trained each by
  * itself on samples drawn from the gate's distribution. What is said is base + expert, the sum of their
- * scores.
+ * scores (the ensembler); with gate.ensembler = none the expert's scores, and each is trained for that.
  *
  * The base is a convolution (engine/classifier.h) whose checkpoint is gate.base; experts replace its stages
  * from gate.stage on. Letters: K experts, B images a batch, E width of the embedding. */
@@ -31,12 +31,16 @@ struct single_gate {
     double base_cost, expert_cost; /* multiply-adds of an image; the gate's are the base's */
     double *cumulative; /* (K, n) of train sample i: the chance of all up to it in expert k's draws */
     int n;
-    double gate_agreement; /* share of train images whose likeliest expert is their cluster */
-    double distortion;     /* of the clusters, as a share of the embedding's variance */
+    bool ensembled;
+    int32_t *expert_of_class; /* (classes) where most train images of the class go */
+    double gate_agreement;    /* share of train images whose likeliest expert is their cluster */
+    double distortion;        /* of the clusters, as a share of the embedding's variance */
     /* of the last forward pass */
     float *probability; /* (B, K) the gate's */
     float *score;       /* (B, classes) the base's */
-    int32_t *chosen;    /* (B) the likeliest expert */
+    int32_t *chosen;    /* (B) the likeliest expert; while it learns, the one that learns */
+    float *said;        /* (B, classes) */
+    int32_t *leaves;    /* (B) whether the base alone has spoken */
     struct routing routing;
     struct routed_layer layer;
     float *loss;
@@ -49,16 +53,24 @@ int single_gate_init(struct single_gate *g, const struct config *config, const s
                      const struct samples *train, struct pool *pool, uint64_t seed, struct error *err);
 void single_gate_release(struct single_gate *g); /* safe on zeroed */
 
-/* Expert k's part of an update: a batch of its own, its gradient * scale added. Mean loss of base + expert.
+/* Expert k's part of an update: a batch of its own, its gradient * scale added. The mean loss of what is
+ * said.
  */
 double single_gate_learn(struct single_gate *g, const struct corpus *corpus, const struct samples *train,
                          int k, struct random *r, float scale);
 
 /* The base's scores and the gate's probabilities of the batch in g->base. */
 void single_gate_look(struct single_gate *g, const struct corpus *corpus);
-/* expert (B, K, classes): scores of every expert, of the batch that single_gate_look saw. */
+/* Of the batch that single_gate_look saw: what is said, each image running its likeliest expert alone; of
+ * those of which the base is as sure as `confidence` (above 1: none), the base's scores, and no expert runs.
+ */
+void single_gate_say(struct single_gate *g, float confidence);
+/* Of the same batch: scores of every expert (B, K, classes), and what is said by the likeliest. */
 void single_gate_all(struct single_gate *g, float *expert);
-/* The batch's decisions, one token an image, and what is said: scores (B, classes). */
-struct pass single_gate_pass(struct single_gate *g, const float *scores);
+/* The batch's decisions, one token an image, and what was said. */
+struct pass single_gate_pass(struct single_gate *g);
+
+/* The probability of the likeliest of n classes. */
+float single_gate_confidence(const float *score, int n);
 
 #endif

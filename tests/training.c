@@ -10,6 +10,7 @@
 #include <cmocka.h>
 
 #include "engine/blas.h"
+#include "tests/pictures.h"
 #include "tests/support.h"
 
 static void on_update(void *context, const struct trainer *t)
@@ -65,6 +66,28 @@ void training_close(struct training *r)
     pool_close(r->pool);
     memory_corpus_release(&r->corpus);
     test_folder_remove(r->folder);
+}
+
+void training_open_pictures(struct training *r, settings s, int threads, int64_t seed)
+{
+    struct error err;
+    char *folder = test_folder();
+
+    training_prepare(r, s, threads);
+    memory_corpus_release(&r->corpus);
+    pictures_write(folder);
+    test_must(corpus_load(&r->corpus, folder, &err), &err);
+    test_folder_remove(folder);
+    test_must(training_start(r, seed, &err), &err);
+}
+
+void training_close_pictures(struct training *r)
+{
+    struct corpus corpus = r->corpus;
+
+    memset(&r->corpus, 0, sizeof r->corpus);
+    training_close(r);
+    corpus_release(&corpus);
 }
 
 enum train_outcome training_run(struct training *r)

@@ -25,4 +25,8 @@ void training_open(struct training *r, settings s, int threads, int64_t seed); /
 enum train_outcome training_run(struct training *r);
 void training_close(struct training *r);
 
+/* The same on the small set of images (tests/pictures.h). */
+void training_open_pictures(struct training *r, settings s, int threads, int64_t seed);
+void training_close_pictures(struct training *r);
+
 #endif

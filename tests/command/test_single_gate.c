@@ -62,9 +62,8 @@ static void test_begins_as_the_base(void **state)
     tiny_expect_answer(
         &tiny, "log.db",
         "SELECT count(DISTINCT value), count(*) FROM metric JOIN run USING (run_id) WHERE run.name = "
-        "'begin' AND split = 'valid' AND (metric.name IN ('accuracy', 'accuracy_two') OR metric.name "
-        "LIKE '%accuracy_base' OR metric.name LIKE 'exit%accuracy')",
-        "1|41\n");
+        "'begin' AND split = 'valid' AND (metric.name LIKE 'accuracy%' OR metric.name LIKE 'exit%accuracy')",
+        "1|59\n");
     tiny_expect_answer(
         &tiny, "log.db",
         "SELECT (SELECT value FROM metric JOIN run USING (run_id) WHERE run.name = 'base' AND split = "
@@ -108,6 +107,92 @@ static void test_costs(void **state)
         "SELECT count(DISTINCT exit), count(*) FROM outcome JOIN run USING (run_id) WHERE run.name = "
         "'trained' AND split = 'valid' AND step = 9",
         "1|12\n");
+}
+
+/* What is told by expert adds up; training gives every expert as many images, the gate's own loads differ. */
+static void test_adds_up(void **state)
+{
+    (void)state;
+    tiny_expect_answer(
+        &tiny, "log.db",
+        "WITH e AS (SELECT substr(name, 8, 1) AS expert, max(CASE WHEN name LIKE '%images' THEN value END) "
+        "AS "
+        "n, max(CASE WHEN name LIKE '%accuracy' THEN value END) AS a, max(CASE WHEN name LIKE '%alone' THEN "
+        "value END) AS l, max(CASE WHEN name LIKE '%base' THEN value END) AS b FROM (SELECT metric.name, "
+        "value "
+        "FROM metric JOIN run USING (run_id) WHERE run.name = 'trained' AND split = 'valid' AND step = 9 AND "
+        "metric.name LIKE 'expert%') GROUP BY 1), m AS (SELECT metric.name, value FROM metric JOIN run USING "
+        "(run_id) WHERE run.name = 'trained' AND split = 'valid' AND step = 9) SELECT sum(n), abs(sum(n * a) "
+        "/ "
+        "12 - (SELECT value FROM m WHERE name = 'accuracy_by_sample')) < 1e-9, abs(sum(n * l) / 12 - (SELECT "
+        "value FROM m WHERE name = 'accuracy_by_sample_alone')) < 1e-9, abs(sum(n * b) / 12 - (SELECT value "
+        "FROM m WHERE name = 'accuracy_base')) < 1e-9, (SELECT count(DISTINCT value) FROM m WHERE name IN "
+        "('accuracy', 'accuracy_by_sample')) FROM e",
+        "12.0|1|1|1|1\n");
+    tiny_expect_answer(&tiny, "log.db",
+                       "SELECT group_concat(n) FROM (SELECT sum(assignments) AS n FROM expert_load JOIN run "
+                       "USING (run_id) WHERE run.name = 'trained' AND split = 'train' GROUP BY expert)",
+                       "144,144,144\n");
+    tiny_expect_answer(
+        &tiny, "log.db",
+        "SELECT count(DISTINCT n) > 1 FROM (SELECT sum(assignments) AS n FROM expert_load JOIN "
+        "run USING (run_id) WHERE run.name = 'trained' AND split = 'valid' AND domain_id IS "
+        "NULL GROUP BY expert)",
+        "1\n");
+}
+
+/* Without the ensembler an expert speaks, and learns, for itself. */
+static void test_no_ensembler(void **state)
+{
+    (void)state;
+    tiny_expect(train_gate("none", "--set train.steps=9 --set gate.ensembler=none"), 0, "");
+    tiny_expect_answer(
+        &tiny, "log.db",
+        "WITH m AS (SELECT run.name AS run, metric.name, value FROM metric JOIN run USING (run_id) WHERE "
+        "split = 'valid' AND step = 9) SELECT (SELECT count(DISTINCT value) FROM m WHERE run = 'none' AND "
+        "name "
+        "IN ('accuracy', 'accuracy_by_sample_alone')), (SELECT count(DISTINCT value) FROM m WHERE name = "
+        "'loss' AND run IN ('none', 'trained'))",
+        "1|2\n");
+    tiny_expect_answer(&tiny, "log.db",
+                       "SELECT count(DISTINCT value) FROM metric JOIN run USING (run_id) WHERE run.name IN "
+                       "('none', 'trained') AND split = 'train' AND step = 8 AND metric.name = 'loss'",
+                       "2\n");
+}
+
+/* The gate has a seed of its own: another one clusters anew, the same one does not. */
+static void test_seed_of_the_gate(void **state)
+{
+    (void)state;
+    tiny_expect(train_gate("seed-5", "--set train.steps=1 --set gate.seed=5"), 0, "");
+    tiny_expect(train_gate("again-5", "--set train.steps=1 --set gate.seed=5 --seed 8"), 0, "");
+    tiny_expect(train_gate("seed-6", "--set train.steps=1 --set gate.seed=6"), 0, "");
+    tiny_expect_answer(
+        &tiny, "log.db",
+        "SELECT count(DISTINCT p), "
+        "count(DISTINCT CASE WHEN name <> 'seed-6' THEN p END) FROM (SELECT run.name AS name, "
+        "group_concat(probability_sum) AS p FROM expert_load JOIN run USING (run_id) WHERE run.name IN "
+        "('seed-5', 'again-5', 'seed-6') AND split = 'valid' AND step = 1 AND domain_id IS NULL GROUP BY "
+        "run_id)",
+        "2|1\n");
+}
+
+/* Times are told where they are asked for; how long is the machine's. */
+static void test_timings(void **state)
+{
+    (void)state;
+    tiny_expect(train_gate("timed", "--set train.steps=0 --set gate.timings=2 --set train.batch=64"), 0, "");
+    tiny_expect_answer(
+        &tiny, "log.db",
+        "SELECT count(*), min(value) > 0 FROM metric JOIN run USING (run_id) WHERE run.name = 'timed' AND "
+        "metric.name LIKE 'latency%'",
+        "7|1\n");
+    tiny_expect_answer(&tiny, "log.db",
+                       "SELECT count(*) FROM metric JOIN run USING (run_id) WHERE run.name = 'trained' AND "
+                       "metric.name LIKE 'latency%'",
+                       "0\n");
+    tiny_expect(train_gate("bad", "--set gate.timings=2"), 2,
+                "gate.timings needs a train.batch of at least 64");
 }
 
 /* Clusters, gate and draws included. */
@@ -186,6 +271,10 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_begins_as_the_base),
         cmocka_unit_test(test_costs),
+        cmocka_unit_test(test_adds_up),
+        cmocka_unit_test(test_no_ensembler),
+        cmocka_unit_test(test_seed_of_the_gate),
+        cmocka_unit_test(test_timings),
         cmocka_unit_test(test_same_for_any_threads),
         cmocka_unit_test(test_joint_gate),
         cmocka_unit_test(test_refused),

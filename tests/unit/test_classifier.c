@@ -39,29 +39,6 @@ static const char *const joint[] = {"model.kind=joint_gate",
                                     "valid.every=0",
                                     NULL};
 
-/* The run of tests/training.h, but on images. */
-static void open_run(struct training *r, settings s, int threads)
-{
-    struct error err;
-    char *folder = test_folder();
-
-    training_prepare(r, s, threads);
-    memory_corpus_release(&r->corpus);
-    pictures_write(folder);
-    test_must(corpus_load(&r->corpus, folder, &err), &err);
-    test_folder_remove(folder);
-    test_must(training_start(r, 7, &err), &err);
-}
-
-static void close_run(struct training *r)
-{
-    struct corpus corpus = r->corpus;
-
-    memset(&r->corpus, 0, sizeof r->corpus);
-    training_close(r);
-    corpus_release(&corpus);
-}
-
 static double metric(const struct training *r, int64_t step, const char *name)
 {
     return memory_metric(&r->sink, step, SPLIT_VALID, name);
@@ -93,11 +70,11 @@ static void test_every_kind_learns(void **state)
                                      "valid.every=0",
                                      NULL};
             struct training r;
-            open_run(&r, s, 2);
+            training_open_pictures(&r, s, 2, 7);
             assert_int_equal(training_run(&r), TRAIN_FINISHED);
             assert_close(metric(&r, 60, "accuracy"), 1.0, 0.0);
             assert_true(metric(&r, 60, "loss") < 0.2);
-            close_run(&r);
+            training_close_pictures(&r);
         }
     }
 }
@@ -108,7 +85,7 @@ static void test_pass(void **state)
     struct training r;
 
     (void)state;
-    open_run(&r, soft, 1);
+    training_open_pictures(&r, soft, 1, 7);
     struct classifier *c = &r.trainer.classifier;
     int next = 0;
     assert_true(classifier_in_order(c, &r.corpus, &r.trainer.valid, &next));
@@ -133,7 +110,7 @@ static void test_pass(void **state)
         }
     }
     assert_close(sum / PICTURES_TEST, mean, 1e-6);
-    close_run(&r);
+    training_close_pictures(&r);
 }
 
 /* With all experts predictions and scores are the whole model's. */
@@ -145,7 +122,7 @@ static void test_all_experts_are_the_model(void **state)
     int next = 0;
 
     (void)state;
-    open_run(&r, soft, 1);
+    training_open_pictures(&r, soft, 1, 7);
     assert_int_equal(training_run(&r), TRAIN_FINISHED);
     struct classifier *c = &r.trainer.classifier;
     const struct node *last = &c->net.network.nodes[c->net.network.n - 1];
@@ -160,7 +137,7 @@ static void test_all_experts_are_the_model(void **state)
     soft_network_keep_same(&c->net, c->n_images, all);
     assert_memory_equal(scores, last->value, bytes);
     free(scores);
-    close_run(&r);
+    training_close_pictures(&r);
 }
 
 /* The search adds up experts' shares of the scores; here every subset is run. With the residual scores
@@ -183,7 +160,7 @@ static void check_search(bool residual)
     struct error err;
     int right[PICTURES_TEST] = {0}, next = 0, found = 0;
 
-    open_run(&r, s, 1);
+    training_open_pictures(&r, s, 1, 7);
     r.stop_after = 3; /* not yet good */
     assert_int_equal(training_run(&r), TRAIN_INTERRUPTED);
     struct classifier *c = &r.trainer.classifier;
@@ -206,7 +183,7 @@ static void check_search(bool residual)
     assert_close(f.best, (double)found / PICTURES_TEST, 1e-12);
     assert_true(f.likeliest <= f.best && f.fixed <= f.best && f.random <= f.best + 1e-12);
     assert_true(f.wrong >= 0.0 && f.wrong <= 1.0 && f.unique >= 1.0 && f.unique <= 6.0);
-    close_run(&r);
+    training_close_pictures(&r);
 }
 
 static void test_search(void **state)
@@ -224,7 +201,7 @@ static void test_random_subsets(void **state)
     int kept[4] = {0}, next = 0, n = 0;
 
     (void)state;
-    open_run(&r, soft, 1);
+    training_open_pictures(&r, soft, 1, 7);
     struct classifier *c = &r.trainer.classifier;
     random_seed(&random, 1, 2);
     classifier_in_order(c, &r.corpus, &r.trainer.valid, &next);
@@ -240,7 +217,7 @@ static void test_random_subsets(void **state)
     }
     for (int e = 0; e < 4; e++)
         assert_close((double)kept[e] / n, 0.5, 0.05); /* n = 1200: 3.5 standard errors */
-    close_run(&r);
+    training_close_pictures(&r);
 }
 
 /* An image has one decision and its own cost; what is minimised includes the balance loss. */
@@ -250,7 +227,7 @@ static void test_joint_gate(void **state)
     int next = 0;
 
     (void)state;
-    open_run(&r, joint, 2);
+    training_open_pictures(&r, joint, 2, 7);
     assert_int_equal(training_run(&r), TRAIN_FINISHED);
     struct classifier *c = &r.trainer.classifier;
     assert_true(classifier_in_order(c, &r.corpus, &r.trainer.valid, &next));
@@ -261,7 +238,7 @@ static void test_joint_gate(void **state)
     assert_int_equal(p.outcome[0].multiply_adds, c->net.multiply_adds);
     double balance = memory_metric(&r.sink, 59, SPLIT_TRAIN, "balance_loss");
     assert_true(balance > 0.9 && memory_metric(&r.sink, 59, SPLIT_TRAIN, "loss") > 0.5 * balance);
-    close_run(&r);
+    training_close_pictures(&r);
 }
 
 /* Broken off and gone on with, a run ends at the same weights, whatever the threads. */
@@ -271,13 +248,13 @@ static void check_resume(settings s, const char *figure)
     struct checkpoint c;
     struct error err;
 
-    open_run(&whole, s, 1);
+    training_open_pictures(&whole, s, 1, 7);
     assert_int_equal(training_run(&whole), TRAIN_FINISHED);
-    open_run(&first, s, 2);
+    training_open_pictures(&first, s, 2, 7);
     first.stop_after = 23;
     assert_int_equal(training_run(&first), TRAIN_INTERRUPTED);
     test_must(checkpoint_open(&c, first.path, &err), &err);
-    open_run(&second, s, 2);
+    training_open_pictures(&second, s, 2, 7);
     test_must(trainer_restore(&second.trainer, &c, &err), &err);
     assert_int_equal(second.trainer.step, 23);
     assert_int_equal(training_run(&second), TRAIN_FINISHED);
@@ -285,9 +262,9 @@ static void check_resume(settings s, const char *figure)
                         whole.trainer.parameters->n_values * sizeof(float));
     assert_true(metric(&whole, 60, figure) == metric(&second, 60, figure));
     checkpoint_close(&c);
-    close_run(&whole);
-    close_run(&first);
-    close_run(&second);
+    training_close_pictures(&whole);
+    training_close_pictures(&first);
+    training_close_pictures(&second);
 }
 
 static void test_resume(void **state)

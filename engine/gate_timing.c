@@ -1,0 +1,40 @@
+#include "engine/gate_timing.h"
+
+#include <math.h>
+
+#include "base/progress.h"
+
+enum { REPEATS = 3, BASE = 0, EXPERT, EXITS, N_WAYS };
+
+static double once(struct single_gate *g, const struct corpus *corpus, int way, float confidence)
+{
+    double start = clock_seconds();
+
+    if (way == BASE) {
+        classifier_forward(&g->base, corpus, false, 1.0F);
+    } else {
+        single_gate_look(g, corpus);
+        single_gate_say(g, way == EXITS ? confidence : 2.0F);
+    }
+    return clock_seconds() - start;
+}
+
+struct gate_timing gate_timing_measure(struct single_gate *g, const struct corpus *corpus,
+                                       const struct samples *samples, int n_images, int batch,
+                                       float confidence)
+{
+    double sum[N_WAYS] = {0.0};
+    int done = 0;
+
+    while (done < n_images && done < samples->n) {
+        double least[N_WAYS] = {INFINITY, INFINITY, INFINITY};
+        classifier_clear(&g->base);
+        for (int i = 0; i < batch && done < samples->n; i++, done++)
+            classifier_add(&g->base, corpus, &samples->items[done]);
+        for (int i = 0; i < REPEATS * N_WAYS; i++)
+            least[i % N_WAYS] = fmin(least[i % N_WAYS], once(g, corpus, i % N_WAYS, confidence));
+        for (int way = 0; way < N_WAYS; way++)
+            sum[way] += least[way];
+    }
+    return (struct gate_timing){sum[BASE] / done, sum[EXPERT] / done, sum[EXITS] / done};
+}
