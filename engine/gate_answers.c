@@ -232,8 +232,10 @@ int gate_answers_tell(const struct gate_answers *a, const struct single_gate *g,
 {
     const struct telling t = {a, tell, context, err};
 
-    return tell_share(&t, "accuracy_base", a->base, a->n) || tell_share(&t, "accuracy_two", a->two, a->n) ||
-                   tell_granularities(&t) || tell_experts(&t, g->K) || tell_exits(&t, g)
+    return tell(context, "multiply_adds_base", g->base_cost, err) ||
+                   tell_share(&t, "accuracy_base", a->base, a->n) ||
+                   tell_share(&t, "accuracy_two", a->two, a->n) || tell_granularities(&t) ||
+                   tell_experts(&t, g->K) || tell_exits(&t, g)
                ? -1
                : 0;
 }
