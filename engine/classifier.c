@@ -99,14 +99,14 @@ struct stages { /* what an expert of a joint gate is */
     int first, end, n_classes;
 };
 
-static int describe_expert_stages(struct network *n, const void *context, int number, int port)
+static int describe_expert_stages(struct network *n, const void *context, int number, int entry)
 {
     const struct stages *s = context;
     char prefix[32];
 
     snprintf(prefix, sizeof prefix, "experts.%d.", number);
-    port = describe_stages(n, s->config, prefix, port, s->first, s->end);
-    return s->end < n_stages(s->config) ? port : describe_head(n, s->config, prefix, port, s->n_classes);
+    entry = describe_stages(n, s->config, prefix, entry, s->first, s->end);
+    return s->end < n_stages(s->config) ? entry : describe_head(n, s->config, prefix, entry, s->n_classes);
 }
 
 static void describe_joint_gate(struct classifier *c, const struct config *config, int from, int n_classes)

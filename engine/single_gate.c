@@ -32,15 +32,15 @@ static int make_experts(struct single_gate *g, const struct config *config, stru
                         struct error *err)
 {
     const struct network *base = &g->base.net.network;
-    int stage = (int)config_int(config, "gate.stage"), input;
+    int stage = (int)config_int(config, "gate.stage");
     char prefix[32];
 
-    input = network_input(&g->experts, base->nodes[g->feature].extent);
     for (int k = 0; k < g->K; k++) {
+        int entry = network_input(&g->experts, base->nodes[g->feature].extent);
         snprintf(prefix, sizeof prefix, "experts.%d.", k);
-        g->expert[k].entry = g->experts.n;
-        g->expert[k].last =
-            classifier_describe_tail(&g->experts, &g->base_config, prefix, input, stage, g->n_classes);
+        g->expert[k] = (struct branch){.entry = entry,
+                                       .last = classifier_describe_tail(&g->experts, &g->base_config, prefix,
+                                                                        entry, stage, g->n_classes)};
     }
     if (network_build(&g->experts, g->base.net.max_samples, pool, err))
         return -1;
@@ -50,7 +50,7 @@ static int make_experts(struct single_gate *g, const struct config *config, stru
             return -1;
     }
     g->base_cost = network_multiply_adds(base, -1, base->n - 1);
-    g->expert_cost = network_multiply_adds(&g->experts, g->expert[0].entry - 1, g->expert[0].last);
+    g->expert_cost = network_multiply_adds(&g->experts, g->expert[0].entry, g->expert[0].last);
     return 0;
 }
 
@@ -228,6 +228,8 @@ static int claim(struct single_gate *g, const struct samples *train, struct erro
     g->chosen = arena_claim(&g->memory, B, sizeof *g->chosen);
     g->said = arena_claim(&g->memory, B * (size_t)g->n_classes, sizeof *g->said);
     g->leaves = arena_claim(&g->memory, B, sizeof *g->leaves);
+    g->row = arena_claim(&g->memory, B, sizeof *g->row);
+    g->load = arena_claim(&g->memory, K, sizeof *g->load);
     g->expert_of_class = arena_claim(&g->memory, (size_t)g->n_classes, sizeof *g->expert_of_class);
     g->loss = arena_claim(&g->memory, B, sizeof *g->loss);
     g->outcome = arena_claim(&g->memory, B, sizeof *g->outcome);
@@ -298,61 +300,67 @@ void single_gate_look(struct single_gate *g, const struct corpus *corpus)
     memset(g->leaves, 0, B * sizeof *g->leaves);
 }
 
-/* What the experts take of image b, as row `row` of their batch. */
-static void take_feature(struct single_gate *g, int b, int row)
+/* One decision an image, none of those that leave. */
+static void decide(struct single_gate *g)
 {
-    const struct node *feature = &g->base.net.network.nodes[g->feature];
-    size_t size = extent_size(feature->extent);
+    struct routing *r = &g->routing;
+    size_t K = (size_t)g->K;
+    int n = 0;
 
-    memcpy(g->experts.nodes[0].value + (size_t)row * size, feature->value + (size_t)b * size,
-           size * sizeof(float));
+    r->n_tokens = g->base.n_images;
+    r->softmax = false; /* probabilities all the same: logits are not kept */
+    memset(r->requested, 0, K * sizeof *r->requested);
+    for (int b = 0; b < r->n_tokens; b++) {
+        int k = g->chosen[b];
+        if (!g->leaves[b]) {
+            r->expert[n] = k;
+            r->gate[n] = g->probability[(size_t)b * K + (size_t)k];
+            r->weight[n++] = 1.0F;
+            r->requested[k]++;
+        }
+        r->offset[b + 1] = n;
+    }
+    memcpy(r->probability, g->probability, (size_t)r->n_tokens * K * sizeof *r->probability);
 }
 
-static void take_features(struct single_gate *g)
+static const float *features(const struct single_gate *g)
 {
-    for (int b = 0; b < g->base.n_images; b++)
-        take_feature(g, b, b);
+    return g->base.net.network.nodes[g->feature].value;
 }
 
-static void run_expert(struct single_gate *g, int k, int rows)
-{
-    network_forward_between(&g->experts, g->expert[k].entry, g->expert[k].last, rows);
-}
-
-/* said = what the expert scores, with the base's scores where the ensembler adds them up. */
-static void ensemble(struct single_gate *g, int b, const float *expert)
+/* What the experts score, with the base's scores where the ensembler adds them up, or nobody else speaks. */
+static void ensemble(struct single_gate *g)
 {
     size_t classes = (size_t)g->n_classes;
-    float *said = g->said + (size_t)b * classes;
 
-    memcpy(said, expert, classes * sizeof *said);
-    if (g->ensembled)
-        add_scaled(said, g->score + (size_t)b * classes, 1.0F, g->n_classes);
+    for (size_t b = 0; b < (size_t)g->base.n_images; b++) {
+        if (g->ensembled || g->leaves[b])
+            add_scaled(g->said + b * classes, g->score + b * classes, 1.0F, g->n_classes);
+    }
 }
 
-static float *head_of(struct single_gate *g, int k)
+static void run_chosen(struct single_gate *g)
 {
-    return g->experts.nodes[g->expert[k].last].value;
+    decide(g);
+    branches_forward(&g->experts, g->expert, &g->routing, features(g), g->said, g->row, g->load);
+    ensemble(g);
 }
 
 double single_gate_learn(struct single_gate *g, const struct corpus *corpus, const struct samples *train,
                          int k, struct random *r, float scale)
 {
     int B = g->base.net.max_samples;
-    float *head = head_of(g, k);
+    struct node *head = &g->experts.nodes[g->expert[k].last];
     double sum = 0.0;
 
     classifier_clear(&g->base);
     while (classifier_add(&g->base, corpus, &train->items[draw(g, k, r)]))
         ;
     single_gate_look(g, corpus);
-    take_features(g);
-    run_expert(g, k, B);
-    for (int b = 0; b < B; b++) {
+    for (int b = 0; b < B; b++)
         g->chosen[b] = k;
-        ensemble(g, b, head + (size_t)b * (size_t)g->n_classes);
-    }
-    memcpy(head, g->said, (size_t)B * (size_t)g->n_classes * sizeof *head);
+    run_chosen(g);
+    memcpy(head->value, g->said, (size_t)B * (size_t)g->n_classes * sizeof *g->said);
     network_cross_entropy_of(&g->experts, g->expert[k].last, g->base.label, B, scale / (float)B, g->loss);
     network_backward_between(&g->experts, g->expert[k].entry, g->expert[k].last, B);
     for (int b = 0; b < B; b++)
@@ -369,79 +377,40 @@ float single_gate_confidence(const float *score, int n)
     return 1.0F / sum;
 }
 
-/* Expert k on the images that are its own. */
-static void say_of(struct single_gate *g, int k)
-{
-    int B = g->base.n_images, rows = 0;
-
-    for (int b = 0; b < B; b++) {
-        if (!g->leaves[b] && g->chosen[b] == k)
-            take_feature(g, b, rows++);
-    }
-    if (rows == 0)
-        return;
-    run_expert(g, k, rows);
-    rows = 0;
-    for (int b = 0; b < B; b++) {
-        if (!g->leaves[b] && g->chosen[b] == k)
-            ensemble(g, b, head_of(g, k) + (size_t)rows++ * (size_t)g->n_classes);
-    }
-}
-
 void single_gate_say(struct single_gate *g, float confidence)
 {
-    size_t classes = (size_t)g->n_classes;
-
-    for (size_t b = 0; b < (size_t)g->base.n_images; b++) {
-        const float *score = g->score + b * classes;
-        g->leaves[b] = single_gate_confidence(score, g->n_classes) >= confidence;
-        if (g->leaves[b])
-            memcpy(g->said + b * classes, score, classes * sizeof *score);
-    }
-    for (int k = 0; k < g->K; k++)
-        say_of(g, k);
+    for (size_t b = 0; b < (size_t)g->base.n_images; b++)
+        g->leaves[b] =
+            single_gate_confidence(g->score + b * (size_t)g->n_classes, g->n_classes) >= confidence;
+    run_chosen(g);
 }
 
 void single_gate_all(struct single_gate *g, float *expert)
 {
-    size_t classes = (size_t)g->n_classes;
+    size_t classes = (size_t)g->n_classes, B = (size_t)g->base.n_images;
 
-    take_features(g);
     for (int k = 0; k < g->K; k++) {
-        run_expert(g, k, g->base.n_images);
-        for (size_t b = 0; b < (size_t)g->base.n_images; b++) {
-            const float *score = head_of(g, k) + b * classes;
+        const struct node *entry = &g->experts.nodes[g->expert[k].entry],
+                          *head = &g->experts.nodes[g->expert[k].last];
+        memcpy(entry->value, features(g), B * extent_size(entry->extent) * sizeof *entry->value);
+        network_forward_between(&g->experts, g->expert[k].entry, g->expert[k].last, (int)B);
+        for (size_t b = 0; b < B; b++) {
+            const float *score = head->value + b * classes;
             memcpy(expert + (b * (size_t)g->K + (size_t)k) * classes, score, classes * sizeof *expert);
             if (g->chosen[b] == k)
-                ensemble(g, (int)b, score);
+                memcpy(g->said + b * classes, score, classes * sizeof *score);
         }
     }
+    decide(g);
+    ensemble(g);
 }
 
 /* ---- what is told ---- */
-
-static void decide(struct single_gate *g)
-{
-    struct routing *r = &g->routing;
-    size_t K = (size_t)g->K;
-
-    r->n_tokens = g->base.n_images;
-    r->softmax = false; /* probabilities all the same: logits are not kept */
-    memset(r->requested, 0, K * sizeof *r->requested);
-    for (int b = 0; b < r->n_tokens; b++) {
-        r->offset[b + 1] = b + 1;
-        r->expert[b] = g->chosen[b];
-        r->gate[b] = r->weight[b] = g->probability[(size_t)b * K + (size_t)g->chosen[b]];
-        r->requested[g->chosen[b]]++;
-    }
-    memcpy(r->probability, g->probability, (size_t)r->n_tokens * K * sizeof *r->probability);
-}
 
 struct pass single_gate_pass(struct single_gate *g)
 {
     struct classifier *c = &g->base;
 
-    decide(g);
     for (int b = 0; b < c->n_images; b++) {
         const float *said = g->said + (size_t)b * (size_t)g->n_classes;
         double cost = g->base_cost + (g->leaves[b] ? 0.0 : g->expert_cost);

@@ -26,8 +26,8 @@ struct single_gate {
     int feature, embedding; /* nodes of the base: what experts take, what the gate does */
     int K, n_classes;
     struct network gate;           /* (E) to (K) */
-    struct network experts;        /* all of them over one input, the feature map */
-    struct branch *expert;         /* (K) of those nodes */
+    struct network experts;        /* all of them */
+    struct branch *expert;         /* (K) over the feature map */
     double base_cost, expert_cost; /* multiply-adds of an image; the gate's are the base's */
     double *cumulative; /* (K, n) of train sample i: the chance of all up to it in expert k's draws */
     int n;
@@ -41,6 +41,7 @@ struct single_gate {
     int32_t *chosen;    /* (B) the likeliest expert; while it learns, the one that learns */
     float *said;        /* (B, classes) */
     int32_t *leaves;    /* (B) whether the base alone has spoken */
+    int *row, *load;    /* engine/branches.h */
     struct routing routing;
     struct routed_layer layer;
     float *loss;
@@ -67,7 +68,7 @@ void single_gate_look(struct single_gate *g, const struct corpus *corpus);
 void single_gate_say(struct single_gate *g, float confidence);
 /* Of the same batch: scores of every expert (B, K, classes), and what is said by the likeliest. */
 void single_gate_all(struct single_gate *g, float *expert);
-/* The batch's decisions, one token an image, and what was said. */
+/* Its decisions, one token an image, and what was said. */
 struct pass single_gate_pass(struct single_gate *g);
 
 /* The probability of the likeliest of n classes. */

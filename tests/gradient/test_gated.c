@@ -30,22 +30,22 @@ struct fixture {
 
 /* ---- what the networks are ---- */
 
-static int describe_map(struct network *n, const void *context, int number, int port)
+static int describe_map(struct network *n, const void *context, int number, int entry)
 {
     char name[32];
 
     (void)context;
     snprintf(name, sizeof name, "experts.%d.map", number);
-    return network_max_pool(n, network_relu(n, network_convolution(n, port, name, 3, 3, 1)), 2);
+    return network_max_pool(n, network_relu(n, network_convolution(n, entry, name, 3, 3, 1)), 2);
 }
 
-static int describe_head(struct network *n, const void *context, int number, int port)
+static int describe_head(struct network *n, const void *context, int number, int entry)
 {
-    struct extent e = network_extent(n, port);
+    struct extent e = network_extent(n, entry);
     char name[32];
 
     snprintf(name, sizeof name, "experts.%d.head", number);
-    return network_linear(n, network_reshape(n, port, (struct extent){1, 1, (int)extent_size(e)}), name,
+    return network_linear(n, network_reshape(n, entry, (struct extent){1, 1, (int)extent_size(e)}), name,
                           *(const int *)context);
 }
 
@@ -261,10 +261,10 @@ static void test_costs(void **state)
     close_network(&f);
 }
 
-static int describe_nothing(struct network *n, const void *context, int number, int port)
+static int describe_nothing(struct network *n, const void *context, int number, int entry)
 {
     (void)context;
-    return network_max_pool(n, port, number + 9);
+    return network_max_pool(n, entry, number + 9);
 }
 
 static void refused(struct fixture *f, struct operations *s, const char *expected)
