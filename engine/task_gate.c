@@ -119,7 +119,7 @@ static int tell_timing(struct trainer *t, int batch, float confidence, struct er
     char name[64];
 
     for (size_t i = 0; i < sizeof figures / sizeof *figures; i++) {
-        snprintf(name, sizeof name, "latency_%d_%s", batch, figures[i].name);
+        snprintf(name, sizeof name, "milliseconds_%d_%s", batch, figures[i].name);
         if (trainer_tell(t, SPLIT_PROBE, name, 1000.0 * figures[i].seconds, err))
             return -1;
     }
@@ -135,7 +135,7 @@ static int tell_timings(struct trainer *t, const struct gate_answers *a, struct 
     if (config_int(t->config, "gate.timings") == 0)
         return 0;
     return tell_timing(t, 1, confidence, err) || tell_timing(t, TIMED_BATCH, confidence, err) ||
-                   trainer_tell(t, SPLIT_PROBE, "latency_threshold", (double)confidence, err)
+                   trainer_tell(t, SPLIT_PROBE, "milliseconds_threshold", (double)confidence, err)
                ? -1
                : 0;
 }

@@ -10,13 +10,13 @@ WITH study_run AS (
 ),
 answer AS (
     SELECT r.configuration, r.run_id, b.value AS batch,
-           max(CASE m.name WHEN 'latency_' || b.value || '_base' THEN m.value END) AS base,
-           max(CASE m.name WHEN 'latency_' || b.value || '_expert' THEN m.value END) AS expert,
-           max(CASE m.name WHEN 'latency_' || b.value || '_exits' THEN m.value END) AS exits,
-           max(CASE m.name WHEN 'latency_threshold' THEN m.value END) AS threshold
+           max(CASE m.name WHEN 'milliseconds_' || b.value || '_base' THEN m.value END) AS base,
+           max(CASE m.name WHEN 'milliseconds_' || b.value || '_expert' THEN m.value END) AS expert,
+           max(CASE m.name WHEN 'milliseconds_' || b.value || '_exits' THEN m.value END) AS exits,
+           max(CASE m.name WHEN 'milliseconds_threshold' THEN m.value END) AS threshold
     FROM study_run AS r
     JOIN json_each('[1, 64]') AS b
-    JOIN metric AS m ON m.run_id = r.run_id AND m.name LIKE 'latency\_%' ESCAPE '\'
+    JOIN metric AS m ON m.run_id = r.run_id AND m.name LIKE 'milliseconds\_%' ESCAPE '\'
     GROUP BY r.run_id, b.value
 )
 SELECT configuration, batch, count(*) AS seeds, avg(base) AS base_ms, avg(expert / base) AS expert,

@@ -185,11 +185,11 @@ static void test_timings(void **state)
     tiny_expect_answer(
         &tiny, "log.db",
         "SELECT count(*), min(value) > 0 FROM metric JOIN run USING (run_id) WHERE run.name = 'timed' AND "
-        "metric.name LIKE 'latency%'",
+        "metric.name LIKE 'milliseconds%'",
         "7|1\n");
     tiny_expect_answer(&tiny, "log.db",
                        "SELECT count(*) FROM metric JOIN run USING (run_id) WHERE run.name = 'trained' AND "
-                       "metric.name LIKE 'latency%'",
+                       "metric.name LIKE 'milliseconds%'",
                        "0\n");
     tiny_expect(train_gate("bad", "--set gate.timings=2"), 2,
                 "gate.timings needs a train.batch of at least 64");

@@ -96,13 +96,13 @@ static void add_others(struct logbook_batch *b, double shift)
         snprintf(name, sizeof name, "accuracy_by_%s_alone", ways[i]);
         add_metric(b, "valid", name, 0.5);
     }
-    add_metric(b, "probe", "latency_1_base", 2);
-    add_metric(b, "probe", "latency_1_expert", shift > 0 ? 4 : 3);
-    add_metric(b, "probe", "latency_1_exits", 2.5);
-    add_metric(b, "probe", "latency_64_base", 1);
-    add_metric(b, "probe", "latency_64_expert", 1.5);
-    add_metric(b, "probe", "latency_64_exits", 1.25);
-    add_metric(b, "probe", "latency_threshold", 0.9);
+    add_metric(b, "probe", "milliseconds_1_base", 2);
+    add_metric(b, "probe", "milliseconds_1_expert", shift > 0 ? 4 : 3);
+    add_metric(b, "probe", "milliseconds_1_exits", 2.5);
+    add_metric(b, "probe", "milliseconds_64_base", 1);
+    add_metric(b, "probe", "milliseconds_64_expert", 1.5);
+    add_metric(b, "probe", "milliseconds_64_exits", 1.25);
+    add_metric(b, "probe", "milliseconds_threshold", 0.9);
 }
 
 static void add_run(const char *name, int seed, int base, int gate_seed, const int32_t expert[IMAGES],
