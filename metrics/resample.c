@@ -268,3 +268,14 @@ void wilson_interval(double successes, double trials, double level, struct inter
     i->low = fmax(0, centre - reach);
     i->high = fmin(1, centre + reach);
 }
+
+void poisson_interval(int events, double exposure, double level, struct interval *i)
+{
+    *i = (struct interval){NAN, NAN, NAN, NAN, events, events};
+    if (!(exposure > 0) || !(level > 0 && level < 1))
+        return;
+    double tail = (1 - level) / 2;
+    i->estimate = events / exposure;
+    i->low = events > 0 ? gsl_cdf_chisq_Pinv(tail, 2.0 * events) / 2 / exposure : 0;
+    i->high = gsl_cdf_chisq_Qinv(tail, 2.0 * events + 2) / 2 / exposure;
+}

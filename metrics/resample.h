@@ -75,4 +75,7 @@ int judge_family(struct judged *const *family, int n, double margin, double leve
 /* Wilson's score interval of a proportion (Wilson 1927). Only for independent trials (documents, samples). */
 void wilson_interval(double successes, double trials, double level, struct interval *i);
 
+/* Exact interval of a rate of rare independent events (Garwood 1936). i->n: events. */
+void poisson_interval(int events, double exposure, double level, struct interval *i);
+
 #endif

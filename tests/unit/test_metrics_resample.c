@@ -298,6 +298,25 @@ static void test_wilson(void **state)
     assert_nan(i.low);
 }
 
+/* No event: 0 to -ln 0.025. One: the rates at which 1 or more, and at most 1, have 2.5 %: 1 - e^-x = 0.025
+ * and (1 + x) e^-x = 0.025. */
+static void test_poisson(void **state)
+{
+    struct interval i;
+    (void)state;
+    poisson_interval(0, 10, 0.95, &i);
+    assert_close(i.estimate, 0, exact);
+    assert_close(i.low, 0, exact);
+    assert_close(i.high, -log(0.025) / 10, 1e-9);
+    poisson_interval(1, 1, 0.95, &i);
+    assert_close(1 - exp(-i.low), 0.025, 1e-9);
+    assert_close((1 + i.high) * exp(-i.high), 0.025, 1e-9);
+    assert_int_equal(i.n, 1);
+    poisson_interval(3, 0, 0.95, &i);
+    assert_nan(i.estimate);
+    assert_nan(i.high);
+}
+
 /* Better and worse need their adjusted p-value, equivalent and undetermined do not; NaN is no test that
  * failed. */
 static void test_adjusted_verdict(void **state)
@@ -326,6 +345,7 @@ int main(void)
         cmocka_unit_test(test_adjusted_verdict),
         cmocka_unit_test(test_family),
         cmocka_unit_test(test_wilson),
+        cmocka_unit_test(test_poisson),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
