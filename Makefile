@@ -46,8 +46,8 @@ tests := $(patsubst tests/%.c,$(out)/tests/%,$(wildcard tests/*/test_*.c))
 benches := $(patsubst %.c,$(out)/%,$(wildcard bench/*.c))
 bench_support := $(patsubst %.c,$(out)/%.o,$(wildcard bench/shared/*.c))
 # An archive: a test links what it uses. Fuzzing calls programs: fuzzed/X.o is one with main_of_X for main.
-fuzzed := analysis/collapse analysis/compare analysis/demand analysis/specialization analysis/sql analysis/watch \
-          care/check care/export care/merge care/migrate care/prune care/runs care/snapshot
+fuzzed := analysis/collapse analysis/compare analysis/demand analysis/drift analysis/specialization analysis/sql \
+          analysis/watch care/check care/export care/merge care/migrate care/prune care/runs care/snapshot
 test_support := $(patsubst %.c,$(out)/%.o,$(wildcard tests/*.c) $(filter-out %/drive.c tests/fuzz/test_%, \
                 $(wildcard tests/fuzz/*.c))) $(fuzzed:%=$(out)/fuzzed/%.o)
 

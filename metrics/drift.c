@@ -175,19 +175,21 @@ double drift_step(const struct drift_monitor *m, double *average, const double *
     return largest;
 }
 
-int drift_watch(const struct drift_monitor *m, const double *windows, int n, double *statistic, int *part,
-                bool *alarm, struct error *err)
+int drift_watch(const struct drift_monitor *m, const double *windows, int n, int before, double *statistic,
+                int *part, bool *alarm, struct error *err)
 {
     double *average = malloc(((size_t)m->width + 1) * sizeof *average);
+    bool found = false;
     if (!average)
         return error_no_memory(err, "a monitor");
     drift_begin(m, average);
     for (int t = 0; t < n; t++) {
         part[t] = 0;
         statistic[t] = drift_step(m, average, windows + (size_t)t * (size_t)m->width, &part[t]);
-        alarm[t] = statistic[t] > m->threshold;
-        if (alarm[t])
+        alarm[t] = statistic[t] > m->threshold && !found;
+        if (alarm[t] && t < before)
             drift_begin(m, average);
+        found = found || (alarm[t] && t >= before);
     }
     free(average);
     return 0;
@@ -205,7 +207,7 @@ static int compare_delays(const void *a, const void *b)
 static double delay_quantile(const int *delay, int n, int missed, double q)
 {
     int rank = (int)ceil(q * n - 1e-9);
-    return rank > 0 && rank <= n - missed ? delay[missed + rank - 1] : NAN;
+    return rank > 0 && rank <= n - missed ? delay[missed + rank - 1] : (double)NAN;
 }
 
 void drift_summarise(int *delay, int n, int n_changed, struct drift_delay *d)

@@ -65,9 +65,10 @@ void drift_learn_drawn(struct drift_monitor *m, const double *windows, const int
 void drift_begin(const struct drift_monitor *m, double *average);
 /* Takes a window in and returns the statistic. *part: of which part it is, where NULL is not given. */
 double drift_step(const struct drift_monitor *m, double *average, const double *window, int *part);
-/* A whole stream as it is: statistic, part and alarm are (n); begins anew after each alarm. */
-int drift_watch(const struct drift_monitor *m, const double *windows, int n, double *statistic, int *part,
-                bool *alarm, struct error *err);
+/* A whole stream as it is; statistic, part and alarm are (n). Alarms of the first `before` windows are false
+ * ones, after which it begins anew; from then on only the first counts, and the average goes on. */
+int drift_watch(const struct drift_monitor *m, const double *windows, int n, int before, double *statistic,
+                int *part, bool *alarm, struct error *err);
 
 /* ---- streams made of windows that were seen ---- */
 

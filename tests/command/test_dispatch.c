@@ -18,7 +18,8 @@
 
 static const char *const verbs[] = {"train",  "runs",  "specialization", "collapse", "demand", "compare",
                                     "report", "sql",   "check",          "route",    "corpus", "snapshot",
-                                    "merge",  "prune", "export",         "migrate",  "study",  "watch"};
+                                    "merge",  "prune", "export",         "migrate",  "study",  "watch",
+                                    "drift"};
 enum { N_VERBS = sizeof verbs / sizeof verbs[0] };
 
 static const char fake_train[] = "#!/bin/sh\n"

@@ -93,6 +93,7 @@ int main_of_check(int argc, char **argv);
 int main_of_collapse(int argc, char **argv);
 int main_of_compare(int argc, char **argv);
 int main_of_demand(int argc, char **argv);
+int main_of_drift(int argc, char **argv);
 int main_of_export(int argc, char **argv);
 int main_of_merge(int argc, char **argv);
 int main_of_migrate(int argc, char **argv);
@@ -123,6 +124,7 @@ static const struct {
     {main_of_compare, {"IN", "first", "second", "--group-by", "seed", "--table", "groups"}},
     {main_of_compare, {"IN", "first", "second", "--by", "target-frequency", "--table", "frequency"}},
     {main_of_compare, {"IN", "first", "second", "--by", "input-frequency", "--group-by", "seed"}},
+    {main_of_drift, {"IN", "first", "second", "--change", "2"}},
     {main_of_check, {"IN", "--format", "json"}},
     {main_of_runs, {"IN"}},
     {main_of_runs, {"IN", "--delete", "first", "--rename", "second=first"}},

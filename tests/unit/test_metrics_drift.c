@@ -133,21 +133,25 @@ static void test_the_largest_part_counts(void **state)
     drift_monitor_release(&m);
 }
 
-static void test_begins_anew_after_an_alarm(void **state)
+static void test_begins_anew_after_false_alarms(void **state)
 {
-    const double reference[] = {-1, 1}, stream[] = {0, 4, 0, 4};
+    const double reference[] = {-1, 1}, stream[] = {0, 4, 0, 4, 4};
     struct drift_monitor m = monitor_of(DRIFT_TWO_SIDED, 0.5, 1, reference, 2);
-    double statistic[4];
-    bool alarm[4];
-    int part[4];
+    double statistic[5];
+    bool alarm[5];
+    int part[5];
     (void)state;
     m.threshold = 3;
-    test_must(drift_watch(&m, stream, 4, statistic, part, alarm, &err), &err);
-    /* Averages 0, 2, then again 0, 2; their deviation is sqrt(1/3). */
+    test_must(drift_watch(&m, stream, 5, 2, statistic, part, alarm, &err), &err);
+    /* Averages 0, 2, then again 0, 2, and on to 3; their deviation is sqrt(1/3). */
     assert_close(statistic[1], 2 * sqrt(3), exact);
     assert_close(statistic[2], 0, exact);
     assert_close(statistic[3], 2 * sqrt(3), exact);
-    assert_memory_equal(alarm, ((bool[]){false, true, false, true}), sizeof alarm);
+    assert_close(statistic[4], 3 * sqrt(3), exact);
+    assert_memory_equal(alarm, ((bool[]){false, true, false, true, false}), sizeof alarm);
+    test_must(drift_watch(&m, stream, 5, 5, statistic, part, alarm, &err), &err);
+    assert_close(statistic[4], 2 * sqrt(3), exact);
+    assert_memory_equal(alarm, ((bool[]){false, true, false, true, true}), sizeof alarm);
     drift_monitor_release(&m);
 }
 
@@ -358,8 +362,8 @@ static void test_delay_falls_with_the_change(void **state)
     free(control);
 }
 
-/* Neighbours that resemble each other make averages scatter more: drawn one by one they would promise twice
- * the run length that they have. */
+/* Neighbours that resemble each other make averages scatter more: drawn one by one they promise more than
+ * twice the run length that they have. */
 static void test_blocks_keep_the_promise(void **state)
 {
     enum { N = 4000, FRESH = 40000 };
@@ -390,7 +394,7 @@ int main(void)
         cmocka_unit_test(test_average_by_hand),
         cmocka_unit_test(test_several_numbers_by_hand),
         cmocka_unit_test(test_the_largest_part_counts),
-        cmocka_unit_test(test_begins_anew_after_an_alarm),
+        cmocka_unit_test(test_begins_anew_after_false_alarms),
         cmocka_unit_test(test_orders_have_every_window_once),
         cmocka_unit_test(test_delays_of_known_streams),
         cmocka_unit_test(test_summary_of_delays),
