@@ -153,13 +153,8 @@ static void table_share(struct table *t, const struct drift *d, const struct str
                         const struct watched_layer *w, int expert, int first, int end)
 {
     double sum = 0;
-    for (int i = first; i < end; i++) {
-        const double *load = s->load + (size_t)i * (size_t)d->n_loads + w->first;
-        double total = 0;
-        for (int e = 0; e < w->n_experts; e++)
-            total += load[e];
-        sum += load[expert] / total;
-    }
+    for (int i = first; i < end; i++)
+        sum += drift_loads(d, s, w, i)[expert] / drift_total(d, s, w, i);
     table_figure(t, end > first ? sum / (end - first) : (double)NAN);
 }
 

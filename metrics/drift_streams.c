@@ -101,8 +101,11 @@ struct reordering {
     int at, within; /* place in the order, and in that block */
 };
 
+/* A function of the random numbers alone, whatever order came before. */
 static void reorder(struct reordering *o)
 {
+    for (int i = 0; i < o->n_blocks; i++)
+        o->order[i] = i;
     o->shift = (int)random_below(o->random, (uint64_t)o->n);
     random_shuffle(o->random, o->order, o->n_blocks);
     o->at = o->within = 0;
@@ -114,11 +117,7 @@ static int reordering_init(struct reordering *o, int n, int block, struct random
         block = n;
     *o = (struct reordering){.random = random, .n = n, .block = block, .n_blocks = (n + block - 1) / block};
     o->order = malloc((size_t)o->n_blocks * sizeof *o->order);
-    if (!o->order)
-        return error_no_memory(err, "the streams");
-    for (int i = 0; i < o->n_blocks; i++)
-        o->order[i] = i;
-    return 0;
+    return o->order ? 0 : error_no_memory(err, "the streams");
 }
 
 /* Begins another order when all windows were given. The last block is shorter. */

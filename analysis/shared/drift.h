@@ -84,6 +84,10 @@ int drift_follow(struct drift *d, struct error *err);
 void drift_release(struct drift *d); /* safe on zeroed */
 void drift_bind(const struct drift *d, struct query *q);
 
+/* A window's loads in a layer, (n_experts), and their sum, which is above 0. */
+const double *drift_loads(const struct drift *d, const struct stream *s, const struct watched_layer *w,
+                          int window);
+double drift_total(const struct drift *d, const struct stream *s, const struct watched_layer *w, int window);
 /* The step where an alarm was raised; -1: none. */
 int64_t drift_alarm_step(const struct stream *s, int monitor);
 /* The layer that the statistic of a window is of; -1: that monitor has none. */

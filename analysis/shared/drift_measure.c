@@ -36,25 +36,11 @@ const char *drift_phase(const struct drift *d, const struct stream *s, int windo
 
 /* ---- what is watched ---- */
 
-static const double *loads_of(const struct drift *d, const struct stream *s, const struct watched_layer *w,
-                              int window)
-{
-    return s->load + (size_t)window * (size_t)d->n_loads + w->first;
-}
-
-static double total_of(const double *load, int n_experts)
-{
-    double total = 0;
-    for (int e = 0; e < n_experts; e++)
-        total += load[e];
-    return total;
-}
-
 static void learn_shares(const struct drift *d, struct watched_layer *w)
 {
     for (int t = 0; t < d->learnt; t++) {
-        const double *load = loads_of(d, drift_reference(d), w, t);
-        double total = total_of(load, w->n_experts);
+        const double *load = drift_loads(d, drift_reference(d), w, t);
+        double total = drift_total(d, drift_reference(d), w, t);
         for (int e = 0; e < w->n_experts; e++)
             w->share[e] += load[e] / total / d->learnt;
         w->decisions += total / d->learnt;
@@ -69,11 +55,11 @@ static bool differ(double x, double y)
 
 static bool usage_varies(const struct drift *d, const struct watched_layer *w)
 {
-    const double *first = loads_of(d, drift_reference(d), w, 0);
-    double first_total = total_of(first, w->n_experts);
+    const double *first = drift_loads(d, drift_reference(d), w, 0);
+    double first_total = drift_total(d, drift_reference(d), w, 0);
     for (int t = 1; t < d->learnt; t++) {
-        const double *load = loads_of(d, drift_reference(d), w, t);
-        double total = total_of(load, w->n_experts);
+        const double *load = drift_loads(d, drift_reference(d), w, t);
+        double total = drift_total(d, drift_reference(d), w, t);
         for (int e = 0; e < w->n_experts; e++)
             if (differ(first[e] / first_total, load[e] / total))
                 return true;
@@ -133,7 +119,7 @@ static int see_usage(const struct drift *d, struct stream *s, struct error *err)
             const struct watched_layer *w = &d->layers[l];
             if (w->part < 0)
                 continue;
-            drift_usage(loads_of(d, s, w, t), w->cell, w->n_experts, w->reference, w->n_cells, x);
+            drift_usage(drift_loads(d, s, w, t), w->cell, w->n_experts, w->reference, w->n_cells, x);
             x += w->n_cells;
         }
     return 0;

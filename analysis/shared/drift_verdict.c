@@ -28,9 +28,14 @@ static const char *plural(int n)
 
 /* ---- the reference ---- */
 
+static bool is_too_frequent(const struct drift *d, const struct promise *p)
+{
+    return p->rate.low > 1 / d->arl;
+}
+
 static const char *promise_word(const struct drift *d, const struct promise *p)
 {
-    if (p->rate.low > 1 / d->arl)
+    if (is_too_frequent(d, p))
         return "too frequent";
     return p->rate.high < 1 / d->arl ? "too rare" : "kept";
 }
@@ -62,10 +67,11 @@ static void judge_promise(const struct drift *d, int monitor, struct verdicts *v
         v, monitor_names[monitor], promise_word(d, p),
         "%s: %s: alarm above %.2f, which is once in %.0f windows without change (simulated %.0f +- %.0f, "
         "learnt from %d windows); in the %d others %d false alarm%s, %.3g in 1000 windows (95 %% %.3g to "
-        "%.3g; stated %.3g), in other orders %.3g",
+        "%.3g; stated %.3g), in other orders %.3g%s",
         monitor_names[monitor], t->data, d->monitors[monitor].threshold, d->arl, p->simulated.run_length,
         p->simulated.error, d->learnt, checked, p->alarms, plural(p->alarms), 1000 * p->rate.estimate,
-        1000 * p->rate.low, 1000 * p->rate.high, 1000 / d->arl, 1000 * p->reordered);
+        1000 * p->rate.low, 1000 * p->rate.high, 1000 / d->arl, 1000 * p->reordered,
+        is_too_frequent(d, p) ? ": the reference itself changes" : "");
 }
 
 /* ---- the changes ---- */

@@ -94,8 +94,9 @@ static const struct watched_layer *layer_of(const struct drift *d, int64_t layer
 }
 
 /* A row of the query: an expert's load in a window. A run may have more layers than the reference. */
-static int add_row(struct drift *d, struct stream *s, struct query *q, struct error *err)
+static int add_row(struct drift *d, int i, struct query *q, struct error *err)
 {
+    struct stream *s = &d->items[i];
     const struct watched_layer *layer = layer_of(d, query_int(q, "layer"));
     int64_t step = query_int(q, "step"), expert = query_int(q, "expert");
     double load = query_real(q, "load");
@@ -106,7 +107,7 @@ static int add_row(struct drift *d, struct stream *s, struct query *q, struct er
             err, STATUS_INPUT,
             "run '%s' at step %lld, layer %d: expert %lld has a load of %g, as no logbook should; "
             "`moescope check` says more",
-            s->run->name, (long long)step, layer->layer, (long long)expert, load);
+            d->runs.runs[i].name, (long long)step, layer->layer, (long long)expert, load);
     if ((s->n == 0 || s->step[s->n - 1] != step) && add_window(s, (size_t)d->n_loads, q, err) != 0)
         return -1;
     s->load[(size_t)(s->n - 1) * (size_t)d->n_loads + (size_t)(layer->first + (int)expert)] = load;
@@ -118,20 +119,25 @@ static int read_rows(struct drift *d, struct query *q, struct error *err)
     int more;
     while ((more = query_step(q, err)) == 1) {
         int64_t run = query_int(q, "position");
-        if (run >= 0 && run < d->n && add_row(d, &d->items[run], q, err) != 0)
+        if (run >= 0 && run < d->n && add_row(d, (int)run, q, err) != 0)
             return -1;
     }
     return more;
 }
 
-static double load_of(const struct drift *d, const struct stream *s, const struct watched_layer *layer,
-                      int window)
+const double *drift_loads(const struct drift *d, const struct stream *s, const struct watched_layer *w,
+                          int window)
 {
-    const double *load = s->load + (size_t)window * (size_t)d->n_loads + layer->first;
-    double sum = 0;
-    for (int e = 0; e < layer->n_experts; e++)
-        sum += load[e];
-    return sum;
+    return s->load + (size_t)window * (size_t)d->n_loads + w->first;
+}
+
+double drift_total(const struct drift *d, const struct stream *s, const struct watched_layer *w, int window)
+{
+    const double *load = drift_loads(d, s, w, window);
+    double total = 0;
+    for (int e = 0; e < w->n_experts; e++)
+        total += load[e];
+    return total;
 }
 
 static int check_windows(const struct drift *d, int i, struct error *err)
@@ -148,7 +154,7 @@ static int check_windows(const struct drift *d, int i, struct error *err)
             return error_set(err, STATUS_INPUT, "the loss of run '%s' is not finite at step %lld", name,
                              (long long)s->step[t]);
         for (int l = 0; l < d->n_layers; l++)
-            if (!(load_of(d, s, &d->layers[l], t) > 0))
+            if (!(drift_total(d, s, &d->layers[l], t) > 0))
                 return error_set(err, STATUS_INPUT, "run '%s' chose no expert in layer %d at step %lld", name,
                                  d->layers[l].layer, (long long)s->step[t]);
     }

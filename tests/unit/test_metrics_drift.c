@@ -219,6 +219,37 @@ static void test_delays_of_known_streams(void **state)
     drift_monitor_release(&m);
 }
 
+/* With the same seed two monitors see the same streams: the more sensitive one is never later. */
+static void test_monitors_see_the_same_streams(void **state)
+{
+    enum { STREAMS = 200, N = 30 };
+    static int delay[2][STREAMS];
+    static bool early[STREAMS];
+    const double reference[] = {-1, 1};
+    double control[N], changed[N];
+    struct drift_monitor m = monitor_of(DRIFT_TWO_SIDED, 0.3, 1, reference, 2);
+    const struct drift_change change = {control, changed, N, N, 10};
+    const struct drift_simulation s = {.streams = STREAMS, .block = 2, .seed = 6};
+    struct random r;
+    int missed = 0;
+    (void)state;
+    random_seed(&r, 13, 0);
+    for (int t = 0; t < N; t++) {
+        control[t] = 0;
+        changed[t] = random_normal(&r);
+    }
+    for (int i = 0; i < 2; i++) {
+        m.threshold = i ? 2 : 1.5;
+        test_must(drift_delays(&m, &change, &s, delay[i], early, &err), &err);
+    }
+    for (int i = 0; i < STREAMS; i++) {
+        assert_true(delay[1][i] == 0 || (delay[0][i] > 0 && delay[0][i] <= delay[1][i]));
+        missed += delay[1][i] == 0;
+    }
+    assert_in_range(missed, 10, STREAMS - 10);
+    drift_monitor_release(&m);
+}
+
 static void test_summary_of_delays(void **state)
 {
     int delay[] = {3, 0, 1, 2};
@@ -397,6 +428,7 @@ int main(void)
         cmocka_unit_test(test_begins_anew_after_false_alarms),
         cmocka_unit_test(test_orders_have_every_window_once),
         cmocka_unit_test(test_delays_of_known_streams),
+        cmocka_unit_test(test_monitors_see_the_same_streams),
         cmocka_unit_test(test_summary_of_delays),
         cmocka_unit_test(test_blocks_are_as_long_as_the_dependence),
         cmocka_unit_test(test_run_length_is_as_stated),
