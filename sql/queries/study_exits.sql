@@ -4,6 +4,7 @@
 -- the threshold are run; confidence: none is where the base's best probability does); mean, lowest and highest of the
 -- seeds. chosen: how many of the seeds would take this threshold for its accuracy on probe samples, the cheapest of
 -- equals.
+-- :rule: alpha or confidence alone.
 -- :runs, a JSON array of run ids: these alone.
 WITH study_run AS (
     SELECT run_id, seed, substr(name, 1, instr(name, '.seed') - 1) AS configuration FROM run
@@ -18,7 +19,8 @@ figure AS (
     FROM study_run AS r
     JOIN metric AS m USING (run_id)
     JOIN json_each('["alpha", "confidence"]') AS x ON m.name LIKE 'exit\_' || x.value || '\_%' ESCAPE '\'
-    WHERE m.step = (SELECT max(s.step) FROM metric AS s WHERE s.run_id = r.run_id AND s.split = 'valid')
+    WHERE (:rule IS NULL OR x.value = :rule)
+      AND m.step = (SELECT max(s.step) FROM metric AS s WHERE s.run_id = r.run_id AND s.split = 'valid')
 ),
 point AS (
     SELECT configuration, seed, rule, hundredths,

@@ -101,6 +101,8 @@ static void add_run(const char *name, bool routed)
             snprintf(figure, sizeof figure, "exit_alpha_%d_multiply_adds", 50 * i - 45);
             logbook_batch_metric(b, LAST, "valid", figure, 300 * i);
         }
+        logbook_batch_metric(b, LAST, "valid", "exit_confidence_5_accuracy", 0.75);
+        logbook_batch_metric(b, LAST, "valid", "exit_confidence_5_multiply_adds", 900);
         logbook_batch_metric(b, LAST, "valid", "subset_1_likeliest", strstr(name, ".seed1") ? 0.5 : 0.25);
         logbook_batch_metric(b, LAST, "valid", "score", strstr(name, ".seed1") ? 0.5 : 0.25);
         logbook_batch_metric(b, LAST, "valid", "milliseconds_64_p99", 8);
@@ -151,17 +153,24 @@ static void expect(const char *query, const char *expected)
     free(out);
 }
 
-/* A line of the answer with that parameter set, as .parameter does. */
-static void expect_set(const char *query, const char *parameter, const char *value, const char *line)
+/* The answer with that parameter set, as .parameter does; a line of it. */
+static char *answer_set(const char *query, const char *parameter, const char *value)
 {
     char *out, *sql = NULL;
 
     assert_true(asprintf(&sql, ".parameter set %s %s\n%s", parameter, value, sql_text(query)) > 0);
     out = trial_shell(&trial, sql);
+    free(sql);
+    return out;
+}
+
+static void expect_set(const char *query, const char *parameter, const char *value, const char *line)
+{
+    char *out = answer_set(query, parameter, value);
+
     if (!strstr(out, line))
         fail_msg("%s with %s %s:\n%snot\n%s", query, parameter, value, out, line);
     free(out);
-    free(sql);
 }
 
 /* 18 decisions of 8 tokens. */
@@ -279,8 +288,12 @@ static void test_exits(void **state)
 {
     (void)state;
     expect("queries/study_exits", "topp|alpha|0.05|2|0.5|0.5|0.5|300.0|0\n"
-                                  "topp|alpha|0.55|2|0.25|0.25|0.25|600.0|2\n");
+                                  "topp|alpha|0.55|2|0.25|0.25|0.25|600.0|2\n"
+                                  "topp|confidence|0.05|2|0.75|0.75|0.75|900.0|2\n");
     expect("queries/study_mixed", "topp|2|0.375|0.25|0.5|1000.0||||8.0\n");
+    char *out = answer_set("queries/study_exits", ":rule", "confidence");
+    assert_string_equal(out, "topp|confidence|0.05|2|0.75|0.75|0.75|900.0|2\n");
+    free(out);
     expect("queries/study_accuracy", "topp|2|0.75|0.75|0.75|||1000.0\n");
 }
 
