@@ -301,7 +301,7 @@ int alarm_open(struct alarm *a, const struct summary *model, int64_t planned_ste
 
 void alarm_close(struct alarm *a)
 {
-    for (int i = 0; i < a->monitor.n_layers; i++)
+    for (int i = 0; a->layers && i < a->monitor.n_layers; i++)
         free(a->layers[i].choice);
     free(a->layers);
     monitor_release(&a->monitor);

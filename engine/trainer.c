@@ -255,8 +255,7 @@ static int diverged(struct trainer *t, enum train_outcome *outcome, struct error
              "the loss or its gradient is not finite at step %lld; try a lower train.learning_rate or loss "
              "weights",
              (long long)t->step);
-    if (t->sink->event(t->sink->context, t->step, &event, err) ||
-        t->sink->commit(t->sink->context, err))
+    if (t->sink->event(t->sink->context, t->step, &event, err) || t->sink->commit(t->sink->context, err))
         return -1;
     return 0;
 }

@@ -43,23 +43,40 @@ void monitor_release(struct monitor *m)
 /* ---- windows ---- */
 
 /* *p becomes an array of n; false, and *p as it was, without memory. */
-static bool grow(void *p, size_t n, size_t size)
+static bool grow_reals(double **p, size_t n)
 {
-    void *old, *grown;
-    memcpy(&old, p, sizeof old);
-    grown = realloc(old, n * size);
+    double *grown = realloc(*p, n * sizeof *grown);
     if (grown)
-        memcpy(p, &grown, sizeof grown);
+        *p = grown;
     return grown != NULL;
+}
+
+static bool grow_judgements(struct monitor_series *s, size_t n)
+{
+    struct load_summary *summary = realloc(s->summary, n * sizeof *summary);
+    if (summary)
+        s->summary = summary;
+    int *breach = summary ? realloc(s->breach, n * sizeof *breach) : NULL;
+    if (breach)
+        s->breach = breach;
+    return breach != NULL;
 }
 
 static bool grow_series(struct monitor_series *s, size_t n)
 {
-    return grow(&s->load, n, (size_t)s->of.n_experts * sizeof *s->load) &&
-           grow(&s->dropped, n, sizeof *s->dropped) &&
-           grow(&s->router_entropy, n, sizeof *s->router_entropy) &&
-           grow(&s->summary, n, sizeof *s->summary) && grow(&s->breach, n, sizeof *s->breach) &&
-           grow(&s->low, n, sizeof *s->low) && grow(&s->high, n, sizeof *s->high);
+    return grow_reals(&s->load, n * (size_t)s->of.n_experts) && grow_reals(&s->dropped, n) &&
+           grow_reals(&s->router_entropy, n) && grow_reals(&s->low, n) && grow_reals(&s->high, n) &&
+           grow_judgements(s, n);
+}
+
+static bool grow_windows(struct monitor *m, size_t n)
+{
+    struct monitor_window *windows = realloc(m->windows, n * sizeof *windows);
+    if (!windows)
+        return false;
+    memset(windows + m->capacity, 0, (n - (size_t)m->capacity) * sizeof *windows);
+    m->windows = windows;
+    return true;
 }
 
 static int reserve(struct monitor *m, struct error *err)
@@ -67,12 +84,11 @@ static int reserve(struct monitor *m, struct error *err)
     if (m->n_windows < m->capacity)
         return 0;
     size_t n = m->capacity ? 2 * (size_t)m->capacity : MONITOR_WINDOWS + 1;
-    bool grown = grow(&m->windows, n, sizeof *m->windows);
+    bool grown = grow_windows(m, n);
     for (int i = 0; i < m->n_layers && grown; i++)
         grown = grow_series(&m->series[i], n);
     if (!grown)
         return error_no_memory(err, "the loads");
-    memset(m->windows + m->capacity, 0, (n - (size_t)m->capacity) * sizeof *m->windows);
     m->capacity = (int)n;
     return 0;
 }

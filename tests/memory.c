@@ -174,7 +174,8 @@ static int on_metric(void *context, int64_t step, enum corpus_split split, const
 
 static int on_event(void *context, int64_t step, const struct sink_event *event, struct error *err)
 {
-    struct memory_call call = {.kind = MEMORY_EVENT, .step = step, .value = event->value, .layer = event->layer};
+    struct memory_call call = {
+        .kind = MEMORY_EVENT, .step = step, .value = event->value, .layer = event->layer};
 
     snprintf(call.name, sizeof call.name, "%s", event->kind);
     return remember(context, call, err);

@@ -22,6 +22,8 @@ static void forget_events(struct watch *w)
 /* The run, and all that was read of it. */
 static void forget(struct watch *w)
 {
+    const char *path = w->path, *name = w->name;
+    struct logbook *logbook = w->analysis.logbook;
     forget_events(w);
     collapse_release(&w->collapse);
     free(w->analysis.layers);
@@ -29,7 +31,10 @@ static void forget(struct watch *w)
     free(w->router);
     free(w->status);
     free(w->loss);
-    *w = (struct watch){.path = w->path, .name = w->name, .analysis = {.logbook = w->analysis.logbook}};
+    memset(w, 0, sizeof *w);
+    w->path = path;
+    w->name = name;
+    w->analysis.logbook = logbook;
 }
 
 void watch_release(struct watch *w)
