@@ -245,7 +245,7 @@ static void test_what_analyses_say(void **state)
            "-q || exit 9; grep '^<figcaption' page.html | grep -c 'Run r was pruned: it "
            "has no more decisions of probe, steps 20 to 20: 1 passes'; grep -c 'log.pruned decisions of "
            "probe' page.html",
-           0, "8\n1\n", NULL);
+           0, "11\n1\n", NULL);
     expect("prune -q --split probe --first-step 17 2> /dev/null; $B/moescope-compare $D r other "
            "--table incomparable "
            "-f csv | grep -o \"run 'r' was pruned: it has no more .*1 passes\"",
