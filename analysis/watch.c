@@ -35,8 +35,7 @@ static int print_once(const struct watch *w, FILE *out, struct error *err)
 static int draw(const struct watch *w, struct screen *s, struct error *err)
 {
     struct frame f;
-    frame_init(&f, terminal_columns(stdout), terminal_rows(stdout),
-               terminal_has_colours(stdout));
+    frame_init(&f, terminal_columns(stdout), terminal_rows(stdout), terminal_has_colours(stdout));
     watch_draw(w, &f);
     int result = check(&f, err);
     if (result == 0)
@@ -105,8 +104,8 @@ static int run(void *context, char **operands, int n_operands, FILE *out, struct
         return error_set(err, STATUS_USAGE, "--every takes 0.01 seconds to a day, not %g", c->every);
     int result = watch_read(&w, err);
     if (result == 0)
-        result = c->once || !terminal_is(stdout) ? print_once(&w, out, err)
-                                                        : take_screen(&w, c->every, out, err);
+        result =
+            c->once || !terminal_is(stdout) ? print_once(&w, out, err) : take_screen(&w, c->every, out, err);
     watch_release(&w);
     return result;
 }
