@@ -62,7 +62,7 @@ endif
 jobs = $(if $(filter -j% --jobserver%,$(MAKEFLAGS)),,-j$(shell nproc))
 
 gallery_figures := loss effective-experts load-top1-unbalanced lift-top2-balanced difference
-study_names := dynamic-routing maskmoe soft-moe soft-norm single-gate single-gate-glyphs mixed
+study_names := dynamic-routing maskmoe soft-moe soft-norm single-gate single-gate-glyphs mixed images
 .PHONY: studies studies-quick gallery all programs demo test tests check-tests kills sanitize fuzz lint bench bench-large docs clean help print-cflags print-programs FORCE
 all: programs ## build every program and the SQLite extension into bin/
 programs: $(foreach p,$(wildcard $(programs)),$(bindir)/$(call program_name,$(p))) \

@@ -82,12 +82,12 @@ static int flat(struct network *n, int from)
     return network_reshape(n, from, (struct extent){1, 1, (int)extent_size(network_extent(n, from))});
 }
 
-static int convolve(const struct parts *p, int from, const char *part, int hidden)
+static int convolve(const struct parts *p, int from, const char *part, int hidden, int pool)
 {
     char name[48];
 
     snprintf(name, sizeof name, "experts.%d.%s", p->expert, part);
-    return network_relu(p->n, network_convolution(p->n, from, name, hidden, 3, 1));
+    return network_convolution_stage(p->n, from, name, hidden, 3, pool);
 }
 
 static int convolution_expert(const struct parts *p, int from, int hidden)
@@ -95,8 +95,7 @@ static int convolution_expert(const struct parts *p, int from, int hidden)
     struct extent e = network_extent(p->n, from);
     int x = network_reshape(p->n, from, (struct extent){MIXED_SIDE, MIXED_SIDE, e.channels});
 
-    x = convolve(p, convolve(p, x, "first", hidden), "second", hidden);
-    return flat(p->n, network_max_pool(p->n, x, 2));
+    return flat(p->n, convolve(p, convolve(p, x, "first", hidden, 1), "second", hidden, 2));
 }
 
 static int sequence_expert(const struct parts *p, int from, int hidden)

@@ -83,8 +83,9 @@ struct sizes {
 
 static struct sizes sizes_of(const struct convolution *c, int B)
 {
-    size_t positions =
-        (size_t)(convolution_extent(c, c->height) / c->pool * (convolution_extent(c, c->width) / c->pool));
+    int height = convolution_extent(c, c->height) / c->pool,
+        width = convolution_extent(c, c->width) / c->pool;
+    size_t positions = (size_t)height * (size_t)width;
 
     return (struct sizes){.x = (size_t)B * (size_t)c->height * (size_t)c->width * (size_t)c->channels,
                           .w = (size_t)c->filters * (size_t)(c->kernel * c->kernel * c->channels),
