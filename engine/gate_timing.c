@@ -4,7 +4,7 @@
 
 #include "base/progress.h"
 
-enum { REPEATS = 3, BASE = 0, EXPERT, EXITS, N_WAYS };
+enum { REPEATS = 5, BASE = 0, EXPERT, EXITS, N_WAYS };
 
 static double once(struct single_gate *g, const struct corpus *corpus, int way, float confidence)
 {
@@ -19,9 +19,8 @@ static double once(struct single_gate *g, const struct corpus *corpus, int way, 
     return clock_seconds() - start;
 }
 
-struct gate_timing gate_timing_measure(struct single_gate *g, const struct corpus *corpus,
-                                       const struct samples *samples, int n_images, int batch,
-                                       float confidence)
+static struct gate_timing measure(struct single_gate *g, const struct corpus *corpus,
+                                  const struct samples *samples, int n_images, int batch, float confidence)
 {
     double sum[N_WAYS] = {0.0};
     int done = 0;
@@ -37,4 +36,23 @@ struct gate_timing gate_timing_measure(struct single_gate *g, const struct corpu
             sum[way] += least[way];
     }
     return (struct gate_timing){sum[BASE] / done, sum[EXPERT] / done, sum[EXITS] / done};
+}
+
+static void set_pool(struct single_gate *g, struct pool *pool)
+{
+    g->base.net.network.pool = g->gate.pool = g->experts.pool = pool;
+}
+
+int gate_timing_measure(struct single_gate *g, const struct corpus *corpus, const struct samples *samples,
+                        int n_images, int batch, float confidence, struct gate_timing *to, struct error *err)
+{
+    struct pool *usual = g->experts.pool, *one;
+
+    if (pool_open(&one, 1, err))
+        return -1;
+    set_pool(g, one);
+    *to = measure(g, corpus, samples, n_images, batch, confidence);
+    set_pool(g, usual);
+    pool_close(one);
+    return 0;
 }

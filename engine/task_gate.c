@@ -110,8 +110,11 @@ static int tell_figure(void *context, const char *name, double value, struct err
 
 static int tell_timing(struct trainer *t, int batch, float confidence, struct error *err)
 {
-    const int n = (int)config_int(t->config, "gate.timings");
-    const struct gate_timing m = gate_timing_measure(&t->gate, t->corpus, &t->probe, n, batch, confidence);
+    struct gate_timing m;
+
+    if (gate_timing_measure(&t->gate, t->corpus, &t->probe, (int)config_int(t->config, "gate.timings"), batch,
+                            confidence, &m, err))
+        return -1;
     const struct {
         const char *name;
         double seconds;
