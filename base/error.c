@@ -82,3 +82,11 @@ int(error_errno)(struct error *err, const char *verb, const char *path)
     reason_of_errno(code, reason, sizeof reason);
     return error_set(err, status_of_errno(code), "cannot %s '%s': %s%s", verb, path, reason, advice(code));
 }
+
+int(error_output)(struct error *err, const char *verb, const char *path)
+{
+    error_errno(err, verb, path);
+    if (err)
+        err->status = STATUS_MACHINE;
+    return -1;
+}

@@ -32,6 +32,9 @@ int error_no_memory(struct error *err, const char *what);
 /* Maps errno to a status and says "cannot VERB 'PATH': REASON". */
 int error_errno(struct error *err, const char *verb, const char *path);
 
+/* The same for an output: that it cannot be written is never the input's fault, whatever errno says. */
+int error_output(struct error *err, const char *verb, const char *path);
+
 /* Seen by the compiler and by static analysis, the value is -1 and nothing else: without this they follow the
  * path on which a failure counts as success. */
 static inline int error_value(int value)
@@ -39,9 +42,10 @@ static inline int error_value(int value)
     (void)value;
     return -1;
 }
-#define error_set(...)               error_value(error_set(__VA_ARGS__))
-#define error_prefix(...)            error_value(error_prefix(__VA_ARGS__))
-#define error_no_memory(err, what)   error_value(error_no_memory(err, what))
-#define error_errno(err, verb, path) error_value(error_errno(err, verb, path))
+#define error_set(...)                error_value(error_set(__VA_ARGS__))
+#define error_prefix(...)             error_value(error_prefix(__VA_ARGS__))
+#define error_no_memory(err, what)    error_value(error_no_memory(err, what))
+#define error_errno(err, verb, path)  error_value(error_errno(err, verb, path))
+#define error_output(err, verb, path) error_value(error_output(err, verb, path))
 
 #endif

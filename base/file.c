@@ -79,15 +79,6 @@ int file_exists(const char *path)
 
 /* ---- out ---- */
 
-/* An output that cannot be written is never the input's fault, whatever errno says. */
-static int output_failed(struct error *err, const char *verb, const char *path)
-{
-    error_errno(err, verb, path);
-    if (err)
-        err->status = STATUS_MACHINE;
-    return -1;
-}
-
 /* A new file beside `path`, so that the rename stays within one file system. Not mkstemp: that makes files
  * nobody else may read, and the umask cannot be asked for without changing it. */
 static int open_temporary(const char *path, char **temporary)
@@ -119,7 +110,7 @@ static int open_beside(struct output *o, struct error *err)
     o->stream = fd >= 0 ? fdopen(fd, "w") : NULL;
     if (o->stream)
         return 0;
-    output_failed(err, "write", o->path);
+    error_output(err, "write", o->path);
     if (fd >= 0)
         close(fd);
     output_discard(o);
@@ -132,7 +123,7 @@ static int open_in_place(struct output *o, struct error *err)
     o->stream = fopen(o->path, "we");
     if (o->stream)
         return 0;
-    output_failed(err, "write", o->path);
+    error_output(err, "write", o->path);
     output_discard(o);
     return -1;
 }
@@ -155,7 +146,7 @@ int output_open(struct output *o, const char *path, struct error *err)
     else
         errno = ENOENT;
     if (!o->path)
-        return output_failed(err, "write", path);
+        return error_output(err, "write", path);
     return exists && !regular ? open_in_place(o, err) : open_beside(o, err);
 }
 
@@ -178,7 +169,7 @@ static int commit_stdout(struct error *err)
         return 0;
     if (errno == 0)
         errno = EIO;
-    return output_failed(err, "write", "standard output");
+    return error_output(err, "write", "standard output");
 }
 
 int output_commit(struct output *o, struct error *err)
@@ -203,7 +194,7 @@ int output_commit(struct output *o, struct error *err)
         o->temporary = NULL;
     } else {
         errno = reason;
-        output_failed(err, "write", o->path);
+        error_output(err, "write", o->path);
     }
     output_discard(o);
     return ok ? 0 : -1;
@@ -248,7 +239,7 @@ static int make_one_folder(const char *path, struct error *err)
     if (stat(path, &info) == 0 && S_ISDIR(info.st_mode))
         return 0;
     errno = reason == EEXIST ? ENOTDIR : reason;
-    return output_failed(err, "make the folder", path);
+    return error_output(err, "make the folder", path);
 }
 
 int file_make_folder(const char *path, struct error *err)

@@ -6,9 +6,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/folder.h"
 #include "base/options.h"
 #include "base/progress.h"
 #include "base/table.h"
@@ -62,16 +62,6 @@ static int choose_name(struct job *j, struct error *err)
     return 0;
 }
 
-/* "out/" and "out" are one folder; its neighbours are named after it. */
-static int trim_slashes(struct job *j, struct error *err)
-{
-    size_t n = strlen(j->out);
-    while (n > 1 && j->out[n - 1] == '/')
-        n--;
-    j->out = j->out_trimmed = strndup(j->out, n);
-    return j->out ? 0 : error_no_memory(err, "a path");
-}
-
 static int check_options(struct job *j, struct error *err)
 {
     const struct prepare_options *o = &j->options;
@@ -90,7 +80,8 @@ static int check_options(struct job *j, struct error *err)
                          "options '--no-balance' and '--tokens-per-domain' exclude each other");
     if (table_format_parse(j->format_name, &j->format, err) != 0)
         return -1;
-    return trim_slashes(j, err);
+    j->out = j->out_trimmed = folder_trimmed(j->out);
+    return j->out ? 0 : error_no_memory(err, "a path");
 }
 
 /* ---- what was read ---- */
@@ -207,20 +198,17 @@ static int write_corpus(struct job *j, struct error *err)
 /* ---- OUT appears whole or not at all ---- */
 
 /* Removes a folder of ours; what else lies in it stays, and the folder with it. */
-static bool remove_corpus(const char *folder)
+static int remove_corpus(const char *folder)
 {
-    static const char *const names[] = {CORPUS_FILE_INI,       CORPUS_FILE_DOCUMENTS, CORPUS_FILE_VOCABULARY,
-                                        CORPUS_FILE_TOKENS_16, CORPUS_FILE_TOKENS_32, CORPUS_FILE_MODEL};
-    struct text path;
-    text_init(&path);
-    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
-        text_clear(&path);
-        text_printf(&path, "%s/%s", folder, names[i]);
-        if (!path.failed)
-            unlink(path.data);
-    }
-    text_release(&path);
-    return rmdir(folder) == 0;
+    static const char *const names[] = {CORPUS_FILE_INI,
+                                        CORPUS_FILE_DOCUMENTS,
+                                        CORPUS_FILE_VOCABULARY,
+                                        CORPUS_FILE_TOKENS_16,
+                                        CORPUS_FILE_TOKENS_32,
+                                        CORPUS_FILE_MODEL,
+                                        NULL};
+
+    return folder_remove(folder, names);
 }
 
 static int publish(struct job *j, struct error *err)
@@ -233,37 +221,15 @@ static int publish(struct job *j, struct error *err)
     if (result == 0 && file_exists(j->out)) {
         replaced = rename(j->out, old.data) == 0;
         if (!replaced)
-            result = error_errno(err, "replace", j->out);
+            result = error_output(err, "replace", j->out);
     }
     if (result == 0 && rename(j->partial.data, j->out) != 0) {
-        result = error_errno(err, "write", j->out);
+        result = error_output(err, "write", j->out);
         if (replaced)
             rename(old.data, j->out);
-    } else if (replaced && !remove_corpus(old.data))
+    } else if (replaced && remove_corpus(old.data) != 0)
         fprintf(stderr, "'%s' held other files too: they are in '%s'\n", j->out, old.data);
     text_release(&old);
-    return result;
-}
-
-static int make_partial(struct job *j, struct error *err)
-{
-    char *parent = strdup(j->out);
-    if (!parent)
-        return error_no_memory(err, "a path");
-    char *slash = strrchr(parent, '/');
-    int result = 0;
-    if (slash && slash != parent) {
-        *slash = '\0';
-        result = file_make_folder(parent, err);
-    }
-    free(parent);
-    text_printf(&j->partial, "%s.partial-%ld", j->out, (long)getpid());
-    if (result == 0 && j->partial.failed)
-        return error_no_memory(err, "a path");
-    if (result == 0 && mkdir(j->partial.data, 0777) != 0)
-        result = error_errno(err, "create", j->partial.data);
-    if (result != 0)
-        text_clear(&j->partial);
     return result;
 }
 
@@ -293,7 +259,7 @@ static int prepare(struct job *j, struct error *err)
 {
     struct text model;
     catch_signals();
-    if (make_partial(j, err) != 0)
+    if (folder_make_partial(j->out, &j->partial, err) != 0)
         return -1;
     text_init(&model);
     text_printf(&model, "%s/%s", j->partial.data, CORPUS_FILE_MODEL);

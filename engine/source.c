@@ -1,11 +1,10 @@
 #include "engine/source.h"
 
-#include <dirent.h>
-#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 
+#include "base/folder.h"
 #include "base/random.h"
 #include "engine/corpus_format.h"
 
@@ -110,23 +109,6 @@ static int add_file(struct source *s, const char *path, const char *name, int64_
 
 /* ---- folders ---- */
 
-static int visible(const struct dirent *entry)
-{
-    return entry->d_name[0] != '.';
-}
-
-static int by_bytes(const struct dirent **a, const struct dirent **b)
-{
-    return strcmp((*a)->d_name, (*b)->d_name);
-}
-
-static void entries_free(struct dirent **entries, int n)
-{
-    for (int i = 0; i < n; i++)
-        free(entries[i]);
-    free(entries);
-}
-
 static bool ends_in_txt(const char *name)
 {
     size_t n = strlen(name);
@@ -154,21 +136,21 @@ static int add_entry(struct source *s, const char *path, const char *name, int64
 static int add_folder(struct source *s, const char *path, const char *name, int64_t max_bytes, int depth,
                       struct error *err)
 {
-    struct dirent **entries;
+    struct folder_list entries;
     struct text below, below_name;
     if (depth > DEEPEST)
         return error_set(err, STATUS_INPUT, "'%s' lies too deep; is there a link to a folder above it?",
                          path);
-    int n = scandir(path, &entries, visible, by_bytes), result = 0;
-    if (n < 0)
-        return error_errno(err, "read", path);
+    if (folder_list(&entries, path, err) != 0)
+        return -1;
+    int result = 0;
     text_init(&below);
     text_init(&below_name);
-    for (int i = 0; i < n && result == 0; i++) {
+    for (int i = 0; i < entries.n && result == 0; i++) {
         text_clear(&below);
         text_clear(&below_name);
-        text_printf(&below, "%s/%s", path, entries[i]->d_name);
-        text_printf(&below_name, "%s/%s", name, entries[i]->d_name);
+        text_printf(&below, "%s/%s", path, entries.names[i]);
+        text_printf(&below_name, "%s/%s", name, entries.names[i]);
         if (below.failed || below_name.failed)
             result = error_no_memory(err, "a path");
         else
@@ -176,7 +158,7 @@ static int add_folder(struct source *s, const char *path, const char *name, int6
     }
     text_release(&below);
     text_release(&below_name);
-    entries_free(entries, n);
+    folder_list_release(&entries);
     return result;
 }
 
@@ -207,27 +189,27 @@ static int add_domain(struct source *s, const char *path, const char *name, int6
 
 static int add_domains(struct source *s, const char *folder, int64_t max_bytes, struct error *err)
 {
-    struct dirent **entries;
+    struct folder_list entries;
     struct stat info;
     struct text path;
-    int n = scandir(folder, &entries, visible, by_bytes), result = 0;
-    if (n < 0)
-        return error_errno(err, "read", folder);
+    if (folder_list(&entries, folder, err) != 0)
+        return -1;
+    int result = 0;
     text_init(&path);
-    for (int i = 0; i < n && result == 0; i++) {
+    for (int i = 0; i < entries.n && result == 0; i++) {
         text_clear(&path);
-        text_printf(&path, "%s/%s", folder, entries[i]->d_name);
+        text_printf(&path, "%s/%s", folder, entries.names[i]);
         if (path.failed)
             result = error_no_memory(err, "a path");
         else if (stat(path.data, &info) != 0)
             result = error_errno(err, "read", path.data);
         else if (S_ISDIR(info.st_mode))
-            result = add_domain(s, path.data, entries[i]->d_name, max_bytes, err);
+            result = add_domain(s, path.data, entries.names[i], max_bytes, err);
         else
-            s->n_ignored += strcmp(entries[i]->d_name, "labels.tsv") != 0;
+            s->n_ignored += strcmp(entries.names[i], "labels.tsv") != 0;
     }
     text_release(&path);
-    entries_free(entries, n);
+    folder_list_release(&entries);
     if (result == 0 && s->n_domains == 0)
         return error_set(err, STATUS_INPUT, "'%s' holds no domains: text is expected as '%s/DOMAIN/FILE.txt'",
                          folder, folder);

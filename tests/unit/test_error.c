@@ -77,6 +77,10 @@ static void test_errno(void **state)
     errno = EACCES;
     error_errno(&err, "open", "x.db");
     assert_int_equal(err.status, STATUS_INPUT);
+    errno = EACCES;
+    error_output(&err, "write", "x.csv");
+    assert_int_equal(err.status, STATUS_MACHINE);
+    assert_string_equal(err.text, "cannot write 'x.csv': permission denied");
     errno = EIO; /* "Input/output error": only the first letter changes */
     error_errno(&err, "read", "x.db");
     assert_string_equal(err.text, "cannot read 'x.db': input/output error");
