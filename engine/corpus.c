@@ -486,6 +486,7 @@ void corpus_release(struct corpus *c)
     free(c->documents);
     free(c->documents_text);
     free(c->labels);
+    free(c->labels_text);
     free(c->ids);
     images_release(&c->images);
     mixture_release(&c->mixture);

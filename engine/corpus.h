@@ -60,8 +60,8 @@ struct corpus {
     int64_t n_ids;
     struct images images;   /* n 0: none; otherwise document d is image d (engine/image_corpus.h) */
     struct mixture mixture; /* n 0: none (engine/mixture_corpus.h) */
-    char *documents_text, *vocabulary_text; /* what the strings above point into */
-    struct label *labels;                   /* and the documents' labels */
+    char *documents_text, *vocabulary_text, *labels_text; /* what the strings above point into */
+    struct label *labels;                                 /* and the documents' labels */
 };
 
 /* Reads and verifies (hashes, ranges) a prepared corpus. On failure nothing is left to release. */

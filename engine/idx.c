@@ -1,6 +1,7 @@
 #include "engine/idx.h"
 
 #include <math.h>
+#include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -118,4 +119,25 @@ void idx_release(struct idx *x)
     free(x->bytes);
     free(x->reals);
     *x = (struct idx){0};
+}
+
+/* zlib keeps reasons in errno. */
+int idx_write(const char *path, const int *shape, int n_dimensions, const uint8_t *bytes, struct error *err)
+{
+    uint8_t header[HEADER * (1 + IDX_DIMENSIONS)] = {0, 0, UNSIGNED_BYTES, (uint8_t)n_dimensions};
+    size_t n_header = HEADER * (size_t)(1 + n_dimensions), n = 1;
+    gzFile f = gzopen(path, "wb");
+
+    if (!f)
+        return error_output(err, "write", path);
+    for (int i = 0; i < n_dimensions; i++) {
+        for (int byte = 0; byte < HEADER; byte++)
+            header[HEADER * (i + 1) + byte] = (uint8_t)((uint32_t)shape[i] >> (24 - 8 * byte));
+        n *= (size_t)shape[i];
+    }
+    bool whole = gzfwrite(header, 1, n_header, f) == n_header && gzfwrite(bytes, 1, n, f) == n;
+    int result = whole ? 0 : error_output(err, "write", path);
+    if (gzclose_w(f) != Z_OK && whole) /* what was still to be written */
+        result = error_output(err, "write", path);
+    return result;
 }

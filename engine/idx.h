@@ -20,4 +20,7 @@ struct idx {
 int idx_read(const char *path, struct idx *x, struct error *err);
 void idx_release(struct idx *x); /* safe on zeroed */
 
+/* Bytes of that shape, compressed. */
+int idx_write(const char *path, const int *shape, int n_dimensions, const uint8_t *bytes, struct error *err);
+
 #endif

@@ -7,15 +7,26 @@
 #include "base/file.h"
 #include "engine/labelled.h"
 
-enum { N_SETS = 2 };
-static const char *const set_names[N_SETS] = {"train", "test"};
+struct reading {
+    struct corpus *c;
+    const char *folder;
+    int first[LABELLED_SETS + 1]; /* image of each set; a set that is not there has none */
+    char **families;              /* NULL: there are none */
+    int n_families;
+    int32_t *family; /* (images) */
+};
 
-bool image_corpus_is(const char *folder)
+static bool is_there(const char *folder, const char *set, const char *file)
 {
     char path[PATH_MAX];
     struct error unused;
 
-    return labelled_path(path, folder, "", "classes.txt", &unused) == 0 && file_exists(path);
+    return labelled_path(path, folder, set, file, &unused) == 0 && file_exists(path);
+}
+
+bool image_corpus_is(const char *folder)
+{
+    return is_there(folder, "", "classes.txt");
 }
 
 /* ---- pixels ---- */
@@ -37,7 +48,7 @@ static int join(struct images *im, const struct images *more, const char *folder
     size_t size = images_pixels(im), n = (size_t)im->n, m = (size_t)more->n;
 
     if (im->height != more->height || im->width != more->width || im->channels != more->channels)
-        return error_set(err, STATUS_INPUT, "'%s': train and test images are of different sizes", folder);
+        return error_set(err, STATUS_INPUT, "'%s': its images are of different sizes", folder);
     uint8_t *pixels = realloc(im->pixels, (n + m) * size);
     if (pixels)
         im->pixels = pixels;
@@ -53,18 +64,40 @@ static int join(struct images *im, const struct images *more, const char *folder
     return 0;
 }
 
-static int read_images(struct corpus *c, const char *folder, int *n_train, struct error *err)
+static int add_set(struct reading *r, enum labelled_set set, struct error *err)
 {
-    struct images test;
+    const char *name = labelled_set_names[set];
+    struct images more, *all = &r->c->images;
 
-    if (read_set(&c->images, folder, set_names[0], err))
+    if (set == LABELLED_PROBE && !is_there(r->folder, name, "-images.idx.gz"))
+        return 0;
+    if (set == LABELLED_TRAIN)
+        return read_set(all, r->folder, name, err);
+    if (read_set(&more, r->folder, name, err))
         return -1;
-    *n_train = c->images.n;
-    if (read_set(&test, folder, set_names[1], err))
-        return -1;
-    int result = join(&c->images, &test, folder, err);
-    images_release(&test);
+    int result = join(all, &more, r->folder, err);
+    images_release(&more);
     return result;
+}
+
+static int read_images(struct reading *r, struct error *err)
+{
+    for (int set = 0; set < LABELLED_SETS; set++) {
+        if (add_set(r, set, err))
+            return -1;
+        r->first[set + 1] = r->c->images.n;
+    }
+    return 0;
+}
+
+/* The next line that is not empty; NULL: there is none. */
+static char *next_line(char **rest)
+{
+    char *line;
+
+    while ((line = strsep(rest, "\n")) != NULL && *line == '\0')
+        ;
+    return line;
 }
 
 /* ---- classes ---- */
@@ -97,10 +130,8 @@ static int read_classes(struct corpus *c, const char *folder, struct error *err)
     c->domains = calloc(most, sizeof *c->domains);
     if (!c->vocabulary || !c->domains)
         return error_no_memory(err, "the classes");
-    for (rest = c->vocabulary_text; (line = strsep(&rest, "\n")) != NULL;) {
+    for (rest = c->vocabulary_text; (line = next_line(&rest)) != NULL;) {
         bool class = c->n_vocabulary > 0;
-        if (*line == '\0')
-            continue;
         if (class)
             c->domains[c->n_domains++] = line;
         c->vocabulary[c->n_vocabulary++] =
@@ -112,41 +143,105 @@ static int read_classes(struct corpus *c, const char *folder, struct error *err)
     return 0;
 }
 
-/* ---- documents ---- */
+/* ---- families ---- */
 
-static void add_image(struct corpus *c, int d, int number, bool train)
+static int read_family_names(struct reading *r, const char *path, struct error *err)
 {
-    size_t size = images_pixels(&c->images);
-    int label = c->images.label[d];
+    char *rest;
+    size_t n;
 
-    labelled_add(c, &(struct labelled_sample){.prefix = "",
-                                              .number = number,
-                                              .train = train,
-                                              .domain = label,
-                                              .item = 1 + label,
-                                              .class = true,
-                                              .bytes = c->images.pixels + (size_t)d * size,
-                                              .n_bytes = size});
+    if (file_read(path, &r->c->labels_text, &n, err))
+        return -1;
+    r->families = calloc(n + 1, sizeof *r->families);
+    if (!r->families)
+        return error_no_memory(err, "the families");
+    for (rest = r->c->labels_text; (r->families[r->n_families] = next_line(&rest)) != NULL;)
+        r->n_families++;
+    return 0;
 }
 
-static int fill(struct corpus *c, const char *folder, struct error *err)
+static int read_families_of(struct reading *r, enum labelled_set set, struct error *err)
 {
-    int n_train;
+    char path[PATH_MAX];
+    int32_t *family;
+    int n = r->first[set + 1] - r->first[set], most, result = 0;
 
-    if (read_images(c, folder, &n_train, err) || read_classes(c, folder, err) ||
-        labelled_claim(c, c->images.n, err) || labelled_name(c, folder, err))
+    if (n == 0)
+        return 0;
+    if (labelled_path(path, r->folder, labelled_set_names[set], "-families.idx.gz", err) ||
+        images_read_labels(path, n, &family, &most, err))
         return -1;
-    for (int d = 0; d < c->images.n; d++)
-        add_image(c, d, d < n_train ? d : d - n_train, d < n_train);
+    if (most > r->n_families)
+        result = error_set(err, STATUS_INPUT, "'%s' has images of family %d, but '%s/families.txt' names %d",
+                           path, most - 1, r->folder, r->n_families);
+    else
+        memcpy(r->family + r->first[set], family, (size_t)n * sizeof *family);
+    free(family);
+    return result;
+}
+
+static int read_families(struct reading *r, struct error *err)
+{
+    char path[PATH_MAX];
+
+    if (!is_there(r->folder, "", "families.txt"))
+        return 0;
+    if (labelled_path(path, r->folder, "", "families.txt", err) || read_family_names(r, path, err))
+        return -1;
+    r->family = malloc((size_t)r->c->images.n * sizeof *r->family);
+    if (!r->family)
+        return error_no_memory(err, "the families");
+    for (int set = 0; set < LABELLED_SETS; set++) {
+        if (read_families_of(r, set, err))
+            return -1;
+    }
+    return 0;
+}
+
+/* ---- documents ---- */
+
+static void add_image(const struct reading *r, enum labelled_set set, int d)
+{
+    const struct images *im = &r->c->images;
+    size_t size = images_pixels(im);
+
+    labelled_add(r->c,
+                 &(struct labelled_sample){.prefix = "",
+                                           .set = set,
+                                           .number = d - r->first[set],
+                                           .own_probe = r->first[LABELLED_PROBE] < r->first[LABELLED_SETS],
+                                           .domain = im->label[d],
+                                           .item = 1 + im->label[d],
+                                           .class = true,
+                                           .family = r->families ? r->families[r->family[d]] : NULL,
+                                           .bytes = im->pixels + (size_t)d * size,
+                                           .n_bytes = size});
+}
+
+static int fill(struct reading *r, struct error *err)
+{
+    struct corpus *c = r->c;
+
+    if (read_images(r, err) || read_classes(c, r->folder, err) || read_families(r, err) ||
+        labelled_claim(c, c->images.n, err) || labelled_name(c, r->folder, err))
+        return -1;
+    for (int set = 0; set < LABELLED_SETS; set++) {
+        for (int d = r->first[set]; d < r->first[set + 1]; d++)
+            add_image(r, set, d);
+    }
     labelled_hash(c);
     return 0;
 }
 
 int image_corpus_load(struct corpus *c, const char *folder, struct error *err)
 {
+    struct reading r = {.c = c, .folder = folder};
+
     *c = (struct corpus){0};
-    if (fill(c, folder, err) == 0)
-        return 0;
-    corpus_release(c);
-    return -1;
+    int result = fill(&r, err);
+    free(r.families);
+    free(r.family);
+    if (result)
+        corpus_release(c);
+    return result;
 }

@@ -29,26 +29,39 @@ static int take_pixels(struct images *im, const struct idx *x, const char *path,
     return 0;
 }
 
-static int take_labels(struct images *im, const struct idx *x, const char *path, struct error *err)
+static int take_labels(const struct idx *x, const char *path, int n, int32_t **label, int *n_values,
+                       struct error *err)
 {
     if (x->n_dimensions != 1)
         return error_set(err, STATUS_INPUT, "'%s' has %d dimensions; labels have 1", path, x->n_dimensions);
-    if (x->shape[0] != im->n)
-        return error_set(err, STATUS_INPUT, "'%s' has %d labels for %d images", path, x->shape[0], im->n);
-    im->label = malloc((size_t)im->n * sizeof *im->label);
-    if (!im->label)
+    if (x->shape[0] != n)
+        return error_set(err, STATUS_INPUT, "'%s' has %d labels for %d images", path, x->shape[0], n);
+    *label = malloc((size_t)n * sizeof **label);
+    if (!*label)
         return error_no_memory(err, "labels");
-    for (int i = 0; i < im->n; i++) {
-        im->label[i] = x->bytes[i];
-        im->n_classes = x->bytes[i] >= im->n_classes ? x->bytes[i] + 1 : im->n_classes;
+    for (int i = 0; i < n; i++) {
+        (*label)[i] = x->bytes[i];
+        *n_values = x->bytes[i] >= *n_values ? x->bytes[i] + 1 : *n_values;
     }
     return 0;
+}
+
+int images_read_labels(const char *path, int n, int32_t **label, int *n_values, struct error *err)
+{
+    struct idx x;
+
+    *label = NULL;
+    *n_values = 0;
+    if (read_bytes(path, &x, err))
+        return -1;
+    int result = take_labels(&x, path, n, label, n_values, err);
+    idx_release(&x);
+    return result;
 }
 
 int images_read(struct images *im, const char *images_path, const char *labels_path, struct error *err)
 {
     struct idx x;
-    int result;
 
     *im = (struct images){0};
     if (read_bytes(images_path, &x, err))
@@ -57,14 +70,33 @@ int images_read(struct images *im, const char *images_path, const char *labels_p
         idx_release(&x);
         return -1;
     }
-    result = read_bytes(labels_path, &x, err);
-    if (!result) {
-        result = take_labels(im, &x, labels_path, err);
-        idx_release(&x);
-    }
-    if (result)
-        images_release(im);
+    if (images_read_labels(labels_path, im->n, &im->label, &im->n_classes, err) == 0)
+        return 0;
+    images_release(im);
+    return -1;
+}
+
+int images_write_labels(const char *path, const int32_t *label, int n, struct error *err)
+{
+    uint8_t *bytes = malloc((size_t)n + 1);
+
+    if (!bytes)
+        return error_no_memory(err, "labels");
+    for (int i = 0; i < n; i++)
+        bytes[i] = (uint8_t)label[i];
+    int result = idx_write(path, &n, 1, bytes, err);
+    free(bytes);
     return result;
+}
+
+int images_write(const struct images *im, const char *images_path, const char *labels_path, struct error *err)
+{
+    const int shape[] = {im->n, im->height, im->width, im->channels};
+
+    return idx_write(images_path, shape, im->channels > 1 ? 4 : 3, im->pixels, err) ||
+                   images_write_labels(labels_path, im->label, im->n, err)
+               ? -1
+               : 0;
 }
 
 void images_release(struct images *im)

@@ -17,6 +17,14 @@ struct images {
  * Whatever does not fit together is STATUS_INPUT and names the file. */
 int images_read(struct images *im, const char *images_path, const char *labels_path, struct error *err);
 void images_release(struct images *im);
+/* Other labels of n images, from 0 to *n_values - 1; the caller frees. */
+int images_read_labels(const char *path, int n, int32_t **label, int *n_values, struct error *err);
+
+/* The same files, compressed; labels are below 256. */
+int images_write(const struct images *im, const char *images_path, const char *labels_path,
+                 struct error *err);
+int images_write_labels(const char *path, const int32_t *label, int n, struct error *err);
+
 size_t images_pixels(const struct images *im); /* bytes of one image */
 
 /* What makes pixels have mean 0 and deviation 1 over all given images. */

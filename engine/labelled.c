@@ -5,8 +5,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { PROBE_EVERY = 60, IDS = 2 };
-static char class_key[] = "class";
+enum { PROBE_EVERY = 60, IDS = 2, MOST_LABELS = 2 };
+static char class_key[] = "class", family_key[] = "family";
+const char *const labelled_set_names[LABELLED_SETS] = {"train", "test", "probe"};
 
 int labelled_path(char path[PATH_MAX], const char *folder, const char *before, const char *after,
                   struct error *err)
@@ -32,10 +33,17 @@ int labelled_claim(struct corpus *c, int n_documents, struct error *err)
 
     c->documents = calloc(n, sizeof *c->documents);
     c->documents_text = malloc(n * LABELLED_NAME);
-    c->labels = malloc(n * sizeof *c->labels);
+    c->labels = malloc(n * MOST_LABELS * sizeof *c->labels);
     c->ids = malloc(n * IDS * sizeof *c->ids);
     return c->documents && c->documents_text && c->labels && c->ids ? 0
                                                                     : error_no_memory(err, "the documents");
+}
+
+static enum corpus_split split_of(const struct labelled_sample *s)
+{
+    if (s->set == LABELLED_TRAIN)
+        return !s->own_probe && s->number % PROBE_EVERY == PROBE_EVERY - 1 ? SPLIT_PROBE : SPLIT_TRAIN;
+    return s->set == LABELLED_TEST ? SPLIT_VALID : SPLIT_PROBE;
 }
 
 void labelled_add(struct corpus *c, const struct labelled_sample *s)
@@ -44,23 +52,34 @@ void labelled_add(struct corpus *c, const struct labelled_sample *s)
     struct document *document = &c->documents[d];
     struct vocabulary_item *item = &c->vocabulary[s->item];
 
-    c->labels[d] = (struct label){class_key, item->text};
     *document = (struct document){.name = c->documents_text + (size_t)d * LABELLED_NAME,
                                   .domain = s->domain,
-                                  .split = !s->train                                    ? SPLIT_VALID
-                                           : s->number % PROBE_EVERY == PROBE_EVERY - 1 ? SPLIT_PROBE
-                                                                                        : SPLIT_TRAIN,
+                                  .split = split_of(s),
                                   .n_bytes = (int64_t)s->n_bytes,
                                   .first = (int64_t)IDS * d,
                                   .n_ids = IDS,
-                                  .labels = &c->labels[d],
-                                  .n_labels = s->class};
-    snprintf(document->name, LABELLED_NAME, "%s%s/%06d", s->prefix, s->train ? "train" : "test", s->number);
+                                  .labels = &c->labels[(size_t)d * MOST_LABELS]};
+    snprintf(document->name, LABELLED_NAME, "%s%s/%06d", s->prefix, labelled_set_names[s->set], s->number);
+    if (s->class)
+        document->labels[document->n_labels++] = (struct label){class_key, item->text};
+    if (s->family)
+        document->labels[document->n_labels++] = (struct label){family_key, s->family};
     sha256_bytes(s->bytes, s->n_bytes, document->sha256);
     c->ids[document->first] = 0;
     c->ids[document->first + 1] = s->item;
     c->n_ids += IDS;
     item->train_count += document->split == SPLIT_TRAIN;
+}
+
+static void hash_document(struct sha256 *hash, const struct corpus *c, const struct document *d)
+{
+    sha256_update(hash, d->name, strlen(d->name));
+    sha256_update(hash, d->sha256, SHA256_HEX - 1);
+    sha256_update(hash, &c->ids[d->first + 1], sizeof *c->ids);
+    for (int i = 0; i < d->n_labels; i++) {
+        if (d->labels[i].key == family_key) /* the class is the id */
+            sha256_update(hash, d->labels[i].value, strlen(d->labels[i].value) + 1);
+    }
 }
 
 void labelled_hash(struct corpus *c)
@@ -69,10 +88,7 @@ void labelled_hash(struct corpus *c)
 
     sha256_start(&hash);
     sha256_update(&hash, c->vocabulary_sha256, SHA256_HEX - 1);
-    for (int d = 0; d < c->n_documents; d++) {
-        sha256_update(&hash, c->documents[d].name, strlen(c->documents[d].name));
-        sha256_update(&hash, c->documents[d].sha256, SHA256_HEX - 1);
-        sha256_update(&hash, &c->ids[c->documents[d].first + 1], sizeof *c->ids);
-    }
+    for (int d = 0; d < c->n_documents; d++)
+        hash_document(&hash, c, &c->documents[d]);
     sha256_finish(&hash, c->sha256);
 }

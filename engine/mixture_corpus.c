@@ -252,8 +252,8 @@ static void add_samples(struct corpus *c, int domain)
     s->first_document = c->n_documents;
     for (int i = 0; i < s->n; i++)
         labelled_add(c, &(struct labelled_sample){.prefix = prefix,
+                                                  .set = i < s->n_train ? LABELLED_TRAIN : LABELLED_TEST,
                                                   .number = i < s->n_train ? i : i - s->n_train,
-                                                  .train = i < s->n_train,
                                                   .domain = domain,
                                                   .item = s->first_item + (s->label ? s->label[i] : 0),
                                                   .class = s->label != NULL,

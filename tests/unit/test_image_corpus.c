@@ -116,6 +116,104 @@ static void test_hash(void **state)
     pictures_write(folder);
 }
 
+/* ---- families, and a set for the probe ---- */
+
+static void path_to(char path[4096], const char *name)
+{
+    snprintf(path, 4096, "%s/%s", folder, name);
+}
+
+/* Image i of a set is of family i % 2. */
+static void write_families(const char *set, int n)
+{
+    int32_t family[PICTURES_TRAIN];
+    char path[4096], name[64];
+    struct error err;
+
+    for (int i = 0; i < n; i++)
+        family[i] = i % 2;
+    snprintf(name, sizeof name, "%s-families.idx.gz", set);
+    path_to(path, name);
+    test_must(images_write_labels(path, family, n, &err), &err);
+}
+
+/* Six images of its own, the last class first. */
+static void write_probe(void)
+{
+    uint8_t pixels[6 * PICTURES_SIDE * PICTURES_SIDE] = {7};
+    int32_t label[] = {2, 2, 1, 1, 0, 0};
+    struct images im = {6, PICTURES_SIDE, PICTURES_SIDE, 1, 3, pixels, label};
+    char images[4096], labels[4096];
+    struct error err;
+
+    path_to(images, "probe-images.idx.gz");
+    path_to(labels, "probe-labels.idx.gz");
+    test_must(images_write(&im, images, labels, &err), &err);
+}
+
+static void remove_extras(void)
+{
+    static const char *const names[] = {"families.txt",         "train-families.idx.gz",
+                                        "test-families.idx.gz", "probe-images.idx.gz",
+                                        "probe-labels.idx.gz",  "probe-families.idx.gz"};
+    char path[4096];
+
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+        path_to(path, names[i]);
+        unlink(path);
+    }
+}
+
+static void test_probe(void **state)
+{
+    struct corpus c;
+    int splits[N_SPLITS] = {0};
+
+    (void)state;
+    write_probe();
+    load(&c);
+    for (int d = 0; d < c.n_documents; d++)
+        splits[c.documents[d].split]++;
+    assert_int_equal(splits[SPLIT_TRAIN], PICTURES_TRAIN);
+    assert_int_equal(splits[SPLIT_VALID], PICTURES_TEST);
+    assert_int_equal(splits[SPLIT_PROBE], 6);
+    const struct document *first = &c.documents[PICTURES_TRAIN + PICTURES_TEST];
+    assert_string_equal(first->name, "probe/000000");
+    assert_int_equal(first->domain, 2);
+    assert_int_equal(
+        c.images.pixels[(size_t)(PICTURES_TRAIN + PICTURES_TEST) * PICTURES_SIDE * PICTURES_SIDE], 7);
+    assert_int_equal(c.vocabulary[3].train_count, 40);
+    corpus_release(&c);
+    remove_extras();
+}
+
+static void test_families(void **state)
+{
+    char plain[SHA256_HEX];
+    struct corpus c;
+
+    (void)state;
+    load(&c);
+    memcpy(plain, c.sha256, sizeof plain);
+    corpus_release(&c);
+    test_write(folder, "families.txt", "sans\nserif\n", 11);
+    write_families("train", PICTURES_TRAIN);
+    write_families("test", PICTURES_TEST);
+    load(&c);
+    for (int d = 0; d < c.n_documents; d++) {
+        assert_int_equal(c.documents[d].n_labels, 2);
+        assert_string_equal(c.documents[d].labels[0].key, "class");
+        assert_string_equal(c.documents[d].labels[1].key, "family");
+        assert_string_equal(c.documents[d].labels[1].value, d % 2 ? "serif" : "sans");
+    }
+    assert_string_not_equal(c.sha256, plain);
+    corpus_release(&c);
+    remove_extras();
+    load(&c);
+    assert_string_equal(c.sha256, plain);
+    corpus_release(&c);
+}
+
 static void expect_refused(const char *said)
 {
     struct corpus c;
@@ -140,11 +238,27 @@ static void test_refused(void **state)
     test_write(folder, "test-images.idx.gz", small, sizeof small);
     expect_refused("has 12 labels for 1 images");
     test_write(folder, "test-labels.idx.gz", label, sizeof label);
-    expect_refused("train and test images are of different sizes");
+    expect_refused("its images are of different sizes");
     snprintf(path, sizeof path, "%s/train-labels.idx.gz", folder);
     assert_int_equal(unlink(path), 0);
     expect_refused("train-labels.idx.gz");
     pictures_write(folder);
+}
+
+static void test_families_refused(void **state)
+{
+    (void)state;
+    test_write(folder, "families.txt", "sans\nserif\n", 11);
+    expect_refused("train-families.idx.gz");
+    write_families("train", PICTURES_TRAIN);
+    write_families("test", PICTURES_TEST - 1);
+    expect_refused("test-families.idx.gz' has 11 labels for 12 images");
+    write_families("test", PICTURES_TEST);
+    write_probe();
+    expect_refused("probe-families.idx.gz");
+    test_write(folder, "families.txt", "sans\n", 5);
+    expect_refused("train-families.idx.gz' has images of family 1, but");
+    remove_extras();
 }
 
 int main(void)
@@ -153,7 +267,10 @@ int main(void)
         cmocka_unit_test(test_documents),
         cmocka_unit_test(test_vocabulary),
         cmocka_unit_test(test_hash),
+        cmocka_unit_test(test_probe),
+        cmocka_unit_test(test_families),
         cmocka_unit_test(test_refused),
+        cmocka_unit_test(test_families_refused),
     };
     return cmocka_run_group_tests(tests, open_folder, close_folder);
 }

@@ -1,5 +1,5 @@
-/* engine/images.h: IDX files plain and compressed, every way in which they can be unfit, pixels as numbers.
- */
+/* engine/images.h: IDX files plain and compressed, every way in which they can be unfit, written and read
+ * again; pixels as numbers. */
 #include "engine/images.h"
 
 #include <math.h>
@@ -69,6 +69,47 @@ static void test_channels(void **state)
     test_must(images_read(&im, "colour", "label", &err), &err);
     assert_true(im.n == 1 && im.height == 1 && im.width == 2 && im.channels == 3 && im.n_classes == 10);
     images_release(&im);
+}
+
+/* What is written is what was read: sizes beyond a byte, grey and in colour. */
+static void test_write_images(void **state)
+{
+    enum { N = 300, BYTES = N * 2 * 3 };
+    uint8_t pixels[BYTES];
+    int32_t label[N];
+
+    (void)state;
+    for (int i = 0; i < BYTES; i++)
+        pixels[i] = (uint8_t)(i * 7);
+    for (int i = 0; i < N; i++)
+        label[i] = 255 - i % 256;
+    for (int channels = 1; channels <= 3; channels += 2) {
+        struct images im = {N, 2, 3 / channels, channels, 256, pixels, label}, back;
+        struct error err;
+        test_must(images_write(&im, "written", "written-labels", &err), &err);
+        test_must(images_read(&back, "written", "written-labels", &err), &err);
+        assert_true(back.n == N && back.height == 2 && back.width == 3 / channels);
+        assert_true(back.channels == channels && back.n_classes == 256);
+        assert_memory_equal(back.pixels, pixels, BYTES);
+        assert_memory_equal(back.label, label, sizeof label);
+        images_release(&back);
+    }
+}
+
+static void test_cannot_write(void **state)
+{
+    uint8_t pixel = 1;
+    int32_t label = 0;
+    const struct images im = {1, 1, 1, 1, 1, &pixel, &label};
+    struct error err;
+
+    (void)state;
+    assert_int_equal(images_write(&im, "nowhere/images", "labels", &err), -1);
+    assert_int_equal(err.status, STATUS_MACHINE);
+    assert_non_null(strstr(err.text, "cannot write 'nowhere/images'"));
+    assert_int_equal(images_write(&im, "written", "/dev/full", &err), -1);
+    assert_int_equal(err.status, STATUS_MACHINE);
+    assert_non_null(strstr(err.text, "cannot write '/dev/full'"));
 }
 
 static void refused(const char *images, const char *labels, const char *expected)
@@ -168,9 +209,10 @@ static void test_scale(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_read),     cmocka_unit_test(test_channels),
-        cmocka_unit_test(test_refused),  cmocka_unit_test(test_labels_refused),
-        cmocka_unit_test(test_cut_gzip), cmocka_unit_test(test_scale),
+        cmocka_unit_test(test_read),         cmocka_unit_test(test_channels),
+        cmocka_unit_test(test_refused),      cmocka_unit_test(test_labels_refused),
+        cmocka_unit_test(test_cut_gzip),     cmocka_unit_test(test_scale),
+        cmocka_unit_test(test_write_images), cmocka_unit_test(test_cannot_write),
     };
 
     return cmocka_run_group_tests(tests, enter_folder, leave_folder);
