@@ -14,6 +14,7 @@ compiler := $(notdir $(firstword $(CC)))
 out := build/$(VARIANT)$(if $(filter-out gcc,$(compiler)),-$(compiler))
 
 packages := openblas sqlite3 gsl inih zlib libmd libcjson
+only_glyphs := freetype2
 warnings := -Wall -Wextra -Wpedantic -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wpointer-arith \
             -Wwrite-strings -Wundef -Wvla -Wformat=2
 flags_release := -O3
@@ -24,7 +25,7 @@ flags_fuzz := -O1 -g -fsanitize=fuzzer-no-link,address,undefined,float-cast-over
               -fno-sanitize-recover=all -Wno-pass-failed
 cflags := $(CFLAGS) -std=c11 -D_GNU_SOURCE -g $(warnings) $(flags_$(VARIANT)) -fopenmp-simd -ffp-contract=fast \
           -fno-math-errno -fno-trapping-math \
-          -I. $(shell pkg-config --cflags $(packages) 2>/dev/null) $(if $(WERROR),-Werror)
+          -I. $(shell pkg-config --cflags $(packages) $(only_glyphs) 2>/dev/null) $(if $(WERROR),-Werror)
 ldflags := $(LDFLAGS) $(if $(filter sanitize fuzz,$(VARIANT)),$(filter -fsanitize=%,$(flags_$(VARIANT))))
 # `make V=1` shows whole commands.
 say = @$(if $(V),,printf '  %-5s %s\n' $(1) $(2);)
@@ -32,10 +33,10 @@ quiet = $(if $(V),,@)
 ldlibs := $(shell pkg-config --libs $(packages) 2>/dev/null) -lpthread -lm
 
 # Programs are single files; everything else in a folder is its library.
-programs := base/moescope.c engine/train.c engine/route.c corpora/corpus.c $(wildcard analysis/*.c care/*.c)
+programs := base/moescope.c engine/train.c engine/route.c $(wildcard corpora/*.c analysis/*.c care/*.c)
 program_name = moescope$(if $(filter base/%,$(1)),,-$(basename $(notdir $(1))))
 binaries := $(foreach p,$(wildcard $(programs)),bin/$(call program_name,$(p)))
-library := $(filter-out $(programs),$(wildcard base/*.c metrics/*.c sql/*.c engine/*.c analysis/shared/*.c))
+library := $(filter-out $(programs),$(wildcard base/*.c metrics/*.c sql/*.c engine/*.c analysis/shared/*.c corpora/shared/*.c))
 library_objects := $(library:%.c=$(out)/%.o) $(out)/sql/embedded.o $(out)/plots/embedded.o
 sql_files := $(shell find sql -name '*.sql' | LC_ALL=C sort)
 plot_files := $(sort $(wildcard plots/*.gp plots/*.css))
@@ -147,11 +148,11 @@ $(out)/flags $(out)/sources build/linked: FORCE
 	@printf '%s\n' '$(content)' | cmp -s - $@ || printf '%s\n' '$(content)' > $@
 
 # Without pkg-config no library is found, and the compiler's complaint would be about a header.
-ifeq ($(shell pkg-config --exists $(packages) 2>/dev/null && echo found),)
+ifeq ($(shell pkg-config --exists $(packages) $(only_glyphs) 2>/dev/null && echo found),)
 $(out)/flags: need-libraries
 .PHONY: need-libraries
 need-libraries:
-	@echo "libraries are missing ($(packages)); this installs them: sh scripts/packages.sh build" >&2; exit 1
+	@echo "libraries are missing ($(packages) $(only_glyphs)); this installs them: sh scripts/packages.sh build" >&2; exit 1
 endif
 
 $(out)/%.o: %.c $(out)/flags
@@ -206,6 +207,8 @@ $(bindir)/$(call program_name,$(1)): $(out)/$(1:.c=.o) $(out)/libmoescope.a $(li
 	$$(quiet)$$(CC) $$(ldflags) $$(filter %.o %.a,$$^) $$(ldlibs) -o $$@
 endef
 $(foreach p,$(wildcard $(programs)),$(eval $(call program_rule,$(p))))
+
+$(bindir)/moescope-glyphs $(out)/tests/command/test_glyphs: private ldlibs += $(shell pkg-config --libs $(only_glyphs) 2>/dev/null)
 
 $(out)/libtests.a: $(test_support)
 	$(quiet)rm -f $@ && ar rcs $@ $^

@@ -214,8 +214,8 @@ int classifier_init(struct classifier *c, const struct config *config, const str
     if (corpus->images.n == 0)
         return error_set(
             err, STATUS_USAGE,
-            "corpus '%s' is text; model.kind = %s learns images, as corpora/fashion-mnist.sh makes "
-            "them",
+            "corpus '%s' is text; model.kind = %s learns images, as corpora/fashion-mnist.sh and "
+            "corpora/glyphs.sh make them",
             corpus->name, config_text(config, "model.kind"));
     if (check_joint_gate(config, err))
         return -1;

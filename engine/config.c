@@ -29,7 +29,7 @@ static const char *const ensemblers[] = {"sum", "none", NULL};
 const struct config_key config_keys[] = {
     {"data.corpus", CONFIG_TEXT, "", 0, 0, NULL,
      "the prepared corpus: the folder that `moescope corpus` wrote; or a folder of images, as "
-     "corpora/fashion-mnist.sh makes it"},
+     "corpora/fashion-mnist.sh and corpora/glyphs.sh make them"},
     {"model.kind", CONFIG_CHOICE, "transformer", 0, 0, kinds,
      "transformer, or a count-based baseline: unigram, bigram (Kneser-Ney); of images: mlp, convolution, "
      "soft_moe (one Soft MoE layer over patches), single_gate (experts on a frozen base), joint_gate (gate, "

@@ -4,7 +4,8 @@
 #
 #   layer     base <- metrics <- sql <- analysis and care, base <- metrics <- engine; only train, route and record join
 #             engine and sql
-#   seam      sqlite3.h is included under sql/ only, and where tests make SQLite fail; cblas.h in engine/blas.c only
+#   seam      sqlite3.h is included under sql/ only, and where tests make SQLite fail; cblas.h in engine/blas.c only;
+#             FreeType in corpora/shared/face.c only
 #   sql       SQL text lives in .sql files (BEGIN, COMMIT and ROLLBACK are no text)
 #   library   only programs print and exit
 #   unsafe    functions that cannot be used safely, or have a better sibling
@@ -24,9 +25,9 @@ BEGIN {
     may["analysis"] = "base metrics sql analysis plots"
     may["care"] = "base metrics sql"
     may["engine"] = "base metrics engine"
-    may["corpora"] = "base metrics engine"
+    may["corpora"] = "base metrics engine corpora"
     may["bench"] = "base metrics engine sql bench"
-    may["tests"] = "base metrics engine sql analysis tests"
+    may["tests"] = "base metrics engine sql analysis corpora tests"
     joins["engine/train.c"] = joins["engine/route.c"] = joins["engine/record.c"] = joins["engine/record.h"] = 1
     # These three speak for the programs: help and last words, "-" as an output, progress.
     speaks["base/options.c"] = speaks["base/file.c"] = speaks["base/progress.c"] = 1
@@ -76,6 +77,8 @@ header && $1 == "#ifndef" && $2 == guard { guarded = 1 }
         found("seam", "sqlite3.h is included under sql/ only")
     if (/["<]cblas\.h[">]/ && file != "engine/blas.c")
         found("seam", "cblas.h is included in engine/blas.c only")
+    if (/<ft2build\.h>/ && file != "corpora/shared/face.c")
+        found("seam", "ft2build.h is included in corpora/shared/face.c only")
     if (/"/) {
         target = $0
         sub(/^[^"]*"/, "", target)

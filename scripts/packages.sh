@@ -4,10 +4,10 @@
 set -eu
 
 build="gcc libc6-dev make pkg-config libopenblas-dev libsqlite3-dev libgsl-dev libinih-dev zlib1g-dev libmd-dev
-       libcjson-dev sqlite3 sentencepiece gnuplot-nox"
+       libcjson-dev libfreetype-dev sqlite3 sentencepiece gnuplot-nox"
 case ${1:-} in
 build) wanted=$build ;;
-test) wanted="$build libcmocka-dev file python3-numpy" ;;
+test) wanted="$build libcmocka-dev file python3-numpy fonts-dejavu-core" ;;
 fuzz) wanted="$build libcmocka-dev clang libclang-rt-14-dev" ;;
 lint) wanted="$build libcmocka-dev clang clang-format clang-tidy cppcheck shellcheck" ;;
 *) echo "usage: packages.sh build|test|lint|fuzz" >&2; exit 2 ;;

@@ -300,8 +300,10 @@ static void a_failed_download_is_told_and_leaves_no_text(void **state)
     ends(test_run("PATH=\"%s:$PATH\" sh corpora/default.sh '%s/text'", folder, folder), 4, "apt-get update");
     ends(test_run("PATH=\"%s:$PATH\" sh corpora/fashion-mnist.sh '%s/images'", folder, folder), 4,
          "apt-get update");
+    ends(test_run("PATH=\"%s:$PATH\" sh corpora/glyphs.sh '%s/glyphs'", folder, folder), 4, "apt-get update");
+    ends(test_run("MOESCOPE_BIN=/nowhere sh corpora/glyphs.sh '%s/glyphs'", folder), 4, "run 'make' first");
     ends(test_run("PATH=\"%s:$PATH\" sh corpora/brown.sh '%s/text'", folder, folder), 4, "npm ERR! network");
-    r = test_run("ls '%s' | grep -e '^text$' -e partial", folder);
+    r = test_run("ls '%s' | grep -e '^text$' -e '^images$' -e '^glyphs$' -e partial", folder);
     assert_string_equal(r.out, "");
     test_run_release(&r);
 }
