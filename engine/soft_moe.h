@@ -50,7 +50,8 @@ void soft_moe_pass_release(struct soft_moe_pass *p);
 void soft_moe_weigh(struct pool *pool, const struct soft_moe *s, const float *x, struct soft_moe_pass *p,
                     int B);
 /* y (B, m, D) from them. keep (B, N): only experts marked with 1 are run, the others' slots count as 0 and
- * the combine weights stay as they are (Chung et al., Algorithm 1); NULL: all. */
+ * the combine weights stay as they are (Chung et al., Algorithm 1); NULL: all. The weights of an expert that
+ * no sample keeps are not read. */
 void soft_moe_apply(struct pool *pool, const struct soft_moe *s, const float *x, const uint8_t *keep,
                     float *y, struct soft_moe_pass *p, int B);
 /* After weigh and apply with every expert: from d_y (B, m, D) gradients of the weights += ..., d_x += ...

@@ -102,6 +102,28 @@ static void test_convolution(void **state)
         "2|1|2|1\n");
 }
 
+/* k = n, 3/4, 1/2, 1/4, for all images together and for each; weights that are closed are not touched. */
+static void test_soft(void **state)
+{
+    (void)state;
+    expect(
+        test_run(
+            "%s/soft --quiet --rounds 2 --experts 4 --layers 2 --width 32 --hidden 64 --tokens 4 --images 1 "
+            "-b 3 --json '%s/soft.json'",
+            bench, folder),
+        "A forward pass with k experts loaded and run");
+    expect(test_run("sqlite3 :memory: \"SELECT group_concat(value ->> 'k'), sum((value ->> 'loaded') = "
+                    "(value ->> 'k')) "
+                    ">= 8, min(value ->> 'ratio') > 0, min((value ->> 'low') <= (value ->> 'ratio')) FROM "
+                    "json_each(readfile('%s/soft.json'))\"",
+                    folder),
+           "4,3,2,1,4,3,2,1,3,2,1|1|1|1\n");
+    struct test_run r = test_run("%s/soft --experts 6", bench);
+    assert_int_equal(r.status, 2);
+    assert_non_null(strstr(r.err, "--experts must be a multiple of 4"));
+    test_run_release(&r);
+}
+
 static int open_group(void **state)
 {
     const char *given = getenv("MOESCOPE_BENCH");
@@ -123,7 +145,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_logbook), cmocka_unit_test(test_large),       cmocka_unit_test(test_overhead),
-        cmocka_unit_test(test_routers), cmocka_unit_test(test_convolution),
+        cmocka_unit_test(test_routers), cmocka_unit_test(test_convolution), cmocka_unit_test(test_soft),
     };
     return cmocka_run_group_tests(tests, open_group, close_group);
 }

@@ -195,6 +195,61 @@ static void test_subset(void **state)
     layer_close(&l);
 }
 
+/* What zeroing the rows of left out slots makes of the whole layer's outputs. */
+static void zeroed_outputs(const struct layer_of *l, const uint8_t *keep, double *y)
+{
+    int p = l->shape.p, S = l->shape.N * p, m = l->shape.m, D = l->shape.D;
+
+    memset(y, 0, l->n_x * sizeof *y);
+    for (int t = 0; t < l->shape.B * m; t++) {
+        int b = t / m;
+        for (int s = 0; s < S; s++) {
+            int expert = s / p;
+            for (int i = 0; i < D && keep[b * l->shape.N + expert]; i++)
+                y[t * D + i] +=
+                    (double)l->pass.combine[t * S + s] * (double)l->pass.slot_output[(b * S + s) * D + i];
+        }
+    }
+}
+
+/* One subset for all samples: it gives what zeroed slots give, and without a look at the other experts. */
+static void subset_case(struct operations *s, const struct shape *shape, double *error)
+{
+    struct layer_of l;
+    uint8_t keep[17 * 10];
+    size_t expert = (size_t)shape->F * (size_t)shape->D;
+
+    layer_open(&l, shape, &s->random);
+    double *zeroed = shelf_doubles(&l.shelf, l.n_x);
+    float *unread = shelf_floats(&l.shelf, l.n_x);
+    for (int i = 0; i < shape->B * shape->N; i++)
+        keep[i] = i % shape->N % 2 == 0;
+    soft_moe_weigh(s->pool, &l.soft, l.x, &l.pass, shape->B);
+    soft_moe_apply(s->pool, &l.soft, l.x, NULL, l.y, &l.pass, shape->B);
+    zeroed_outputs(&l, keep, zeroed);
+    soft_moe_apply(s->pool, &l.soft, l.x, keep, l.y, &l.pass, shape->B);
+    *error = worse(*error, largest_error(l.y, zeroed, l.n_x));
+    for (int e = 1; e < shape->N; e += 2) {
+        for (size_t i = 0; i < expert; i++) {
+            l.weights[l.n_slots + (size_t)e * expert + i] = NAN;
+            l.weights[l.n_slots + l.n_in + (size_t)e * expert + i] = NAN;
+        }
+    }
+    soft_moe_apply(s->pool, &l.soft, l.x, keep, unread, &l.pass, shape->B);
+    assert_memory_equal(unread, l.y, l.n_x * sizeof *unread);
+    layer_close(&l);
+}
+
+static void test_subset_is_zeroed_slots(void **state)
+{
+    struct operations *s = operations_begin(state);
+    double error = 0.0;
+
+    for (int i = 0; i < N_SHAPES; i++)
+        subset_case(s, &shapes[i], &error);
+    operations_record(s, "soft MoE, zeroed slots", error, few_roundings);
+}
+
 /* Two tokens, three experts of two slots: sums .7, .8, .5 (by hand). */
 static void test_likeliest(void **state)
 {
@@ -306,9 +361,13 @@ static void test_two_experts_tell_apart(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_soft_moe), cmocka_unit_test(test_weights_sum_to_one),
-        cmocka_unit_test(test_subset),   cmocka_unit_test(test_likeliest),
-        cmocka_unit_test(test_theorem),  cmocka_unit_test(test_two_experts_tell_apart),
+        cmocka_unit_test(test_soft_moe),
+        cmocka_unit_test(test_weights_sum_to_one),
+        cmocka_unit_test(test_subset),
+        cmocka_unit_test(test_likeliest),
+        cmocka_unit_test(test_subset_is_zeroed_slots),
+        cmocka_unit_test(test_theorem),
+        cmocka_unit_test(test_two_experts_tell_apart),
     };
 
     return cmocka_run_group_tests(tests, operations_open, operations_close);
