@@ -126,7 +126,9 @@ int main(int argc, char **argv)
         .purpose = "show a run while it trains: loss, loads, alarms, speed, time left",
         .details =
             "Ends by q or Ctrl-C, and with --run when the run does. The logbook is opened for each look and "
-            "closed again,\nso that its writer never waits. COLUMNS gives the width where output is no "
+            "closed again,\nso that its writer never waits (on a network file system, where there is no WAL, "
+            "for as long as "
+            "a look takes). COLUMNS gives the width where output is no "
             "terminal.\n"
             "States of layers are those of moescope collapse, up to now.",
         .examples = "moescope watch log.db\n"

@@ -12,9 +12,9 @@
 static const char *tone(const char *verdict)
 {
     static const char *const good[] = {"healthy", "better", "specialised", "told apart", "settled"};
-    static const char *const bad[] = {"collapsed",   "censored",  "worse",
-                                      "indifferent", "unchanged", "indifferent and unchanged",
-                                      "not compared"};
+    static const char *const bad[] = {"collapsed",    "everything on", "censored",
+                                      "dead experts", "worse",         "balanced but indifferent",
+                                      "indifferent",  "unchanged",     "not compared"};
     for (size_t i = 0; i < sizeof good / sizeof good[0]; i++)
         if (strcmp(verdict, good[i]) == 0)
             return "good";
