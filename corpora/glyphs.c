@@ -65,7 +65,7 @@ static const uint8_t *upright(const struct member *m, char glyph)
 }
 
 /* A second copy of a face is no other face, least of all in another family; capitals alone are no letters. */
-static bool is_distinct(const struct job *j, const struct member *m, struct text *reason)
+static void compare(const struct job *j, const struct member *m, struct text *reason)
 {
     if (memcmp(upright(m, 'a'), upright(m, 'A'), GLYPH_PIXELS) == 0)
         text_add(reason, "draws 'a' as 'A'");
@@ -73,7 +73,6 @@ static bool is_distinct(const struct job *j, const struct member *m, struct text
         if (memcmp(m->upright, j->members[i].upright, (size_t)N_GLYPHS * GLYPH_PIXELS) == 0)
             text_printf(reason, "looks as '%s' does", j->members[i].face.path);
     }
-    return reason->length == 0;
 }
 
 /* Draws the face upright; the reason why it is not fit, or none. */
@@ -88,7 +87,7 @@ static int inspect(const struct job *j, struct member *m, struct text *reason, s
                           err))
                 return -1;
         }
-        is_distinct(j, m, reason);
+        compare(j, m, reason);
     }
     return reason->failed ? error_no_memory(err, "a face") : 0;
 }
