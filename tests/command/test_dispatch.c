@@ -19,7 +19,7 @@
 static const char *const verbs[] = {"train",  "runs",  "specialization", "collapse", "demand", "compare",
                                     "report", "sql",   "check",          "route",    "corpus", "snapshot",
                                     "merge",  "prune", "export",         "migrate",  "study",  "watch",
-                                     "drift",  "glyphs"};
+                                    "drift",  "glyphs"};
 enum { N_VERBS = sizeof verbs / sizeof verbs[0] };
 
 static const char fake_train[] = "#!/bin/sh\n"
