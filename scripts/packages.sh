@@ -9,7 +9,7 @@ case ${1:-} in
 build) wanted=$build ;;
 test) wanted="$build libcmocka-dev file python3-numpy fonts-dejavu-core" ;;
 fuzz) wanted="$build libcmocka-dev clang libclang-rt-14-dev" ;;
-lint) wanted="$build libcmocka-dev clang clang-format clang-tidy cppcheck shellcheck" ;;
+lint) wanted="$build libcmocka-dev clang libclang-rt-14-dev clang-format clang-tidy cppcheck shellcheck" ;;
 *) echo "usage: packages.sh build|test|lint|fuzz" >&2; exit 2 ;;
 esac
 
