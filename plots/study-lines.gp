@@ -1,7 +1,7 @@
 # A figure of a study by something ordered, a line a configuration, bars from low to high.
 # Data: the table's columns, x (its place on the axis), y, y_low, y_high, group (number of the configuration).
 # Parameters: label[], type[], place[] (of the labels), tic[], named (1: tic[] are the axis' words, from 0 on), first, last,
-# low, high, x_label, unit, zero (1: a line at 0 and, where margin > 0, its margins).
+# low, high, x_label, unit, zero (1: a line at 0 and, where margin > 0, its margins), log_y (1: a logarithmic axis).
 
 load 'style.gp'
 
@@ -18,6 +18,7 @@ i = 1
 @above
 reach = last - first
 set xrange [first - 0.03 * reach:last + 0.04 * reach]
+if (log_y) { set logscale y }
 set yrange [low:high]
 set xlabel x_label
 # The words of a tic are a format, in which a % stands doubled.

@@ -1,6 +1,6 @@
 # What a configuration reaches against what it costs: a point a configuration, bars over seeds.
 # Data: the table's columns, x, y, y_low, y_high, group. Parameters: label[], type[], place[] (of the labels), low, high, first,
-# last, x_label, unit.
+# last, x_label, unit, log_y (1: a logarithmic axis).
 
 load 'style.gp'
 
@@ -14,6 +14,7 @@ i = 1
 set grid xtics lt 1 lc rgb rule lw 1
 reach = last - first
 set xrange [first - 0.05 * reach:last + 0.05 * reach]
+if (log_y) { set logscale y }
 set yrange [low:high]
 set xlabel x_label
 do for [r = 1:|label|] {

@@ -54,6 +54,7 @@ struct study_table { /* a canned query, or SQL; losses by token frequency; metri
 struct study_figure { /* drawn from a table: x and y are columns, group tells lines or points apart */
     char *name, *table, *script, *title, *x, *y, *low, *high, *group, *x_label, *unit;
     bool zero; /* differences: with a line at 0 and the study's margin */
+    bool log;  /* y by its logarithm: all of it is above 0 */
 };
 
 struct study {

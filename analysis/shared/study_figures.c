@@ -153,15 +153,28 @@ static void add_row(struct figure *to, const struct study *s, const struct study
                 place_of(frame->groups, &frame->n_groups, MOST_GROUPS, label_of(s, group)) + 1);
 }
 
+/* Room above and below, and the labels' places, line: a label's height as a share of the panel's. On a
+ * logarithmic axis all of that is as even as on another. */
+static void set_heights(struct frame *frame, bool log, double line)
+{
+    double *heights[2 + MOST_GROUPS] = {&frame->low, &frame->high};
+
+    for (int g = 0; g < frame->n_groups; g++)
+        heights[2 + g] = &frame->ends[g];
+    for (int i = 0; i < 2 + frame->n_groups && log; i++)
+        *heights[i] = log10(*heights[i]);
+    double room = frame->high > frame->low ? 0.06 * (frame->high - frame->low) : 1.0;
+    frame->low -= room;
+    frame->high += room;
+    spread_labels(frame->ends, frame->n_groups, (frame->high - frame->low) * line, frame->low, frame->high);
+    for (int i = 0; i < 2 + frame->n_groups && log; i++)
+        *heights[i] = pow(10.0, *heights[i]);
+}
+
 static void set_frame(struct figure *to, const struct study *s, const struct study_figure *f,
                       struct frame *frame)
 {
-    double room = frame->high > frame->low ? 0.06 * (frame->high - frame->low) : 1.0;
-
-    frame->low -= room;
-    frame->high += room;
-    spread_labels(frame->ends, frame->n_groups, (frame->high - frame->low) * 16 / (to->height - 82),
-                  frame->low, frame->high);
+    set_heights(frame, f->log, 16.0 / (to->height - 82));
     figure_array_text(to, "label", frame->groups, frame->n_groups);
     figure_array_int(to, "type", frame->types, frame->n_groups);
     figure_array_real(to, "place", frame->ends, frame->n_groups);
@@ -172,6 +185,7 @@ static void set_frame(struct figure *to, const struct study *s, const struct stu
     figure_set_real(to, "low", frame->low);
     figure_set_real(to, "high", frame->high);
     figure_set_int(to, "zero", f->zero);
+    figure_set_int(to, "log_y", f->log);
     figure_set_real(to, "margin", f->zero ? s->margin : 0.0);
     figure_set_text(to, "x_label", f->x_label ? f->x_label : f->x);
     figure_set_text(to, "unit", f->unit ? f->unit : f->y);
@@ -193,6 +207,9 @@ static int draw(const struct study *s, const struct study_figure *f, const struc
             s->path, f->name, MOST_GROUPS, MOST_TICS);
     if (frame.n_groups == 0)
         return 0;
+    if (f->log && frame.low <= 0.0)
+        return error_set(err, STATUS_USAGE, "'%s': [figure %s] has log = true, but %s is down to %g", s->path,
+                         f->name, f->y, frame.low);
     to = figures_add(figures, f->name, f->script, err);
     if (!to)
         return -1;

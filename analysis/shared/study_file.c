@@ -338,11 +338,13 @@ static int figure_entry(struct study *s, const char *name, const char *key, cons
         if (strcmp(key, texts[i].key) == 0)
             return set_text(texts[i].field, value, err);
     }
+    if (strcmp(key, "log") == 0)
+        return set_bool(&f->log, key, value, err);
     if (strcmp(key, "zero") != 0)
         return error_set(
             err, STATUS_USAGE,
             "unknown key '%s' in [figure %s]; table, script, title, x, y, low, high, group, x_label, "
-            "unit or zero",
+            "unit, zero or log",
             key, name);
     return set_bool(&f->zero, key, value, err);
 }
