@@ -44,6 +44,8 @@ plot_files := $(sort $(wildcard plots/*.gp plots/*.css))
 # What SQLite loads, as moescope.so, or is linked with, as libmoescope-sqlite.a.
 extension := sql/extension.c sql/vtab.c sql/cursor.c sql/count.c sql/relation.c sql/groups.c sql/aggregate.c sql/scan.c sql/db.c sql/codec.c \
              sql/text.c base/error.c metrics/load.c metrics/sample.c
+# Tests of speed, and of figures that numpy works out again, have nothing to say about memory that others have not.
+spared := $(if $(filter sanitize,$(VARIANT)),$(out)/tests/command/test_bench $(out)/tests/command/test_recompute)
 tests := $(patsubst tests/%.c,$(out)/tests/%,$(wildcard tests/*/test_*.c))
 benches := $(patsubst %.c,$(out)/%,$(wildcard bench/*.c))
 bench_support := $(patsubst %.c,$(out)/%.o,$(wildcard bench/shared/*.c))
@@ -87,7 +89,7 @@ test: ## build and run every test
 tests: $(tests) $(benches) ## build the test programs and benches, run none
 
 check-tests: tests programs
-	MOESCOPE_BIN=$(bindir) MOESCOPE_BENCH=$(out)/bench sh scripts/run-tests.sh $(tests)
+	MOESCOPE_BIN=$(bindir) MOESCOPE_BENCH=$(out)/bench sh scripts/run-tests.sh $(filter-out $(spared),$(tests))
 
 kills: programs $(out)/tests/fault/test_kill ## kill training 200 times at random moments: nothing is lost
 	MOESCOPE_BIN=$(bindir) MOESCOPE_KILLS=200 $(out)/tests/fault/test_kill
