@@ -56,7 +56,8 @@ static int join(struct idx *x, const struct idx *more, const char *path, struct 
     return 0;
 }
 
-/* Both sets of inputs or of targets, into x. n_train: how many samples the first has. */
+/* Both sets of inputs or of targets, into x, which is to be released whatever comes of it. n_train: how many
+ * samples the first has. */
 static int read_sets(const char *folder, const char *part, struct idx *x, int *n_train, char path[PATH_MAX],
                      struct error *err)
 {
@@ -117,13 +118,15 @@ static int take_targets(struct mixture_source *s, struct idx *x, int n_train, co
 static int read_source(struct mixture_source *s, const char *folder, struct error *err)
 {
     char inside[PATH_MAX], path[PATH_MAX];
-    struct idx targets;
+    struct idx targets = {0};
     int n_train;
 
-    if (labelled_path(inside, folder, s->name, "", err) || read_inputs(s, inside, err) ||
-        read_sets(inside, "targets", &targets, &n_train, path, err))
+    if (labelled_path(inside, folder, s->name, "", err) || read_inputs(s, inside, err))
         return -1;
-    int result = take_targets(s, &targets, n_train, path, err);
+    int result = read_sets(inside, "targets", &targets, &n_train, path, err) ||
+                         take_targets(s, &targets, n_train, path, err)
+                     ? -1
+                     : 0;
     idx_release(&targets);
     return result;
 }
