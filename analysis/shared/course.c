@@ -19,7 +19,7 @@ static int course_init(struct course *c, int n_layers, int n, int64_t n_tokens, 
     size_t cells = (size_t)n_layers * (size_t)n;
     *c = (struct course){.n = n, .n_layers = n_layers};
     c->passing = calloc(cells + 1, sizeof *c->passing);
-    c->choice = malloc((cells * (size_t)n_tokens + 1) * sizeof *c->choice);
+    c->choice = calloc(cells * (size_t)n_tokens + 1, sizeof *c->choice);
     c->previous = calloc((size_t)n_layers, sizeof *c->previous);
     if (c->passing && c->choice && c->previous)
         return 0;

@@ -204,7 +204,7 @@ static int measure_repetition(struct along *l, const struct documents *d, const 
     if (!l->beyond)
         return error_no_memory(err, "repetition along the text");
     l->pairs = l->beyond + n;
-    random_seed(&r, 6, (uint64_t)(routed->layer * N_LAGS + lag));
+    random_seed(&r, 6, (uint64_t)routed->layer * N_LAGS + (uint64_t)lag);
     int result = repetition_init(&l->all, routed->n_experts, lag, err);
     if (result == 0) {
         add_samples(l, d, routed);

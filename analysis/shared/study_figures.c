@@ -157,18 +157,22 @@ static void add_row(struct figure *to, const struct study *s, const struct study
  * logarithmic axis all of that is as even as on another. */
 static void set_heights(struct frame *frame, bool log, double line)
 {
-    double *heights[2 + MOST_GROUPS] = {&frame->low, &frame->high};
-
-    for (int g = 0; g < frame->n_groups; g++)
-        heights[2 + g] = &frame->ends[g];
-    for (int i = 0; i < 2 + frame->n_groups && log; i++)
-        *heights[i] = log10(*heights[i]);
+    if (log) {
+        frame->low = log10(frame->low);
+        frame->high = log10(frame->high);
+    }
+    for (int g = 0; g < frame->n_groups && log; g++)
+        frame->ends[g] = log10(frame->ends[g]);
     double room = frame->high > frame->low ? 0.06 * (frame->high - frame->low) : 1.0;
     frame->low -= room;
     frame->high += room;
     spread_labels(frame->ends, frame->n_groups, (frame->high - frame->low) * line, frame->low, frame->high);
-    for (int i = 0; i < 2 + frame->n_groups && log; i++)
-        *heights[i] = pow(10.0, *heights[i]);
+    for (int g = 0; g < frame->n_groups && log; g++)
+        frame->ends[g] = pow(10.0, frame->ends[g]);
+    if (log) {
+        frame->low = pow(10.0, frame->low);
+        frame->high = pow(10.0, frame->high);
+    }
 }
 
 static void set_frame(struct figure *to, const struct study *s, const struct study_figure *f,
