@@ -212,3 +212,23 @@ double gradient_error(const struct objective *o, size_t first, size_t n, const f
     }
     return error;
 }
+
+double rise_along_gradient(float *x, const float *gradient, size_t n, double step,
+                           double (*value)(void *context), void *context)
+{
+    struct shelf shelf = {0};
+    float *before = shelf_copy(&shelf, x, n);
+    double length = 0.0, change = 0.0;
+
+    for (size_t i = 0; i < n; i++)
+        length += (double)gradient[i] * (double)gradient[i];
+    length = sqrt(length);
+    for (int side = -1; side <= 1; side += 2) {
+        for (size_t i = 0; i < n; i++)
+            x[i] = before[i] + (float)(side * step * (double)gradient[i] / length);
+        change += side * value(context) / (2.0 * step);
+    }
+    memcpy(x, before, n * sizeof *x);
+    shelf_clear(&shelf);
+    return change / length;
+}

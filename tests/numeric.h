@@ -45,6 +45,11 @@ struct objective {
  * cancel to nothing: there o->terms says what a float can be held to. */
 double gradient_error(const struct objective *o, size_t first, size_t n, const float *gradient);
 
+/* How fast an objective in float rises along a claimed gradient, as a share of its length: 1 where it is
+ * right. x: (n) moved by `step` to either side, and put back. */
+double rise_along_gradient(float *x, const float *gradient, size_t n, double step,
+                           double (*value)(void *context), void *context);
+
 /* sum of y * weight: what makes an objective of an array. */
 double weighted_sum(const double *y, const float *weight, size_t n);
 

@@ -14,6 +14,7 @@
 
 #include "engine/kernels.h"
 #include "tests/close.h"
+#include "tests/numeric.h"
 #include "tests/pictures.h"
 #include "tests/training.h"
 
@@ -227,6 +228,53 @@ static void test_say(void **state)
     close_fixture(&f);
 }
 
+struct lesson { /* one batch of expert 1 */
+    struct fixture *f;
+    bool with_gradient;
+};
+
+static double lesson_loss(void *context)
+{
+    const struct lesson *l = context;
+    struct random r;
+
+    random_seed(&r, 5, 6);
+    return single_gate_learn(l->f->g, &l->f->run.corpus, &l->f->run.trainer.train, 1, &r,
+                             l->with_gradient ? 1.0F : 0.0F);
+}
+
+/* What an expert is trained by is the gradient of what is said, with the base's part in it and without; the
+ * others learn nothing from its batch. */
+static void check_learning(const char *ensembler)
+{
+    struct fixture f;
+    struct lesson lesson = {&f, true};
+
+    open_fixture(&f, ensembler);
+    const struct parameters *all = f.run.trainer.parameters;
+    memset(all->gradients, 0, all->n_weights * sizeof *all->gradients);
+    lesson_loss(&lesson);
+    lesson.with_gradient = false;
+    for (int i = 0; i < all->n; i++) {
+        const struct parameter *p = &all->items[i];
+        const float *gradient = all->gradients + p->offset;
+        if (strncmp(p->name, "experts.1.", 10) == 0)
+            assert_close(
+                rise_along_gradient(all->values + p->offset, gradient, p->count, 1e-3, lesson_loss, &lesson),
+                1.0, 0.03);
+        for (size_t j = 0; j < p->count && strncmp(p->name, "experts.1.", 10) != 0; j++)
+            assert_true(gradient[j] == 0.0F);
+    }
+    close_fixture(&f);
+}
+
+static void test_learning(void **state)
+{
+    (void)state;
+    check_learning("sum");
+    check_learning("none");
+}
+
 /* Right of ten: 8 without exits, with thresholds 5, 7, 8, 9 at 1, 2, 3, 4 runs. */
 static void test_cheapest(void **state)
 {
@@ -249,6 +297,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_counts),
         cmocka_unit_test(test_say),
+        cmocka_unit_test(test_learning),
         cmocka_unit_test(test_cheapest),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
