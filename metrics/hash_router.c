@@ -1,28 +1,27 @@
 #include "metrics/hash_router.h"
 
 #include <stdlib.h>
-#include <string.h>
 
-struct member { /* a token of an id */
+struct hash_member { /* a token and its id */
     int32_t id, token;
 };
 
-struct group { /* an id with its tokens */
+struct hash_id { /* with its tokens among the members */
     int first, end;
     int32_t id, decisions, most; /* most: of one token */
 };
 
 static int member_order(const void *left, const void *right)
 {
-    const struct member *a = left, *b = right;
+    const struct hash_member *a = left, *b = right;
     if (a->id != b->id)
         return a->id < b->id ? -1 : 1;
     return (a->token > b->token) - (a->token < b->token);
 }
 
-static int group_order(const void *left, const void *right)
+static int choosing_order(const void *left, const void *right)
 {
-    const struct group *a = left, *b = right;
+    const struct hash_id *a = left, *b = right;
     if (a->decisions != b->decisions)
         return a->decisions > b->decisions ? -1 : 1;
     return (a->id > b->id) - (a->id < b->id);
@@ -33,25 +32,48 @@ static int32_t choices_of(const struct slots *s, int32_t token)
     return s->offset[token + 1] - s->offset[token];
 }
 
-/* Tokens by id, and the ids in the order in which they choose; returns how many ids. */
-static int group_tokens(const struct slots *like, const int32_t *id, struct member *members,
-                        struct group *groups)
+static void group_tokens(struct hash_router *h, const int32_t *id)
 {
-    int n = 0;
+    const struct slots *like = h->like;
     for (int32_t t = 0; t < like->n_tokens; t++)
-        members[t] = (struct member){id[t], t};
-    qsort(members, (size_t)like->n_tokens, sizeof *members, member_order);
+        h->members[t] = (struct hash_member){id[t], t};
+    qsort(h->members, (size_t)like->n_tokens, sizeof *h->members, member_order);
     for (int i = 0; i < like->n_tokens; i++) {
-        int32_t k = choices_of(like, members[i].token);
-        if (n == 0 || groups[n - 1].id != members[i].id)
-            groups[n++] = (struct group){.first = i, .id = members[i].id};
-        struct group *g = &groups[n - 1];
-        g->end = i + 1;
-        g->decisions += k;
-        g->most = k > g->most ? k : g->most;
+        int32_t k = choices_of(like, h->members[i].token);
+        if (h->n_ids == 0 || h->ids[h->n_ids - 1].id != h->members[i].id)
+            h->ids[h->n_ids++] = (struct hash_id){.first = i, .id = h->members[i].id};
+        struct hash_id *own = &h->ids[h->n_ids - 1];
+        own->end = i + 1;
+        own->decisions += k;
+        own->most = k > own->most ? k : own->most;
     }
-    qsort(groups, (size_t)n, sizeof *groups, group_order);
-    return n;
+    qsort(h->ids, (size_t)h->n_ids, sizeof *h->ids, choosing_order);
+}
+
+void hash_router_release(struct hash_router *h)
+{
+    free(h->members);
+    free(h->ids);
+    free(h->load);
+    free(h->order);
+    *h = (struct hash_router){0};
+}
+
+int hash_router_init(struct hash_router *h, const struct slots *like, const int32_t *id, int n_experts,
+                     struct error *err)
+{
+    size_t n_tokens = (size_t)like->n_tokens + 1;
+    *h = (struct hash_router){.like = like, .n_experts = n_experts};
+    h->members = malloc(n_tokens * sizeof *h->members);
+    h->ids = calloc(n_tokens, sizeof *h->ids);
+    h->load = malloc((size_t)n_experts * sizeof *h->load);
+    h->order = malloc((size_t)n_experts * sizeof *h->order);
+    if (!h->members || !h->ids || !h->load || !h->order) {
+        hash_router_release(h);
+        return error_no_memory(err, "a hash router's choices");
+    }
+    group_tokens(h, id);
+    return 0;
 }
 
 /* The n least loaded first; order (n_experts) is shuffled before, so that ties fall by chance. */
@@ -68,38 +90,26 @@ static void least_loaded(const double *load, int *order, int n_experts, int n)
     }
 }
 
-static void route_group(const struct slots *like, const struct member *members, const struct group *g,
-                        const int *order, double *load, int32_t *expert)
+static void route_tokens(struct hash_router *h, const struct hash_id *id, int32_t *expert)
 {
-    for (int i = g->first; i < g->end; i++) {
-        int32_t at = like->offset[members[i].token], k = choices_of(like, members[i].token);
+    for (int i = id->first; i < id->end; i++) {
+        int32_t token = h->members[i].token, k = choices_of(h->like, token);
         for (int32_t slot = 0; slot < k; slot++) {
-            expert[at + slot] = order[slot];
-            load[order[slot]]++;
+            expert[h->like->offset[token] + slot] = h->order[slot];
+            h->load[h->order[slot]]++;
         }
     }
 }
 
-int hash_router_choose(const struct slots *like, const int32_t *id, int n_experts, struct random *r,
-                       int32_t *expert, struct error *err)
+void hash_router_draw(struct hash_router *h, struct random *r, int32_t *expert)
 {
-    size_t n_tokens = (size_t)like->n_tokens + 1;
-    struct member *members = malloc(n_tokens * sizeof *members);
-    struct group *groups = malloc(n_tokens * sizeof *groups);
-    double *load = calloc((size_t)n_experts, sizeof *load);
-    int *order = malloc((size_t)n_experts * sizeof *order);
-    int result = members && groups && load && order ? 0 : error_no_memory(err, "a hash router's choices");
-    int n = result == 0 ? group_tokens(like, id, members, groups) : 0;
-    for (int e = 0; e < n_experts && n > 0; e++)
-        order[e] = e;
-    for (int i = 0; i < n; i++) {
-        random_shuffle(r, order, n_experts);
-        least_loaded(load, order, n_experts, groups[i].most);
-        route_group(like, members, &groups[i], order, load, expert);
+    for (int e = 0; e < h->n_experts; e++) {
+        h->order[e] = e;
+        h->load[e] = 0;
     }
-    free(members);
-    free(groups);
-    free(load);
-    free(order);
-    return result;
+    for (int i = 0; i < h->n_ids; i++) {
+        random_shuffle(r, h->order, h->n_experts);
+        least_loaded(h->load, h->order, h->n_experts, h->ids[i].most);
+        route_tokens(h, &h->ids[i], expert);
+    }
 }

@@ -44,19 +44,34 @@ static void count_choices(const struct documents *d, const struct routed *s, dou
             count[i * s->n_experts + s->slots.expert[j]]++;
 }
 
-/* One router: nats[question * HASH_ROUTERS]. */
-static int ask_one(const struct questions *q, const struct documents *d, struct routed *s, int32_t *expert,
-                   double *count, double *by_document, double *nats, struct random *r, struct error *err)
+/* One router: nats[question * HASH_ROUTERS]. s has its choices. */
+static int ask_one(const struct questions *q, const struct documents *d, const struct routed *s,
+                   double *by_document, double *nats, struct random *r, struct error *err)
 {
-    if (hash_router_choose(&s->slots, s->token, s->n_experts, r, expert, err) != 0)
-        return -1;
-    s->slots.expert = expert;
-    s->count = count;
-    count_choices(d, s, count);
     for (int i = 0; i < q->n; i++)
         if (question_answer(&q->items[i], d, s, r, &nats[(size_t)i * HASH_ROUTERS], by_document, err) != 0)
             return -1;
     return 0;
+}
+
+/* expert, count: what each router's choices go into. */
+static int ask_all(const struct questions *q, const struct documents *d, const struct routed *s,
+                   int32_t *expert, double *count, double *by_document, double *nats, struct error *err)
+{
+    struct hash_router router;
+    struct routed hashed = *s;
+    int result = hash_router_init(&router, &s->slots, s->token, s->n_experts, err);
+    hashed.slots.expert = expert;
+    hashed.count = count;
+    for (int i = 0; i < HASH_ROUTERS && result == 0; i++) {
+        struct random r;
+        random_seed(&r, 4, (uint64_t)i);
+        hash_router_draw(&router, &r, expert);
+        count_choices(d, &hashed, count);
+        result = ask_one(q, d, &hashed, by_document, nats + i, &r, err);
+    }
+    hash_router_release(&router);
+    return result;
 }
 
 static void summarise(double *nats, struct hash_answer *answer)
@@ -81,12 +96,8 @@ int hashed_measure(struct hashed *h, const struct questions *q, const struct doc
     bool known = has_shape_of(h, s);
     if (result == 0 && !known)
         result = take_shape(h, s, q->n, err);
-    for (int i = 0; i < HASH_ROUTERS && result == 0 && !known; i++) {
-        struct routed hashed = *s;
-        struct random r;
-        random_seed(&r, 4, (uint64_t)i);
-        result = ask_one(q, d, &hashed, expert, count, by_document, nats + i, &r, err);
-    }
+    if (result == 0 && !known)
+        result = ask_all(q, d, s, expert, count, by_document, nats, err);
     for (int i = 0; i < q->n && result == 0 && !known; i++)
         summarise(nats + (size_t)i * HASH_ROUTERS, &h->answers[i]);
     free(expert);
