@@ -47,7 +47,7 @@ static const struct program program = {
 };
 
 static const struct measured_network {
-    const char *name, *settings[6];
+    const char *name, *settings[2];
 } networks[] = {
     {"filters 32, 64, 64; hidden 128", {"network.filters=32,64,64", "network.hidden=128"}},
     {"filters 16, 32, 32; hidden 64", {"network.filters=16,32,32", "network.hidden=64"}},
@@ -210,18 +210,13 @@ struct runner {
 
 static int configure(struct config *c, const struct measured_network *network, struct error *err)
 {
-    if (config_init(c, err) || config_set(c, "model.kind=convolution", err) ||
-        config_set(c, "train.batch=128", err))
-        return -1;
-    for (int i = 0; network->settings[i]; i++) {
-        if (config_set(c, network->settings[i], err))
-            return -1;
-    }
-    for (int i = 0; i < args.set.n; i++) {
-        if (config_set(c, args.set.items[i], err))
-            return -1;
-    }
-    return 0;
+    static const char *const both[] = {"model.kind=convolution", "train.batch=128"};
+
+    return config_init(c, err) || config_set_all(c, both, 2, err) ||
+                   config_set_all(c, network->settings, 2, err) ||
+                   config_set_all(c, args.set.items, args.set.n, err)
+               ? -1
+               : 0;
 }
 
 static double time_step(struct runner *r, const struct corpus *corpus, int block)

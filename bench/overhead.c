@@ -24,6 +24,7 @@ enum {
     DOCUMENT_IDS = 2049,
     VOCABULARY = 8192,
     MAX_PAIRS = 1000,
+    MAX_SETTINGS = 8,
     NAME_BYTES = 32
 };
 
@@ -60,7 +61,7 @@ static const struct program program = {
 
 struct measured_shape {
     const char *name;
-    const char *settings[8];
+    const char *settings[MAX_SETTINGS];
 };
 static const struct measured_shape shapes[] = {
     {"R: width 256, 4 layers, top-2 of 16", {NULL}},
@@ -258,19 +259,11 @@ static int configure(struct config *c, const struct measured_shape *shape, struc
     static const char *const both[] = {"train.steps=1000000000", "train.checkpoint_every=0", "valid.every=0",
                                        "probe.every=0", "log.decisions=all"};
 
-    for (size_t i = 0; i < sizeof both / sizeof *both; i++) {
-        if (config_set(c, both[i], err))
-            return -1;
-    }
-    for (int i = 0; shape->settings[i]; i++) {
-        if (config_set(c, shape->settings[i], err))
-            return -1;
-    }
-    for (int i = 0; i < args.set.n; i++) {
-        if (config_set(c, args.set.items[i], err))
-            return -1;
-    }
-    return 0;
+    return config_set_all(c, both, sizeof both / sizeof *both, err) ||
+                   config_set_all(c, shape->settings, MAX_SETTINGS, err) ||
+                   config_set_all(c, args.set.items, args.set.n, err)
+               ? -1
+               : 0;
 }
 
 /* Trains until there are enough pairs. */

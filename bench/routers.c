@@ -81,17 +81,10 @@ struct runner {
 
 static int configure(struct runner *r, const char *const *settings, struct error *err)
 {
-    if (config_init(&r->config, err))
-        return -1;
-    for (int i = 0; i < args.set.n; i++) {
-        if (config_set(&r->config, args.set.items[i], err))
-            return -1;
-    }
-    for (int i = 0; i < 4 && settings[i]; i++) {
-        if (config_set(&r->config, settings[i], err))
-            return -1;
-    }
-    return config_settle(&r->config, err);
+    return config_init(&r->config, err) || config_set_all(&r->config, args.set.items, args.set.n, err) ||
+                   config_set_all(&r->config, settings, 4, err) || config_settle(&r->config, err)
+               ? -1
+               : 0;
 }
 
 static int describe(struct runner *r, struct error *err)

@@ -86,10 +86,8 @@ static int bench(void *context, char **operands, int n_operands, FILE *out, stru
     blas_start();
     if (config_init(&config, err))
         return -1;
-    for (int i = 0; i < args.set.n; i++) {
-        if (config_set(&config, args.set.items[i], err))
-            goto done;
-    }
+    if (config_set_all(&config, args.set.items, args.set.n, err))
+        goto done;
     tokens = (int)config_int(&config, "train.tokens_per_step");
     if (config_model(&config, (int)args.vocabulary, &mc, err) || pool_open(&pool, (int)args.threads, err) ||
         model_init(&m, &mc, tokens, pool, err) || made_up_batch(&b, tokens, mc.context, mc.vocabulary, err) ||

@@ -380,6 +380,15 @@ int config_set(struct config *c, const char *assignment, struct error *err)
     return 0;
 }
 
+int config_set_all(struct config *c, const char *const *assignments, int n, struct error *err)
+{
+    for (int i = 0; i < n && assignments[i]; i++) {
+        if (config_set(c, assignments[i], err))
+            return -1;
+    }
+    return 0;
+}
+
 static int on_entry(void *context, const char *section, const char *name, const char *value,
                     struct error *err)
 {

@@ -35,6 +35,8 @@ void config_release(struct config *c);
 /* Unknown keys and bad values are STATUS_USAGE, naming the file and line (or --set) and the nearest key. */
 int config_read(struct config *c, const char *path, struct error *err);
 int config_set(struct config *c, const char *assignment /* section.key=value */, struct error *err);
+/* n of them in order, or fewer where one is NULL. */
+int config_set_all(struct config *c, const char *const *assignments, int n, struct error *err);
 int config_assign(struct config *c, const char *key, const char *value, struct error *err);
 
 /* The index of a key in the table, or -1. */

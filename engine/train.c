@@ -156,13 +156,10 @@ static int make_parent(const char *path, struct error *err)
 
 static int read_config(struct config *config, struct error *err)
 {
-    if (config_init(config, err) || (args.config && config_read(config, args.config, err)))
-        return -1;
-    for (int i = 0; i < args.set.n; i++) {
-        if (config_set(config, args.set.items[i], err))
-            return -1;
-    }
-    return config_settle(config, err);
+    return config_init(config, err) || (args.config && config_read(config, args.config, err)) ||
+                   config_set_all(config, args.set.items, args.set.n, err) || config_settle(config, err)
+               ? -1
+               : 0;
 }
 
 /* ---- the parts of a job ---- */
