@@ -30,8 +30,8 @@ static struct gate_timing measure(struct single_gate *g, const struct corpus *co
         classifier_clear(&g->base);
         for (int i = 0; i < batch && done < samples->n; i++, done++)
             classifier_add(&g->base, corpus, &samples->items[done]);
-        for (int i = 0; i < REPEATS * N_WAYS;
-             i++) /* a way's first finds what the one before left in caches */
+        /* A way's first finds what the way before it left in caches. */
+        for (int i = 0; i < REPEATS * N_WAYS; i++)
             least[i / REPEATS] = fmin(least[i / REPEATS], once(g, corpus, i / REPEATS, confidence));
         for (int way = 0; way < N_WAYS; way++)
             sum[way] += least[way];
