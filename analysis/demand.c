@@ -2,6 +2,7 @@
  * say over how many experts it spreads its gate mass, by layer, domain, step, position and frequency of the
  * token; its decisions say how many experts the text as a whole needs resident. This is the router's
  * confidence. What a layer can do without, only truncating its k and measuring the loss can say. */
+#include <math.h>
 #include <stdlib.h>
 
 #include "analysis/shared/demand.h"
@@ -11,6 +12,8 @@ static int prepare(struct analysis *a, struct error *err)
     struct demand *s = a->state;
     if (s->positions < 1 || s->positions > INT32_MAX)
         return error_set(err, STATUS_USAGE, "--positions needs a number from 1");
+    if (s->budget < 0 || s->budget > INT32_MAX || !(s->ablations.margin >= 0))
+        return error_set(err, STATUS_USAGE, "--budget and --margin need a number from 0");
     return demand_read(s, a, err);
 }
 
@@ -19,6 +22,7 @@ static void bind(const struct analysis *a, struct query *q)
     const struct demand *s = a->state;
     query_bind_int(q, ":step", s->step);
     query_bind_int(q, ":positions", s->positions);
+    query_bind_text(q, ":split", s->ablations.split);
 }
 
 /* ---- tables ---- */
@@ -156,8 +160,9 @@ static int frequency_rows(struct analysis *a, struct table *t, struct error *err
     double *departure = malloc(((size_t)s->documents.n_documents + 1) * sizeof *departure);
     if (!departure)
         return error_no_memory(err, "the tokens' frequencies");
-    for (int i = 0; i < a->n_layers * N_BUCKETS && result == 0; i++)
-        result = frequency_row(t, s, &s->spread.layers[i / N_BUCKETS], i % N_BUCKETS, departure, err);
+    for (int i = 0; i < a->n_layers * N_COUNT_BUCKETS && result == 0; i++)
+        result =
+            frequency_row(t, s, &s->spread.layers[i / N_COUNT_BUCKETS], i % N_COUNT_BUCKETS, departure, err);
     free(departure);
     return result;
 }
@@ -195,6 +200,70 @@ static int set_rows(struct analysis *a, struct table *t, struct error *err)
     return 0;
 }
 
+/* ---- what is needed, by ablations ---- */
+
+static int needed_rows(struct analysis *a, struct table *t, struct error *err)
+{
+    struct demand *s = a->state;
+    struct needed_k needed;
+    if (demand_ablations(s, a, err) != 0)
+        return -1;
+    for (int i = 0; i < a->n_layers; i++) {
+        if (!ablations_needed(&s->ablations, &a->layers[i], &needed))
+            continue;
+        const struct interval *cost = needed.at ? &needed.at->all.i : NULL;
+        table_int(t, a->layers[i].layer);
+        table_figure(t, s->sets[i].k);
+        table_int(t, needed.needed);
+        table_int(t, needed.certain);
+        table_figure(t, cost ? cost->estimate : 0);
+        table_figure(t, cost ? cost->low : NAN);
+        table_figure(t, cost ? cost->high : NAN);
+        table_int(t, s->ablations.whole.n);
+    }
+    return 0;
+}
+
+static int total_k(const struct analysis *a)
+{
+    int sum = 0;
+    for (int i = 0; i < a->n_layers; i++)
+        sum += a->layers[i].k;
+    return sum;
+}
+
+static void allocation_row(const struct demand *s, struct table *t, const struct moe_layer *layer, int k,
+                           int budget)
+{
+    const struct ablated *x = ablations_find(&s->ablations, "k", layer->layer, -1, k);
+    table_int(t, layer->layer);
+    table_int(t, layer->k);
+    table_int(t, k);
+    table_figure(t, x ? x->all.i.estimate : 0);
+    table_int(t, budget);
+}
+
+/* Without a budget half of what there is: to allocate all of it changes nothing. Nothing is complained of
+ * where the table was not asked for by name. */
+static int allocation_rows(struct analysis *a, struct table *t, struct error *err)
+{
+    struct demand *s = a->state;
+    int half = total_k(a) / 2, budget = half < a->n_layers ? a->n_layers : half;
+    if (s->budget > 0)
+        budget = (int)s->budget;
+    if (demand_ablations(s, a, err) != 0)
+        return -1;
+    int *k = malloc(((size_t)a->n_layers + 1) * sizeof *k);
+    if (!k)
+        return error_no_memory(err, "an allocation of experts");
+    double cost;
+    int result = ablations_allocate(&s->ablations, a, budget, k, &cost, a->table ? err : NULL);
+    for (int i = 0; i < a->n_layers && result == 0; i++)
+        allocation_row(s, t, &a->layers[i], k[i], budget);
+    free(k);
+    return a->table ? result : 0;
+}
+
 /* ---- the program ---- */
 
 static const struct analysis_table tables[] = {
@@ -218,6 +287,12 @@ static const struct analysis_table tables[] = {
     {"working_set", "experts that take 90 % of all decisions, and how many a document meets",
      "layer,experts_for_90_percent_of_load,experts,unused,experts_per_document,tokens_per_document",
      "analysis/demand_working_set", set_rows, NULL},
+    {"needed",
+     "the least experts a token that a layer can be truncated to within the margin (moescope ablate --what "
+     "k)",
+     "layer,k,needed,certain,loss_change,low,high,documents", "analysis/ablations", needed_rows, NULL},
+    {"allocation", "experts for each layer under a budget, at the least sum of what truncating each costs",
+     "layer,k,recommended,loss_change,budget", "analysis/ablations", allocation_rows, NULL},
     {0}};
 
 static const char details[] =
@@ -225,7 +300,9 @@ static const char details[] =
     "tokens of\n"
     "the number of experts, likeliest first, that hold 90 % of it; effective_by_token the mean of "
     "exp(entropy). It\n"
-    "tells the router's confidence. What a layer needs is another question: cut its k and look at the loss.\n"
+    "tells the router's confidence. What a layer needs is another question: `moescope ablate --what k` "
+    "truncates\n"
+    "it and looks at the loss; `needed` and `allocation` read that.\n"
     "Intervals resample documents (95 %), within domains where the figure is over all of them; fewer than "
     "10\n"
     "documents give none. Domains are compared over the first positions of each sample, since the beginning "
@@ -239,23 +316,31 @@ static const char details[] =
 
 int main(int argc, char **argv)
 {
-    struct demand s = {.step = -1, .positions = 32};
+    struct demand s = {.step = -1, .positions = 32, .ablations = {.split = "valid", .margin = 0.01}};
     const struct option_spec options[] = {
         {"step", 0, OPTION_INT, &s.step, "N", "the probe step to look at (default: the last)"},
         {"positions", 0, OPTION_INT, &s.positions, "N",
          "positions that domains are compared over (default 32)"},
+        {"margin", 0, OPTION_REAL, &s.ablations.margin, "NATS",
+         "loss a token that `needed` may cost (default 0.01)"},
+        {"split", 0, OPTION_STRING, &s.ablations.split, "SPLIT", "of ablations: valid (default) or probe"},
+        {"budget", 0, OPTION_INT, &s.budget, "N",
+         "experts a token of all layers together, for `allocation` (default: half of those there are)"},
         {0}};
     const struct analysis_program p = {
-        .command = {.verb = "demand",
-                    .operands = "DB",
-                    .purpose =
-                        "says over how many experts each layer's router spreads, by domain, token and step",
-                    .details = details,
-                    .examples = "moescope demand log.db --run top2\n"
-                                "moescope demand log.db --run top2 --table domains --format csv",
-                    .options = options,
-                    .min_operands = 1,
-                    .max_operands = 1},
+        .command =
+            {.verb = "demand",
+             .operands = "DB",
+             .purpose = "says over how many experts each layer's router spreads, by domain, token and step",
+             .details = details,
+             .examples =
+                 "moescope demand log.db --run top2\n"
+                 "moescope demand log.db --run top2 --table domains --format csv\n"
+                 "moescope ablate log.db --run top4 --what k && moescope demand log.db --run top4 --table "
+                 "allocation --budget 8",
+             .options = options,
+             .min_operands = 1,
+             .max_operands = 1},
         .tables = tables,
         .prepare = prepare,
         .bind = bind,

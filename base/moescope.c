@@ -12,10 +12,10 @@
 #include "base/options.h"
 #include "base/process.h"
 
-static const char *const verbs[] = {"train",  "runs",  "specialization", "collapse", "demand", "compare",
-                                    "report", "sql",   "check",          "route",    "corpus", "snapshot",
-                                    "merge",  "prune", "export",         "migrate",  "study",  "watch",
-                                    "drift",  "glyphs"};
+static const char *const verbs[] = {"train",  "runs",   "specialization", "collapse", "demand", "compare",
+                                    "report", "sql",    "check",          "route",    "corpus", "snapshot",
+                                    "merge",  "prune",  "export",         "migrate",  "study",  "watch",
+                                    "drift",  "ablate", "glyphs"};
 enum { N_VERBS = sizeof verbs / sizeof verbs[0] };
 
 /* "FOLDER/moescope-VERB" in the folder of this program; false where that cannot be told. */

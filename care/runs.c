@@ -14,7 +14,7 @@
 struct choices {
     const char *format, *output;
     struct string_list rename, delete;
-    bool print_sql, force, dry_run, vacuum;
+    bool print_sql, force, dry_run, vacuum, all;
 };
 
 /* The same columns in every format; the duration alone is put for people in a table. */
@@ -96,6 +96,7 @@ static int list_runs(const char *path, const struct choices *c, FILE *out, struc
         result = query_open(&q, lb, "queries/runs", err);
     }
     if (result == 0) {
+        query_bind_int(q, ":ablations", c->all);
         result = c->print_sql ? query_print_sql(q, out, err) : print_rows(q, out, format, err);
     }
     query_close(q);
@@ -237,7 +238,9 @@ int main(int argc, char **argv)
         {"output", 'o', OPTION_STRING, &c.output, "FILE",
          "write to FILE, whole or not at all (default: stdout)"},
         {"rename", 0, OPTION_LIST, &c.rename, "OLD=NEW", "give a run another name"},
-        {"delete", 0, OPTION_LIST, &c.delete, "NAME", "delete a run and all that is its own"},
+        {"delete", 0, OPTION_LIST, &c.delete, "NAME",
+         "delete a run and all that is its own, its ablations too"},
+        {"all", 'a', OPTION_FLAG, &c.all, NULL, "list ablations of runs as well"},
         {"force", 0, OPTION_FLAG, &c.force, NULL, "also a run that stalled"},
         {"dry-run", 0, OPTION_FLAG, &c.dry_run, NULL, "change nothing, say what would be"},
         {"vacuum", 0, OPTION_FLAG, &c.vacuum, NULL, "give the space back that became free"},

@@ -113,19 +113,24 @@ static int settings_add_number(struct settings *s, const char *key, double numbe
 }
 
 /* Every key as it was, and what follows from them. */
-static int settings_fill(struct settings *s, const struct config *config, const struct summary *m)
+static int settings_fill(struct settings *s, const struct recorder *r, const struct summary *m)
 {
+    size_t most = (size_t)config_n_keys + 3 + (size_t)r->n_more;
     struct text t;
     int failed = 0;
 
-    s->items = calloc((size_t)config_n_keys + 3, sizeof *s->items);
-    s->json = calloc((size_t)config_n_keys + 3, sizeof *s->json);
+    s->items = calloc(most, sizeof *s->items);
+    s->json = calloc(most, sizeof *s->json);
     if (!s->items || !s->json)
         return -1;
     text_init(&t);
     for (int i = 0; i < config_n_keys && !failed; i++) {
-        config_json(config, i, &t);
+        config_json(r->config, i, &t);
         failed = settings_add(s, config_keys[i].name, &t);
+    }
+    for (int i = 0; i < r->n_more && !failed; i++) {
+        text_add(&t, r->more[i].value_json);
+        failed = settings_add(s, r->more[i].key, &t);
     }
     text_release(&t);
     if (!failed)
@@ -198,7 +203,7 @@ int recorder_begin(struct recorder *r, const char *name, int64_t seed, const str
     char *machine = machine_json(threads);
     int result = -1;
 
-    if (!machine || settings_fill(&settings, r->config, model)) {
+    if (!machine || settings_fill(&settings, r, model)) {
         error_no_memory(err, "the run's description");
         goto done;
     }

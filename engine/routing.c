@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "engine/blas.h"
+#include "engine/intervention.h"
 #include "engine/kernels.h"
 #include "engine/routers.h"
 
@@ -53,7 +54,7 @@ int routing_init(struct routing *r, int max_tokens, int n_experts, int max_k, st
 {
     size_t decisions = (size_t)max_tokens * (size_t)max_k, cells = (size_t)max_tokens * (size_t)n_experts;
 
-    *r = (struct routing){.n_experts = n_experts};
+    *r = (struct routing){.n_experts = n_experts, .max_tokens = max_tokens};
     r->offset = calloc((size_t)max_tokens + 1, sizeof *r->offset);
     r->expert = malloc(decisions * sizeof *r->expert);
     r->gate = malloc(decisions * sizeof *r->gate);
@@ -330,7 +331,7 @@ static void apply_capacity(struct routing *r, float capacity)
     /* A millionth less before rounding up: 1.2 as a float is a little more than 1.2. */
     double share = (double)capacity * (1.0 - 1e-6) * decisions / r->n_experts;
     int64_t limit = share < decisions ? (int64_t)ceil(share) : decisions;
-    int64_t *taken = r->requested; /* counted anew below, restored after */
+    int64_t *taken = r->requested; /* scratch: counted once all is decided */
 
     memset(taken, 0, sizeof *taken * (size_t)r->n_experts);
     for (int t = 0; t < r->n_tokens; t++)
@@ -388,8 +389,9 @@ void router_route(const struct router *r, struct pool *pool, const struct router
     memset(out->dropped, 0, (size_t)routing_decisions(out));
     if (r->config.capacity > 0.0F)
         apply_capacity(out, r->config.capacity);
-    else
-        count_requested(out);
+    if (out->intervention)
+        intervention_apply(out->intervention, r->config.renormalize, out);
+    count_requested(out);
     memset(out->d_probability, 0, sizeof *out->d_probability * cells);
     memset(out->d_logit, 0, sizeof *out->d_logit * cells);
     if (out->d_second)

@@ -17,6 +17,7 @@ enum { ROUTING_KEPT = 5 };
 
 struct routing {
     int n_tokens, n_experts;
+    int max_tokens;   /* room */
     bool softmax;     /* probability is the softmax of logit, and log_sum its log-sum-exp */
     bool noisy;       /* routed with noise: a pass of training */
     int32_t *offset;  /* (T + 1) */
@@ -25,10 +26,11 @@ struct routing {
     float *weight;    /* (n_decisions) what the expert's output is multiplied with; 0 when dropped */
     uint8_t *dropped; /* (n_decisions) refused by capacity */
     int n_dropped;
-    float *logit, *probability; /* (T, N); scores, where a router has no softmax */
-    float *log_sum;             /* (T) log-sum-exp of the logits */
-    int64_t *requested;         /* (N) decisions before capacity */
-    const double *cost;         /* (N) factors of the experts in the balance loss; NULL: 1 */
+    float *logit, *probability;        /* (T, N); scores, where a router has no softmax */
+    float *log_sum;                    /* (T) log-sum-exp of the logits */
+    int64_t *requested;                /* (N) decisions before capacity */
+    struct intervention *intervention; /* changes the decisions (engine/intervention.h); NULL: nothing does */
+    const double *cost;                /* (N) factors of the experts in the balance loss; NULL: 1 */
     /* What only some routers have (struct router_shape); NULL for others. */
     float *second;             /* (T, N) x times the second matrix */
     float *kept[ROUTING_KEPT]; /* (T, N) each: the router's own, from forward to backward */

@@ -14,3 +14,17 @@ const struct task *task_find(const char *kind)
     }
     return NULL;
 }
+
+int task_corpus(struct corpus *c, const struct config *config, struct error *err)
+{
+    const struct task *task = task_find(config_text(config, "model.kind"));
+    const char *folder = config_text(config, "data.corpus");
+
+    if (task && task->make_corpus)
+        return task->make_corpus(c, config, err);
+    if (!*folder)
+        return error_set(err, STATUS_USAGE,
+                         "data.corpus is not set; prepare one with 'moescope corpus FOLDER -o OUT' and pass "
+                         "--set data.corpus=OUT");
+    return corpus_load(c, folder, err);
+}

@@ -30,6 +30,8 @@ struct task {
     /* Forward passes without learning, told to the sink with their summary and metrics; sums in t->tally. */
     int (*evaluate)(struct trainer *t, const struct samples *samples, enum corpus_split split,
                     struct error *err);
+    /* The i-th routed block's decisions, which an intervention may change. NULL: no router makes them. */
+    struct routing *(*routing)(struct trainer *t, int i);
     /* Refuses weights that came out of a checkpoint and cannot be. NULL: none. */
     int (*check)(const struct trainer *t, const struct checkpoint *c, struct error *err);
 };
@@ -37,5 +39,7 @@ struct task {
 extern const struct task task_language, task_images, task_norm, task_gate, task_mixed;
 /* NULL: no task has that kind (baselines that count). */
 const struct task *task_find(const char *kind);
+/* What a configuration trains on: the task's own, or the prepared corpus data.corpus. */
+int task_corpus(struct corpus *c, const struct config *config, struct error *err);
 
 #endif

@@ -171,6 +171,12 @@ static int evaluate_images(struct trainer *t, const struct samples *samples, enu
                                                                            : 0;
 }
 
+/* Soft slots take a share of every token: nothing is decided. */
+static struct routing *routing_of(struct trainer *t, int i)
+{
+    return t->classifier.gated.n_blocks > 0 ? &t->classifier.gated.block[i].routing : NULL;
+}
+
 const struct task task_images = {.name = "classification",
                                  .kinds = classifier_kinds,
                                  .open = open_images,
@@ -179,4 +185,5 @@ const struct task task_images = {.name = "classification",
                                  .flops = flops,
                                  .summarise = summarise,
                                  .tell = tell,
-                                 .evaluate = evaluate_images};
+                                 .evaluate = evaluate_images,
+                                 .routing = routing_of};

@@ -170,6 +170,11 @@ static int evaluate_language(struct trainer *t, const struct samples *samples, e
     return evaluate(&e, samples, split, err);
 }
 
+static struct routing *routing_of(struct trainer *t, int i)
+{
+    return &t->model.layers[t->model.routed[i].layer].routing;
+}
+
 static int check_states(const struct trainer *t, const struct checkpoint *c, struct error *err)
 {
     return checkpoint_check_states(c, &t->model, err);
@@ -192,4 +197,5 @@ const struct task task_language = {.name = "language_model",
                                    .summarise = summarise,
                                    .tell = tell_losses,
                                    .evaluate = evaluate_language,
+                                   .routing = routing_of,
                                    .check = check_states};

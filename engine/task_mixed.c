@@ -286,6 +286,11 @@ static int evaluate_mixed(struct trainer *t, const struct samples *samples, enum
     return tell_drifted(t, samples, err) || tell_latency(t, 1, err) || tell_latency(t, 64, err) ? -1 : 0;
 }
 
+static struct routing *routing_of(struct trainer *t, int i)
+{
+    return i == 0 && t->mixed.how == ROUTE_BY_GATE ? &t->mixed.routing : NULL;
+}
+
 static const char *const kinds[] = {"mixed", NULL};
 const struct task task_mixed = {.name = "mixture",
                                 .kinds = kinds,
@@ -296,4 +301,5 @@ const struct task task_mixed = {.name = "mixture",
                                 .flops = flops,
                                 .summarise = summarise,
                                 .tell = tell,
-                                .evaluate = evaluate_mixed};
+                                .evaluate = evaluate_mixed,
+                                .routing = routing_of};

@@ -662,20 +662,6 @@ done:
 
 /* ---- main ---- */
 
-static int load_corpus(struct job *s, struct error *err)
-{
-    const struct task *task = task_find(config_text(&s->config, "model.kind"));
-    const char *folder = config_text(&s->config, "data.corpus");
-
-    if (task && task->make_corpus)
-        return task->make_corpus(&s->corpus, &s->config, err);
-    if (!*folder)
-        return error_set(err, STATUS_USAGE,
-                         "data.corpus is not set; prepare one with 'moescope corpus FOLDER -o OUT' and pass "
-                         "--set data.corpus=OUT");
-    return corpus_load(&s->corpus, folder, err);
-}
-
 /* A logbook that is there is asked for the run first: it may hold the configuration. One that is not there is
  * made only when all else is in order. */
 static int prepare(struct job *s, bool *finished, struct error *err)
@@ -686,7 +672,7 @@ static int prepare(struct job *s, bool *finished, struct error *err)
     if (read_config(&s->config, err))
         return -1;
     if (args.dry_run)
-        return load_corpus(s, err);
+        return task_corpus(&s->corpus, &s->config, err);
     if (file_exists(args.log) &&
         (logbook_open_writable(&s->logbook, args.log, err) || find_earlier(s, finished, err)))
         return -1;
@@ -694,7 +680,7 @@ static int prepare(struct job *s, bool *finished, struct error *err)
         release_finished(s);
         return 0;
     }
-    if (load_corpus(s, err) || lock_run(s, err) || lock_checkpoint(s, err) ||
+    if (task_corpus(&s->corpus, &s->config, err) || lock_run(s, err) || lock_checkpoint(s, err) ||
         (s->has_checkpoint && open_checkpoint(s, err)) ||
         (!s->logbook && logbook_open_writable(&s->logbook, args.log, err)))
         return -1;

@@ -6,14 +6,29 @@
 
 /* ---- delete ---- */
 
-static int delete_run(struct logbook *lb, struct run_change *change, int64_t run_id, struct error *err)
+static int delete_one(struct logbook *lb, int64_t run_id, struct error *err)
 {
     const struct parameter everything[] = {{":run", run_id, NULL}, {":step", INT64_MIN, NULL}};
-    if (query_one_int(lb, "store/count_sequences", run_id, &change->sequences, err) != 0 ||
-        db_script(lb, "store/resume_run", everything, 2, err) != 0) {
+    if (db_script(lb, "store/resume_run", everything, 2, err) != 0) {
         return -1;
     }
     return db_script(lb, "store/delete_run", everything, 1, err);
+}
+
+/* Its ablations go with it: nobody else would know what they are of. */
+static int delete_run(struct logbook *lb, struct run_change *change, int64_t run_id, struct error *err)
+{
+    int64_t ablation;
+    if (query_one_int(lb, "store/count_sequences", run_id, &change->sequences, err) != 0) {
+        return -1;
+    }
+    do {
+        if (query_one_int(lb, "store/ablation_of", run_id, &ablation, err) != 0 ||
+            (ablation > 0 && delete_one(lb, ablation, err) != 0)) {
+            return -1;
+        }
+    } while (ablation > 0);
+    return delete_one(lb, run_id, err);
 }
 
 /* ---- rename ---- */

@@ -2,6 +2,7 @@
  * words. The tables are in analysis/demand.c. */
 #ifndef ANALYSIS_SHARED_DEMAND_H
 #define ANALYSIS_SHARED_DEMAND_H
+#include "analysis/shared/ablated.h"
 #include "analysis/shared/spread.h"
 #include "metrics/resample.h"
 
@@ -15,13 +16,15 @@ struct working_set {
 
 struct demand {
     /* options */
-    int64_t step, positions;
+    int64_t step, positions, budget; /* budget 0: half of the experts a token that the run has */
 
     struct documents documents;
     struct working_set *sets;    /* (n_layers) */
     struct spread spread;        /* layers NULL: not measured yet */
     struct concentration *start; /* (n_steps, n_layers) of the first pass; the rest is empty */
     int n_start;
+    struct ablations ablations; /* of moescope ablate; their options are the caller's */
+    bool has_ablations;         /* read */
 };
 
 /* Reads the documents and, from the decisions at --step, the working sets. */
@@ -29,7 +32,8 @@ int demand_read(struct demand *s, const struct analysis *a, struct error *err);
 void demand_release(struct demand *s); /* safe on zeroed */
 
 int demand_spread(struct demand *s, const struct analysis *a, struct error *err); /* at --step */
-int demand_start(struct demand *s, const struct analysis *a, struct error *err);  /* at the first step */
+int demand_ablations(struct demand *s, const struct analysis *a, struct error *err);
+int demand_start(struct demand *s, const struct analysis *a, struct error *err); /* at the first step */
 
 /* Mean number of experts, over documents, drawn within domains unless `pooled`. */
 int demand_interval(const struct demand *s, const double *needed, const double *tokens, bool pooled,

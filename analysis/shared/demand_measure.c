@@ -9,6 +9,7 @@ void demand_release(struct demand *s)
     spread_release(&s->spread);
     spread_steps_release(s->start, s->n_start);
     documents_release(&s->documents);
+    ablations_release(&s->ablations);
     free(s->sets);
 }
 
@@ -17,6 +18,14 @@ int demand_spread(struct demand *s, const struct analysis *a, struct error *err)
     if (s->spread.layers)
         return 0;
     return spread_measure(&s->spread, a, &s->documents, s->step, (int)s->positions, err);
+}
+
+int demand_ablations(struct demand *s, const struct analysis *a, struct error *err)
+{
+    if (s->has_ablations)
+        return 0;
+    s->has_ablations = true;
+    return ablations_read(&s->ablations, a, err);
 }
 
 int demand_start(struct demand *s, const struct analysis *a, struct error *err)

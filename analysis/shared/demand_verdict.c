@@ -117,8 +117,8 @@ enum { FEWEST_IDS = 10 };
 static int end_bucket(const struct demand *s, const struct layer_spread *l, bool rarest)
 {
     int n = s->documents.n_documents;
-    for (int i = 0; i < N_BUCKETS; i++) {
-        int bucket = rarest ? i : N_BUCKETS - 1 - i, documents = 0;
+    for (int i = 0; i < N_COUNT_BUCKETS; i++) {
+        int bucket = rarest ? i : N_COUNT_BUCKETS - 1 - i, documents = 0;
         for (int d = 0; d < n; d++)
             documents += l->bucket.tokens[bucket * n + d] > 0;
         if (documents >= bootstrap_defaults().min_documents && s->spread.n_ids[bucket] >= FEWEST_IDS)
@@ -183,9 +183,7 @@ static void judge_threshold(struct analysis *a, const struct demand *s, struct v
     verdict_add(
         v, "run", "threshold",
         "experts a token and layer: %.2f now; a threshold on these probabilities would take %.1f for 90 %% "
-        "of gate mass, %.1f for 50 %%. That is the router's confidence, not what the layer needs: need shows "
-        "in "
-        "the loss when k is cut",
+        "of gate mass, %.1f for 50 %%. That is the router's confidence, not what the layer needs",
         k, at_90, at_50);
 }
 
@@ -202,6 +200,31 @@ static void judge_sets(struct analysis *a, const struct demand *s, struct verdic
     verdict_add(v, "working set", "experts", "experts that take 90 %% of the probe's decisions:%s", t.data);
     v->failed = v->failed || t.failed;
     text_release(&t);
+}
+
+/* What truncation says, where it was tried. */
+static int judge_need(struct analysis *a, struct demand *s, struct verdicts *v, struct error *err)
+{
+    struct needed_k needed;
+    struct text t;
+    int n = 0;
+    if (demand_ablations(s, a, err) != 0)
+        return -1;
+    text_init(&t);
+    for (int i = 0; i < a->n_layers; i++)
+        if (ablations_needed(&s->ablations, &a->layers[i], &needed)) {
+            text_printf(&t, "%s %d in layer %d", n ? "," : "", needed.needed, a->layers[i].layer);
+            n++;
+        }
+    if (n > 0)
+        verdict_add(
+            v, "run", "needed",
+            "experts a token that each layer, truncated alone, needs to lose at most %g nats/token (%d "
+            "documents of split '%s'):%s",
+            s->ablations.margin, s->ablations.whole.n, s->ablations.split, t.data);
+    v->failed = v->failed || t.failed;
+    text_release(&t);
+    return 0;
 }
 
 int demand_judge(struct analysis *a, struct verdicts *v, struct error *err)
@@ -221,5 +244,5 @@ int demand_judge(struct analysis *a, struct verdicts *v, struct error *err)
         return -1;
     judge_sets(a, s, v);
     judge_threshold(a, s, v);
-    return 0;
+    return judge_need(a, s, v, err);
 }

@@ -485,6 +485,8 @@ static int run_program(struct analysis *a, const struct choices *c, struct error
     a->table = c->table;
     if (choose_format(a, c->format, err) != 0)
         return -1;
+    if (a->program->before && a->program->before(a->state, a->path, c->run, err) != 0)
+        return -1;
     if (logbook_open(&a->logbook, a->path, err) != 0)
         return -1;
     int result = a->program->many_runs ? 0 : load_run(a, c->run, err);

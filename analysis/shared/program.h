@@ -108,6 +108,9 @@ struct analysis_program {
     const struct analysis_view *view;    /* NULL: all tables are tables */
     const char *long_table;              /* one of them, shown only when --table names it; may be NULL */
     bool many_runs;                      /* runs are operands behind DB; no --run, no layers */
+    /* Makes what the tables are to read, before the logbook is opened; run NULL: --run was not given. May be
+     * NULL. */
+    int (*before)(void *state, const char *logbook, const char *run, struct error *err);
     /* Reads what the tables need, before any of them; may be NULL. */
     int (*prepare)(struct analysis *a, struct error *err);
     /* Binds what the queries name beyond :run (:step, :first_step); unknown names are ignored. May be NULL.

@@ -3,13 +3,13 @@
 #include <inttypes.h>
 #include <stdlib.h>
 
-const char *const bucket_names[N_BUCKETS] = {"0",         "1-9",         "10-99",  "100-999",
-                                             "1000-9999", "10000-99999", "100000+"};
+const char *const bucket_names[N_COUNT_BUCKETS] = {"0",         "1-9",         "10-99",  "100-999",
+                                                   "1000-9999", "10000-99999", "100000+"};
 
 static int bucket_of(int64_t train_count)
 {
     int bucket = 0;
-    for (int64_t bound = 1; bucket < N_BUCKETS - 1 && train_count >= bound; bound *= 10)
+    for (int64_t bound = 1; bucket < N_COUNT_BUCKETS - 1 && train_count >= bound; bound *= 10)
         bucket++;
     return bucket;
 }
@@ -38,14 +38,14 @@ static int layer_spread_init(struct layer_spread *l, const struct moe_layer *lay
 {
     size_t documents = (size_t)n_documents, positions = (size_t)n_positions;
     l->layer = layer;
-    l->memory = calloc(2 * ((2 + N_BUCKETS) * documents + positions) + 1, sizeof *l->memory);
+    l->memory = calloc(2 * ((2 + N_COUNT_BUCKETS) * documents + positions) + 1, sizeof *l->memory);
     if (!l->memory)
         return error_no_memory(err, "the router's probabilities");
     double *rest = l->memory;
     l->document = carve(&rest, documents);
     l->matched = carve(&rest, documents);
     l->position = carve(&rest, positions);
-    l->bucket = carve(&rest, N_BUCKETS * documents);
+    l->bucket = carve(&rest, N_COUNT_BUCKETS * documents);
     return concentration_init(&l->all, layer->n_experts, err);
 }
 

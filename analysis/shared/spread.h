@@ -7,8 +7,8 @@
 #include "metrics/demand.h"
 
 /* Occurrences of a token in the text trained on: 0, 1-9, 10-99, ... */
-enum { N_BUCKETS = 7 };
-extern const char *const bucket_names[N_BUCKETS];
+enum { N_COUNT_BUCKETS = 7 };
+extern const char *const bucket_names[N_COUNT_BUCKETS];
 
 struct sums { /* of experts needed for 90 %, and how many tokens they are sums over */
     double *needed, *tokens;
@@ -20,14 +20,14 @@ struct layer_spread {
     struct sums document; /* (n_documents) */
     struct sums matched;  /* (n_documents) the first positions only */
     struct sums position; /* (n_positions) */
-    struct sums bucket;   /* (N_BUCKETS, n_documents) */
+    struct sums bucket;   /* (N_COUNT_BUCKETS, n_documents) */
     double *memory;       /* what the sums point into */
 };
 
 struct spread {
     struct layer_spread *layers;
     int n_layers, n_positions;
-    int n_ids[N_BUCKETS]; /* different tokens of the probe in each bucket */
+    int n_ids[N_COUNT_BUCKETS]; /* different tokens of the probe in each bucket */
 };
 
 /* matched: how many positions of each sample are "first". STATUS_INPUT when the run (of that name) kept no

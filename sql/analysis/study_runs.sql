@@ -3,7 +3,7 @@
 -- CONFIGURATION.seedN. experts is NULL where there are no routed experts.
 WITH study_run AS (
   SELECT run_id, name, status, seed, substr(name, 1, instr(name, '.seed') - 1) AS configuration
-  FROM run WHERE instr(name, '.seed') > 1
+  FROM run WHERE instr(name, '.seed') > 1 AND json_extract(config, '$."ablate.run"') IS NULL
 ),
 evaluation AS (
   SELECT r.run_id, s.value AS split,

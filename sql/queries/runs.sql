@@ -1,4 +1,5 @@
 -- Which runs are there, how did they end, and with what losses?
+-- Ablations of runs are left out unless :ablations is 1.
 -- stalled: marked as running, yet silent for more than a minute (or heard of in the future: the clock was put back). seconds: of training, as the run counted them.
 -- train_loss: of the language model where it was logged apart from the balance and z losses, else the total.
 SELECT r.name,
@@ -26,4 +27,5 @@ SELECT r.name,
                 max(round((julianday(coalesce(r.finished_at, r.heartbeat_at)) - julianday(r.started_at)) * 86400, 3), 0))
            AS seconds
 FROM run AS r
+WHERE :ablations OR json_extract(r.config, '$."ablate.run"') IS NULL
 ORDER BY r.run_id;

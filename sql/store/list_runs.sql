@@ -1,1 +1,2 @@
-SELECT run_id, name FROM run ORDER BY run_id;
+-- Runs to choose from: ablations are of one of them.
+SELECT run_id, name FROM run WHERE json_extract(config, '$."ablate.run"') IS NULL ORDER BY run_id;
