@@ -180,6 +180,14 @@ void student_interval(const double *difference, int n, double level, struct inte
         i->p = i->estimate == 0 ? 1 : 0;
 }
 
+double student_detectable(const struct interval *i, double level, double power)
+{
+    if (i->n < 2 || isnan(i->low))
+        return NAN;
+    double t = gsl_cdf_tdist_Pinv((1 + level) / 2, i->n - 1);
+    return (i->high - i->low) / 2 * (t + gsl_cdf_tdist_Pinv(power, i->n - 1)) / t;
+}
+
 enum verdict interval_verdict(const struct interval *i, double margin)
 {
     if (isnan(i->low) || isnan(i->high))

@@ -46,6 +46,11 @@ int bootstrap_difference(const double *numerator_a, const double *denominator_a,
  * n < 2: no interval. Equal differences: an interval of width 0, p 0 (1 when they are all 0). */
 void student_interval(const double *difference, int n, double level, struct interval *i);
 
+/* The least true difference that a study of such scatter and size would have found with that power: (t of the
+ * level + t of the power) standard errors, both of n - 1 degrees of freedom (after Cohen 1988, chapter 2). i: from
+ * student_interval at that level; NaN without an interval. Trap: what was not found may still be so large. */
+double student_detectable(const struct interval *i, double level, double power);
+
 /* What an interval says of a difference of losses (lower is better) when +-margin is as good as equal. */
 enum verdict { VERDICT_UNDETERMINED, VERDICT_BETTER, VERDICT_WORSE, VERDICT_EQUIVALENT };
 extern const char *const verdict_names[4]; /* undetermined, better, worse, equivalent */

@@ -16,6 +16,7 @@
 
 enum { STUDY_MOST_SEEDS = 64, STUDY_FEW_SEEDS = 3 }; /* with fewer an interval says next to nothing */
 #define STUDY_LEVEL 0.95                             /* of every interval */
+#define STUDY_POWER 0.8                              /* of what could have been detected */
 
 struct study_setting {
     char *key, *value; /* of moescope train: "router.k", "2" */

@@ -28,9 +28,10 @@ static void judged_cells(struct table *t, const struct judged *j, bool is_refere
 static int print_configurations(const struct study_view *s, FILE *out, enum table_format format,
                                 struct error *err)
 {
-    static const char *const columns[] = {"configuration", "seeds",           "experts",  "loss",      "low",
-                                          "high",          "difference",      "diff_low", "diff_high", "p",
-                                          "verdict",       "mflop_per_token", "pflop",    "paper"};
+    static const char *const columns[] = {
+        "configuration", "seeds",      "experts",         "loss",      "low",
+        "high",          "difference", "diff_low",        "diff_high", "p",
+        "verdict",       "detectable", "mflop_per_token", "pflop",     "paper"};
     int n = s->study->n_configurations, result;
     struct study_summary *all = malloc((size_t)n * sizeof *all);
     struct table *t;
@@ -38,7 +39,7 @@ static int print_configurations(const struct study_view *s, FILE *out, enum tabl
     if (!all)
         return error_no_memory(err, "a table");
     result = study_compare(s, all, err);
-    t = result == 0 ? table_open(out, format, NULL, columns, 14) : NULL;
+    t = result == 0 ? table_open(out, format, NULL, columns, 15) : NULL;
     for (int c = 0; c < n && t; c++) {
         const struct configuration *one = &s->study->configurations[c];
         const struct study_summary *m = &all[c];
@@ -51,6 +52,7 @@ static int print_configurations(const struct study_view *s, FILE *out, enum tabl
         table_figure(t, m->valid_loss.low);
         table_figure(t, m->valid_loss.high);
         judged_cells(t, &m->difference, c == study_reference(s->study, one->ablation));
+        table_figure(t, student_detectable(&m->difference.i, STUDY_LEVEL, STUDY_POWER));
         table_figure(t, m->flops_per_token / 1e6);
         table_figure(t, m->flops / 1e15);
         table_text(t, one->paper);

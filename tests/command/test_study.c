@@ -193,7 +193,7 @@ static void test_figures(void **state)
        and 12 * layers * width for half of the context */
     r = ask("--no-training --format csv --table configurations");
     for (int k = 1; k <= 2; k++)
-        assert_true(fabs(cell_of(r.out, k, 11) * 1e6 -
+        assert_true(fabs(cell_of(r.out, k, 12) * 1e6 -
                          (6.0 * (2 * (1024 + 64 + k * 384) + 320 * 16) + 6.0 * 2 * 32 * 16)) < 1e-6);
     test_run_release(&r);
 }

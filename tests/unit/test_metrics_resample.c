@@ -191,6 +191,7 @@ static void test_student(void **state)
     assert_close(i.p, 1 - sqrt(12. / 14), 1e-9);
     assert_int_equal(i.n, 3);
     student_interval(difference, 1, 0.95, &i);
+    assert_true(isnan(student_detectable(&i, 0.95, 0.8)));
     assert_close(i.estimate, 1, 0);
     assert_nan(i.low);
     assert_nan(i.p);
