@@ -112,7 +112,7 @@ struct untrained_rule untrained_rule_default(void)
 
 bool untrained_by_design(const char *router)
 {
-    return strcmp(router, "hash") == 0;
+    return strcmp(router, "hash") == 0 || strcmp(router, "single_gate") == 0;
 }
 
 int untrained_breach(const struct untrained_rule *rule, double load_entropy_k_aware,

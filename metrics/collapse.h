@@ -92,10 +92,11 @@ struct untrained_rule {
 };
 enum untrained { UNTRAINED_NO_OPINION = 1 << 0, UNTRAINED_UNCHANGED = 1 << 1 };
 struct untrained_rule untrained_rule_default(void); /* version 2: 0.9, 0.98, 0.9, 0.25 */
-/* Whether nothing is learnt about who gets what, so that balance is no merit and to be unchanged no fault. */
+/* Whether nothing is learnt about who gets what while experts learn (hash; single_gate, whose gate is trained
+ * first and then frozen), so that balance is no merit and to be unchanged no fault. */
 bool untrained_by_design(const char *router);
 /* At one evaluation: an or of enum untrained when the load is balanced, else 0; BREACH_UNKNOWN when the
- * load's entropy or both other figures are NaN (NaN: not known). Fixed routers (hash) breach by design. */
+ * load's entropy or both other figures are NaN (NaN: not known). Fixed routers breach by design. */
 int untrained_breach(const struct untrained_rule *rule, double load_entropy_k_aware,
                      double router_entropy_normalised, double agreement_with_start);
 

@@ -18,7 +18,7 @@ enum finding {
     FINDING_INDIFFERENT, /* balanced by doing nothing */
     FINDING_TRANSIENT,   /* dipped and recovered */
     FINDING_HEALTHY,
-    FINDING_FIXED,     /* decided before training (hash): balanced and unchanged by design */
+    FINDING_FIXED,     /* decided before experts learn (hash, single_gate): balanced by design */
     FINDING_NO_CHOICE, /* every token gets every expert by configuration */
     FINDING_NO_DATA,
     N_FINDINGS

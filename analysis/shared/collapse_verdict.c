@@ -238,7 +238,8 @@ static void judge_plain(const struct analysis *a, const struct collapse *c, enum
     if (finding == FINDING_HEALTHY)
         text_printf(t, "healthy: never in breach in %d windows, ", c->monitor.n_windows);
     else if (finding == FINDING_FIXED)
-        text_add(t, "fixed: who gets what was decided before training, so that balance is by design; ");
+        text_add(t, "fixed: who gets what was decided before the experts were trained, so that balance is by "
+                    "design; ");
     else
         text_add(t, "no choice: every token gets every expert by configuration; ");
     add_range(t, a, c, finding);

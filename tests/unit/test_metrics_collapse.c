@@ -170,6 +170,8 @@ static void test_untrained(void **state)
     assert_int_equal(untrained_breach(&rule, 0.97, NAN, 0.95), UNTRAINED_UNCHANGED);
     assert_int_equal(untrained_breach(&rule, 0.97, NAN, NAN), BREACH_UNKNOWN);
     assert_int_equal(untrained_breach(&rule, NAN, 0.999, 0.95), BREACH_UNKNOWN);
+    assert_true(untrained_by_design("hash") && untrained_by_design("single_gate"));
+    assert_false(untrained_by_design("topk"));
 }
 
 int main(void)
