@@ -1,11 +1,12 @@
 -- How often are classifiers right, and at what cost, by configuration of a study?
 -- Runs named CONFIGURATION.seedN, on valid samples at the last step; mean, lowest and highest of the seeds, and
 -- multiply-adds of a sample. base: of what a single gate stands on, by itself; two: with the two likeliest experts.
--- :runs, a JSON array of run ids: these alone.
+-- What was not trained (train.steps = 0) is left out. :runs, a JSON array of run ids: these alone.
 WITH study_run AS (
     SELECT run_id, seed, substr(name, 1, instr(name, '.seed') - 1) AS configuration FROM run
     WHERE instr(name, '.seed') > 1 AND status = 'finished'
       AND (:runs IS NULL OR run_id IN (SELECT value FROM json_each(:runs)))
+      AND coalesce(json_extract(config, '$."train.steps"'), 1) > 0
 ),
 answer AS (
     SELECT r.configuration, r.seed, m.step,
