@@ -7,11 +7,7 @@ load 'style.gp'
 
 data = name . '.csv'
 room_left = 52
-longest = 0
-do for [r = 1:|label|] {
-    longest = strlen(label[r]) > longest ? strlen(label[r]) : longest
-}
-room_right = 40 + 6.3 * longest
+@room_for_labels
 room_top = 34
 i = 1
 @panel

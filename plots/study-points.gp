@@ -6,7 +6,7 @@ load 'style.gp'
 
 data = name . '.csv'
 room_left = 52
-room_right = 250
+@room_for_labels
 room_top = 34
 i = 1
 @panel

@@ -99,6 +99,9 @@ panel_top(i) = 1 - (room_top + ((i - 1) / columns) * (panel_height(rows) + gap_y
 panel_bottom(i) = panel_top(i) - panel_height(rows) / height
 panel = "set lmargin at screen panel_left(i); set rmargin at screen panel_right(i); " . \
         "set tmargin at screen panel_top(i); set bmargin at screen panel_bottom(i); unset label; unset arrow"
+# Names of lines stand to their right.
+room_for_labels = "longest = 0; do for [r = 1:|label|] { longest = strlen(label[r]) > longest ? strlen(label[r]) : " . \
+                  "longest }; room_right = 40 + 6.3 * longest"
 heading = "set label 1 title at graph 0, 1 offset character 0, 0.8 left font ',13' textcolor rgb ink"
 headings = "set label 1 title at graph 0, 1 offset character 0, 1.9 left font ',13' textcolor rgb ink; " . \
            "set label 2 unit at graph 0, 1 offset character 0, 0.8 left font ',11' textcolor rgb muted"

@@ -4,12 +4,13 @@
 -- the threshold are run; confidence: none is where the base's best probability does); mean, lowest and highest of the
 -- seeds. chosen: how many of the seeds would take this threshold for its accuracy on probe samples, the cheapest of
 -- equals.
--- :rule: alpha or confidence alone.
+-- Experts that were not trained (train.steps = 0) are left out. :rule: alpha or confidence alone.
 -- :runs, a JSON array of run ids: these alone.
 WITH study_run AS (
     SELECT run_id, seed, substr(name, 1, instr(name, '.seed') - 1) AS configuration FROM run
     WHERE instr(name, '.seed') > 1 AND status = 'finished'
       AND (:runs IS NULL OR run_id IN (SELECT value FROM json_each(:runs)))
+      AND coalesce(json_extract(config, '$."train.steps"'), 1) > 0
 ),
 figure AS (
     SELECT r.configuration, r.seed, m.split, x.value AS rule,

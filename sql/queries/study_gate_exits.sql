@@ -4,11 +4,13 @@
 -- :within (0.001) less accurate than the likeliest expert for every image (target 'within'); the most accurate that
 -- runs at most a half, a quarter of an expert an image ('0.5 experts', '0.25 experts'). Means of the seeds; difference:
 -- from the likeliest expert for every image, on valid images; seeds without such a threshold are left out.
+-- Experts that were not trained (train.steps = 0) are left out.
 -- :runs, a JSON array of run ids: these alone.
 WITH study_run AS (
     SELECT run_id, seed, substr(name, 1, instr(name, '.seed') - 1) AS configuration FROM run
     WHERE instr(name, '.seed') > 1 AND status = 'finished'
       AND (:runs IS NULL OR run_id IN (SELECT value FROM json_each(:runs)))
+      AND coalesce(json_extract(config, '$."train.steps"'), 1) > 0
 ),
 figure AS (
     SELECT r.configuration, r.run_id, m.split, x.value AS rule,
