@@ -66,7 +66,7 @@ endif
 jobs = $(if $(filter -j% --jobserver%,$(MAKEFLAGS)),,-j$(shell nproc))
 
 gallery_figures := loss effective-experts load-top1-unbalanced lift-top2-balanced difference
-study_names := dynamic-routing maskmoe soft-moe soft-norm single-gate single-gate-glyphs mixed images
+study_names := dynamic-routing maskmoe soft-moe soft-norm single-gate single-gate-glyphs mixed images demand-choice demand
 # Glyphs need fonts of 20 MB; that study is single-gate's on other images.
 quick_names := $(filter-out single-gate-glyphs,$(study_names))
 .PHONY: studies studies-quick gallery all programs demo test tests check-tests kills sanitize fuzz lint bench bench-large docs clean help print-cflags print-programs FORCE
