@@ -67,8 +67,8 @@ jobs = $(if $(filter -j% --jobserver%,$(MAKEFLAGS)),,-j$(shell nproc))
 
 gallery_figures := loss effective-experts load-top1-unbalanced lift-top2-balanced difference
 study_names := dynamic-routing maskmoe soft-moe soft-norm single-gate single-gate-glyphs mixed images demand-choice demand
-# Glyphs need fonts of 20 MB; that study is single-gate's on other images.
-quick_names := $(filter-out single-gate-glyphs,$(study_names))
+# Glyphs need fonts of 20 MB, and that study is single-gate's on other images; demand-choice has one configuration of demand.
+quick_names := $(filter-out single-gate-glyphs demand-choice,$(study_names))
 .PHONY: studies studies-quick gallery all programs demo test tests check-tests kills sanitize fuzz lint bench bench-large docs clean help print-cflags print-programs FORCE
 all: programs ## build every program and the SQLite extension into bin/
 programs: $(foreach p,$(wildcard $(programs)),$(bindir)/$(call program_name,$(p))) \
