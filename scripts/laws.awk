@@ -26,7 +26,7 @@ BEGIN {
     may["care"] = "base metrics sql"
     may["engine"] = "base metrics engine"
     may["corpora"] = "base metrics engine corpora"
-    may["bench"] = "base metrics engine sql bench"
+    may["bench"] = "base metrics engine sql analysis bench"
     may["tests"] = "base metrics engine sql analysis corpora tests"
     joins["engine/train.c"] = joins["engine/route.c"] = joins["engine/record.c"] = joins["engine/record.h"] = 1
     # These three speak for the programs: help and last words, "-" as an output, progress.
