@@ -226,7 +226,7 @@ static const char details[] =
     "the number of experts, likeliest first, that hold 90 % of it; effective_by_token the mean of "
     "exp(entropy). It\n"
     "tells the router's confidence. What a layer needs is another question: cut its k and look at the loss.\n"
-    "Intervals resample documents (95 %), within domains where the figure is over all of them; fewer than "
+    "Intervals are over documents (95 %), within domains where the figure is over all of them; fewer than "
     "10\n"
     "documents give none. Domains are compared over the first positions of each sample, since the beginning "
     "of a\n"
