@@ -15,13 +15,14 @@
 
 struct arguments {
     int64_t logbooks, planted, documents, seed;
-    double spread;
+    double tokens, spread;
     bool quiet;
     const char *folder, *format, *json;
 };
 static struct arguments args = {.logbooks = 1000,
                                 .planted = 200,
                                 .documents = 10,
+                                .tokens = 48,
                                 .spread = 1,
                                 .folder = "build/bench",
                                 .format = "table"};
@@ -30,6 +31,7 @@ static const struct option_spec options[] = {
     {"logbooks", 0, OPTION_INT, &args.logbooks, "N", "without an effect (default 1000)"},
     {"planted", 0, OPTION_INT, &args.planted, "N", "of each planted effect (default 200; 0: none)"},
     {"documents", 0, OPTION_INT, &args.documents, "N", "of each of four domains (default 10)"},
+    {"tokens", 0, OPTION_REAL, &args.tokens, "N", "of a document, in the median (default 48)"},
     {"spread", 0, OPTION_REAL, &args.spread, "X",
      "of the documents' lengths: standard deviation of their logarithm (default 1)"},
     {"seed", 0, OPTION_INT, &args.seed, "N", "other logbooks (default 0)"},
@@ -63,6 +65,7 @@ static int try_one(const struct simulated_effect *effect, uint64_t number, const
     struct simulated_shape shape = simulated_shape_defaults();
     struct simulated s;
     shape.documents = (int)args.documents;
+    shape.tokens = args.tokens;
     shape.spread = args.spread;
     int result = simulated_draw(&s, &shape, effect, number, err);
     if (result == 0)
@@ -142,8 +145,10 @@ static int check(struct error *err)
 {
     if (args.logbooks < 1 || args.logbooks >= 1 << 20 || args.planted < 0 || args.planted >= 1 << 20)
         return error_set(err, STATUS_USAGE, "--logbooks takes 1 to a million, --planted 0 to a million");
-    if (args.documents < 2 || args.documents > 1000 || !(args.spread >= 0 && args.spread <= 3))
-        return error_set(err, STATUS_USAGE, "--documents takes 2 to 1000, --spread 0 to 3");
+    if (args.documents < 2 || args.documents > 1000 || !(args.spread >= 0 && args.spread <= 3) ||
+        !(args.tokens >= 1 && args.tokens <= 256))
+        return error_set(err, STATUS_USAGE,
+                         "--documents takes 2 to 1000, --tokens 1 to 256, --spread 0 to 3");
     return args.seed >= 0 && args.seed <= INT32_MAX
                ? 0
                : error_set(err, STATUS_USAGE, "--seed takes 0 to %d", INT32_MAX);

@@ -161,7 +161,7 @@ double evaluation_mean(const struct evaluation *e, enum loss_unit unit, int doma
     return size > 0 && isfinite(loss) ? loss / size : NAN;
 }
 
-/* Losses, sizes and strata of the documents of a domain, as the bootstrap takes them. */
+/* Losses, sizes and strata of the documents of a domain, as intervals take them. */
 struct columns {
     double *loss, *size;
     int *stratum;

@@ -7,8 +7,7 @@
 
 struct matched_routing {
     struct matched_agreement agreement;
-    struct interval
-        interval; /* of the agreement, over documents within domains, the matching held fixed */
+    struct interval interval; /* of the agreement, over documents within domains, the matching held fixed */
     int documents;
 };
 

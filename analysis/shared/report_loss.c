@@ -168,9 +168,8 @@ static void describe_valid_loss(const struct report *r, struct figure *f, const 
              r->in_bits ? "held-out documents, in bits per byte, because these runs do not share a vocabulary"
                         : "held-out documents, in nats per token");
     text_add(&f->caption, e.alike ? "; the same documents for every run." : ".");
-    text_add(&f->caption,
-             " Bars at the right: 95 % intervals of the last step, over documents. They "
-             "say how far the loss would move with other documents");
+    text_add(&f->caption, " Bars at the right: 95 % intervals of the last step, over documents. They "
+                          "say how far the loss would move with other documents");
     text_add(&f->caption,
              r->n_trained > 1 ? ", not whether two runs differ: for that see the paired differences." : ".");
     if (r->n_trained < r->n_runs)

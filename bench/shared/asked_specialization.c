@@ -40,17 +40,18 @@ static void chi_squares(const struct specialization *s, double *p, double *cells
 
 static int ask_tokens_routing(const struct specialization *s, struct answers *x, struct error *err)
 {
-    int n = specialization_domains(s) * s->routed[0].n_experts, n_layers = s->n_routed;
-    double *p = calloc((size_t)(n_layers + n_layers * n + n), sizeof *p);
+    size_t n = (size_t)specialization_domains(s) * (size_t)s->routed[0].n_experts;
+    size_t n_layers = (size_t)s->n_routed;
+    double *p = calloc(n_layers + n_layers * n + n, sizeof *p);
     if (!p)
         return error_no_memory(err, "the tokens' tests");
     double *cells = p + n_layers;
     chi_squares(s, p, cells, cells + n_layers * n);
     x->by_token[INFORMATION] = p[0] <= significant;
     x->by_token[LIFT_INTERVAL] = cells[0] <= significant;
-    int result = token_any(p, n_layers, &x->by_token[INFORMATION_ANY], err);
+    int result = token_any(p, (int)n_layers, &x->by_token[INFORMATION_ANY], err);
     if (result == 0)
-        result = token_any(cells, n_layers * n, &x->by_token[LIFT], err);
+        result = token_any(cells, (int)(n_layers * n), &x->by_token[LIFT], err);
     x->by_token[TELLS_APART] = x->by_token[INFORMATION_ANY];
     free(p);
     return result;

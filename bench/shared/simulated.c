@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "base/random.h"
+#include "bench/shared/synthetic.h"
 #include "sql/logbook.h"
 
 /* Scales of the documents' own effects and of their tokens' noise: a document's tokens are more like each
@@ -101,22 +102,6 @@ static void draw_probability(struct random *r, const double *preference, double 
         p[e] = (float)((double)p[e] / sum);
 }
 
-/* The k largest, largest first. */
-static void choose(const float *p, int n_experts, int k, int32_t *expert, float *gate)
-{
-    for (int slot = 0; slot < k; slot++) {
-        expert[slot] = -1;
-        for (int e = 0; e < n_experts; e++) {
-            bool taken = false;
-            for (int i = 0; i < slot; i++)
-                taken = taken || expert[i] == e;
-            if (!taken && (expert[slot] < 0 || p[e] > p[expert[slot]]))
-                expert[slot] = e;
-        }
-        gate[slot] = p[expert[slot]];
-    }
-}
-
 static void draw_document_routing(struct simulated *s, const struct simulated_effect *effect, int layer,
                                   int document, int first, double *preference, struct random *r)
 {
@@ -129,7 +114,7 @@ static void draw_document_routing(struct simulated *s, const struct simulated_ef
         size_t at = (size_t)layer * (size_t)s->n_tokens + (size_t)t;
         float *p = s->probability + at * (size_t)n;
         draw_probability(r, preference, scale, n, p);
-        choose(p, n, k, s->expert + at * (size_t)k, s->gate + at * (size_t)k);
+        choose_largest(p, n, k, s->expert + at * (size_t)k, s->gate + at * (size_t)k);
     }
 }
 
@@ -191,7 +176,7 @@ static int add_corpus(const struct simulated *s, struct logbook *lb, struct logb
                                                  .domain = names[d][1],
                                                  .sha256 = names[d][0],
                                                  .split = "probe",
-                                                 .n_bytes = 4 * s->length[d],
+                                                 .n_bytes = (int64_t)4 * s->length[d],
                                                  .n_tokens = s->length[d]};
     }
     for (int v = 0; v < s->shape.vocabulary; v++)

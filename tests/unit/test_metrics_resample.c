@@ -160,8 +160,9 @@ static double heavy(struct random *r)
     return random_normal(r) / sqrt(squares / 3);
 }
 
-/* Two domains of ten documents each, whose lengths go from 1 to 100 and whose own effects are Student's t of 3 degrees of freedom. 1000 pairs of runs that are alike: how many intervals
- * leave 0 out is binomial, 50 +- 23 in 99.9 of 100 such tests. */
+/* Two domains of ten documents each, whose lengths go from 1 to 100 and whose own effects are Student's t of
+ * 3 degrees of freedom. 1000 pairs of runs that are alike: how many intervals leave 0 out is binomial, 50 +-
+ * 23 in 99.9 of 100 such tests. */
 static void test_intervals_miss_as_often_as_they_say(void **state)
 {
     (void)state;
