@@ -22,7 +22,7 @@ struct arguments {
 static struct arguments args = {.logbooks = 1000,
                                 .planted = 200,
                                 .documents = 10,
-                                .tokens = 48,
+                                .tokens = 24,
                                 .spread = 1,
                                 .folder = "build/bench",
                                 .format = "table"};
@@ -31,7 +31,7 @@ static const struct option_spec options[] = {
     {"logbooks", 0, OPTION_INT, &args.logbooks, "N", "without an effect (default 1000)"},
     {"planted", 0, OPTION_INT, &args.planted, "N", "of each planted effect (default 200; 0: none)"},
     {"documents", 0, OPTION_INT, &args.documents, "N", "of each of four domains (default 10)"},
-    {"tokens", 0, OPTION_REAL, &args.tokens, "N", "of a document, in the median (default 48)"},
+    {"tokens", 0, OPTION_REAL, &args.tokens, "N", "of a document, in the median (default 24)"},
     {"spread", 0, OPTION_REAL, &args.spread, "X",
      "of the documents' lengths: standard deviation of their logarithm (default 1)"},
     {"seed", 0, OPTION_INT, &args.seed, "N", "other logbooks (default 0)"},
@@ -83,12 +83,27 @@ struct tally { /* of one size of effect */
     int n, by_document[N_ASKED], by_token[N_ASKED];
 };
 
-/* Exact interval of 95 % of a proportion (Clopper and Pearson 1934). */
+/* The chance of success at which found or more of n successes have a probability of `tail`: by halving, since
+ * inverses of the beta distribution do not always converge. */
+static double chance_of(int found, int n, double tail)
+{
+    double low = 0, high = 1;
+    for (int i = 0; i < 50 && found > 0; i++) {
+        double middle = (low + high) / 2;
+        if (gsl_cdf_binomial_Q((unsigned)found - 1, middle, (unsigned)n) < tail)
+            low = middle;
+        else
+            high = middle;
+    }
+    return found > 0 ? high : 0;
+}
+
+/* With its exact interval of 95 % (Clopper and Pearson 1934): as many failures are as unlikely. */
 static void tell_share(struct figures *f, int found, int n)
 {
     figures_real(f, (double)found / n);
-    figures_real(f, found > 0 ? gsl_cdf_beta_Pinv(0.025, found, n - found + 1) : 0);
-    figures_real(f, found < n ? gsl_cdf_beta_Pinv(0.975, found + 1, n - found) : 1);
+    figures_real(f, chance_of(found, n, 0.025));
+    figures_real(f, 1 - chance_of(n - found, n, 0.025));
 }
 
 static void tell(struct figures *f, const struct tally *t)

@@ -39,16 +39,6 @@ static int ask_tokens_layers(const struct simulated *s, struct answers *x, struc
     return result;
 }
 
-static void verdicts_release(struct verdicts *v)
-{
-    for (int i = 0; i < v->n; i++) {
-        free(v->lines[i].subject);
-        free(v->lines[i].verdict);
-        free(v->lines[i].text);
-    }
-    free(v->lines);
-}
-
 int asked_demand(const struct simulated *s, struct analysis *a, struct answers *x, struct error *err)
 {
     struct demand d = {.step = -1, .positions = 32};

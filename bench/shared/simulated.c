@@ -23,7 +23,7 @@ struct simulated_shape simulated_shape_defaults(void)
                                     .experts = 8,
                                     .k = 2,
                                     .vocabulary = 100,
-                                    .tokens = 48,
+                                    .tokens = 24,
                                     .spread = 1,
                                     .shortest = 8,
                                     .longest = 256};

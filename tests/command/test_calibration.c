@@ -21,10 +21,9 @@ static char *folder, *bench;
 /* A few at a time, since nothing may take two minutes. */
 static void ask(int part)
 {
-    struct test_run r =
-        test_run("%s/calibration --quiet --planted 0 --logbooks %d --tokens 24 --seed %d --folder "
-                 "'%s' --json '%s/%d.json'",
-                 bench, EACH, part, folder, folder, part);
+    struct test_run r = test_run("%s/calibration --quiet --planted 0 --logbooks %d --seed %d --folder "
+                                 "'%s' --json '%s/%d.json'",
+                                 bench, EACH, part, folder, folder, part);
     if (r.status != 0)
         fail_msg("status %d: %s%s", r.status, r.out, r.err);
     test_run_release(&r);
