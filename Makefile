@@ -44,8 +44,9 @@ plot_files := $(sort $(wildcard plots/*.gp plots/*.css))
 # What SQLite loads, as moescope.so, or is linked with, as libmoescope-sqlite.a.
 extension := sql/extension.c sql/vtab.c sql/cursor.c sql/count.c sql/relation.c sql/groups.c sql/aggregate.c sql/scan.c sql/db.c sql/codec.c \
              sql/text.c base/error.c metrics/load.c metrics/sample.c
-# Tests of speed, and of figures that numpy works out again, have nothing to say about memory that others have not.
-spared := $(if $(filter sanitize,$(VARIANT)),$(out)/tests/command/test_bench $(out)/tests/command/test_recompute)
+# Tests of speed, of figures that numpy works out again, and of error rates have nothing to say about memory that others
+# have not.
+spared := $(if $(filter sanitize,$(VARIANT)),$(patsubst %,$(out)/tests/command/test_%,bench calibration recompute))
 tests := $(patsubst tests/%.c,$(out)/tests/%,$(wildcard tests/*/test_*.c))
 benches := $(patsubst %.c,$(out)/%,$(wildcard bench/*.c))
 bench_support := $(patsubst %.c,$(out)/%.o,$(wildcard bench/shared/*.c))
@@ -69,7 +70,7 @@ gallery_figures := loss effective-experts load-top1-unbalanced lift-top2-balance
 study_names := dynamic-routing maskmoe soft-moe soft-norm single-gate single-gate-glyphs mixed images demand-choice demand
 # Glyphs need fonts of 20 MB, and that study is single-gate's on other images; demand-choice has one configuration of demand.
 quick_names := $(filter-out single-gate-glyphs demand-choice,$(study_names))
-.PHONY: studies studies-quick gallery all programs demo test tests check-tests kills sanitize fuzz lint bench bench-large docs clean help print-cflags print-programs FORCE
+.PHONY: studies studies-quick gallery all programs demo test tests check-tests kills sanitize fuzz lint bench bench-large calibration docs clean help print-cflags print-programs FORCE
 all: programs ## build every program and the SQLite extension into bin/
 programs: $(foreach p,$(wildcard $(programs)),$(bindir)/$(call program_name,$(p))) \
           $(bindir)/moescope.so $(bindir)/libmoescope-sqlite.a
@@ -114,6 +115,10 @@ bench: $(benches) ## speed of training, of subsets of experts, of the logbook: t
 bench-large: $(benches) all ## readers of a logbook of 300 million decisions: a gigabyte in build/bench, kept
 	mkdir -p build/bench
 	$(out)/bench/large --bin $(bindir) --json build/bench/large.json
+
+calibration: $(out)/bench/calibration ## error rates and power of the analyses' tests, on 1800 simulated logbooks: minutes
+	mkdir -p build/bench
+	$(out)/bench/calibration --json build/bench/calibration.json
 
 studies: all ## train the papers' studies, hours on two cores, resumable: tables and figures in build/studies
 	mkdir -p build/studies

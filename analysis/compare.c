@@ -1,7 +1,7 @@
-/* moescope compare: which run is better, and is the difference real? Final losses are paired by document and
- * resampled by document within domains, which speaks about these trained models; with --group-by seed the
- * unit is the seed, which speaks about what was trained. What should not be compared is said before anybody
- * asks. */
+/* moescope compare: which run is better, and is the difference real? Final losses are paired by document,
+ * with intervals over documents within domains, which speaks about these trained models; with --group-by seed
+ * the unit is the seed, which speaks about what was trained. What should not be compared is said before
+ * anybody asks. */
 #include <string.h>
 
 #include "analysis/shared/compare.h"
@@ -326,7 +326,7 @@ static const struct analysis_table tables[] = {
      .sql = "analysis/compare_losses",
      .rows = difference_rows},
     {.name = "losses",
-     .help = "a run's final losses over all its documents, with bootstrap intervals over documents",
+     .help = "a run's final losses over all its documents, with intervals over documents",
      .columns = "run,seed,step,documents,loss,low,high,bits_per_byte,bits_low,bits_high",
      .sql = "analysis/compare_losses",
      .rows = loss_rows},
@@ -405,7 +405,7 @@ int main(int argc, char **argv)
         {"split", 0, OPTION_STRING, &c.split, "SPLIT",
          "whose losses: valid, probe, routed or seen (default valid)"},
         {"step", 0, OPTION_INT, &c.step, "N", "the last evaluation up to step N (default: each run's last)"},
-        {"seed", 0, OPTION_INT, &c.seed, "N", "of the resampling (default 1)"},
+        {"seed", 0, OPTION_INT, &c.seed, "N", "of the changes of sign (default 1)"},
         {0}};
     const struct analysis_program program = {
         .command =
@@ -415,7 +415,8 @@ int main(int argc, char **argv)
              .details =
                  "Differences are paired by document and below 0 where a run is better than the baseline. "
                  "Verdicts: better, worse,\nequivalent (the interval lies within the margin), "
-                 "undetermined. Intervals are of 95 %, from 2000 resamples of\ndocuments within domains; "
+                 "undetermined. Intervals are of 95 %, over documents within\ndomains, from 2000 changes of "
+                 "sign; "
                  "a domain with fewer than 10 documents has none.\n"
                  "By token frequency takes runs of one corpus with log.decisions = held_out or all.\n",
              .examples =

@@ -303,7 +303,7 @@ static const char details[] =
     "tells the router's confidence. What a layer needs is another question: `moescope ablate --what k` "
     "truncates\n"
     "it and looks at the loss; `needed` and `allocation` read that.\n"
-    "Intervals resample documents (95 %), within domains where the figure is over all of them; fewer than "
+    "Intervals are over documents (95 %), within domains where the figure is over all of them; fewer than "
     "10\n"
     "documents give none. Domains are compared over the first positions of each sample, since the beginning "
     "of a\n"

@@ -173,7 +173,7 @@ static int measure_vocabulary(const struct specialization *s, const struct route
 {
     const struct documents *d = &s->documents;
     struct vocabulary_documents sums = {.favourite = calloc((size_t)d->n_documents * 2 + 1, sizeof(double))};
-    struct bootstrap_options o = bootstrap_defaults();
+    struct interval_options o = interval_defaults();
     struct token_cell *cells;
     struct random r;
     int64_t n;
@@ -188,8 +188,8 @@ static int measure_vocabulary(const struct specialization *s, const struct route
         free(cells);
     }
     if (result == 0)
-        result = bootstrap_ratio(sums.favourite, sums.occurrences, d->labels[0].value, d->n_documents, &o, &r,
-                                 i, err);
+        result = ratio_interval(sums.favourite, sums.occurrences, d->labels[0].value, d->n_documents, &o, &r,
+                                i, err);
     free(sums.favourite);
     return result;
 }
@@ -328,7 +328,7 @@ static const struct analysis_view view = {"text", show_text, text_page};
 
 static const char details[] =
     "Statistics are of the probe at its last step and at its first (step 0: untrained). The unit is the\n"
-    "document; intervals resample documents within domains, 95 %. q is a p-value adjusted over all rows of "
+    "document; intervals (95 %) are over documents, within domains. q is a p-value adjusted over all rows of "
     "a\n"
     "step (in lift: over all rows) by Benjamini and Hochberg. Expert numbers mean nothing across runs;\n"
     "compare does that. Decisions that capacity refused count: the router chose them.\n\n"

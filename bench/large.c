@@ -22,15 +22,23 @@
 enum { RUNS = 3, DRAWN_STEPS = 16, DOMAINS = 4, EVALUATE_EVERY = 200 };
 
 struct arguments {
-    int64_t decisions;
+    int64_t decisions, layers, experts, k;
     bool make_only, quiet;
     const char *folder, *bin, *format, *json;
 };
-static struct arguments args = {
-    .decisions = 300000000, .folder = "build/bench", .bin = "bin", .format = "table"};
+static struct arguments args = {.decisions = 300000000,
+                                .layers = 4,
+                                .experts = 16,
+                                .k = 2,
+                                .folder = "build/bench",
+                                .bin = "bin",
+                                .format = "table"};
 
 static const struct option_spec options[] = {
     {"decisions", 0, OPTION_INT, &args.decisions, "N", "of training, in three runs (default 300 million)"},
+    {"layers", 0, OPTION_INT, &args.layers, "N", "of a logbook that is to be made (default 4)"},
+    {"experts", 0, OPTION_INT, &args.experts, "N", "in each (default 16)"},
+    {"k", 0, OPTION_INT, &args.k, "K", "of them for each token (default 2)"},
     {"folder", 0, OPTION_STRING, &args.folder, "FOLDER",
      "where large.db is made, or found: it is kept (default build/bench)"},
     {"bin", 0, OPTION_STRING, &args.bin, "FOLDER", "the programs to be measured (default bin)"},
@@ -45,8 +53,9 @@ static const struct program program = {
     .verb = "bench-large",
     .operands = "",
     .purpose = "measure the readers of a logbook of 300 million decisions",
-    .details = "Three runs of reference model R's shape: 4 layers, top-2 of 16 experts, 4096 tokens a step;\n"
-               "evaluated every 200 steps on a probe and a validation of 64 documents each.",
+    .details =
+        "Three runs of 4096 tokens a step, by default of reference model R's shape: 4 layers, top-2 of 16\n"
+        "experts; evaluated every 200 steps on a probe and a validation of 64 documents each.",
     .examples = "bench/large --folder build/bench\nbench/large --decisions 10000000 --make-only",
     .options = options,
 };
@@ -61,16 +70,13 @@ struct bench {
 
 /* ---- the logbook ---- */
 
-static const struct synthetic_shape shape = {.layers = 4,
-                                             .experts = 16,
-                                             .k = 2,
-                                             .tokens = 4096,
-                                             .context = 256,
-                                             .domains = DOMAINS,
-                                             .vocabulary = 8192,
-                                             .groups = 72,
-                                             .probe_groups = 4,
-                                             .document_size = 16};
+static const struct synthetic_shape unrouted = {.tokens = 4096,
+                                                .context = 256,
+                                                .domains = DOMAINS,
+                                                .vocabulary = 8192,
+                                                .groups = 72,
+                                                .probe_groups = 4,
+                                                .document_size = 16};
 
 static bool is_doubling(int64_t step)
 {
@@ -121,6 +127,14 @@ static int make_logbook(struct bench *b, struct error *err)
     struct logbook *lb = NULL;
     int result = 0;
 
+    struct synthetic_shape shape = unrouted;
+    if (args.layers < 1 || args.layers > 256 || args.experts < 1 || args.experts > 1024 || args.k < 1 ||
+        args.k > args.experts)
+        return error_set(err, STATUS_USAGE,
+                         "--layers takes 1 to 256, --experts 1 to 1024, --k as many at most");
+    shape.layers = (int)args.layers;
+    shape.experts = (int)args.experts;
+    shape.k = (int)args.k;
     b->steps = (int64_t)ceil((double)args.decisions / RUNS / (shape.tokens * shape.layers * shape.k));
     if (synthetic_init(&b->synthetic, &shape, DRAWN_STEPS, true, err) ||
         logbook_open_writable(&lb, b->path, err))
@@ -157,15 +171,27 @@ static int spawn(const char *const *argv, int *status, struct rusage *usage, str
 /* In a process of its own: a program that is started counts its parent's memory as its own. */
 static int make_elsewhere(struct error *err)
 {
-    const char *argv[] = {"/proc/self/exe", "--make-only", "--folder", args.folder,
-                          "--decisions",    NULL,          NULL,       NULL};
+    const int64_t numbers[] = {args.decisions, args.layers, args.experts, args.k};
+    char words[4][32];
+    const char *argv[] = {"/proc/self/exe",
+                          "--make-only",
+                          "--folder",
+                          args.folder,
+                          "--decisions",
+                          words[0],
+                          "--layers",
+                          words[1],
+                          "--experts",
+                          words[2],
+                          "--k",
+                          words[3],
+                          args.quiet ? "--quiet" : NULL,
+                          NULL};
     struct rusage usage;
-    char decisions[32];
     int status;
 
-    snprintf(decisions, sizeof decisions, "%lld", (long long)args.decisions);
-    argv[5] = decisions;
-    argv[6] = args.quiet ? "--quiet" : NULL;
+    for (int i = 0; i < 4; i++)
+        snprintf(words[i], sizeof words[i], "%lld", (long long)numbers[i]);
     if (spawn(argv, &status, &usage, err))
         return -1;
     return status == 0 ? 0 : error_set(err, STATUS_MACHINE, "the logbook could not be made");

@@ -58,7 +58,7 @@ struct information_options information_defaults(int n_experts);
  *
  * `by_document` (n_documents) may be NULL; otherwise it gets each document's sum of these logarithms, 0 where
  * it took no part (the other estimators judge the fitted table on itself, Miller-Madow's correction left
- * out). With the documents' numbers of decisions it goes to bootstrap_ratio for an interval.
+ * out). With the documents' numbers of decisions it goes to ratio_interval for an interval.
  * `r` deals the folds; it may be NULL for the other estimators. NaN when no document takes part. Fails on
  * memory, on a label out of range (STATUS_INPUT) and on bad options (STATUS_USAGE). */
 int document_information(const struct labelling *l, const double *count, int n_experts,

@@ -10,60 +10,47 @@
 struct work {
     const double *count, *tokens;
     int n_documents, n_domains, n_experts, n_cells;
-    int *domain;          /* (n_documents) as they are, or exchanged */
-    int *member;          /* documents by domain, domain after domain */
-    int *first;           /* (n_domains + 1) where each begins in member */
-    double *sum;          /* (n_domains, n_experts) */
-    double *sum_tokens;   /* (n_domains) */
-    double *share, *lift; /* (n_domains, n_experts) */
-    float *resampled;     /* (n_cells, n_resamples) */
-    double *sorted;       /* (n_resamples) */
+    int *domain;           /* (n_documents) as they are, or exchanged */
+    int *size;             /* (n_domains) documents */
+    double *domain_tokens; /* (n_domains) */
+    double *sum;           /* (n_domains, n_experts) */
+    double *sum_tokens;    /* (n_domains) */
+    double *share, *lift;  /* (n_domains, n_experts) */
+    float *drawn;          /* (n_cells, n_draws) */
+    double *sorted;        /* (n_draws) */
 };
 
 static void work_release(struct work *w)
 {
     free(w->domain);
-    free(w->member);
-    free(w->first);
+    free(w->size);
+    free(w->domain_tokens);
     free(w->sum);
     free(w->sum_tokens);
     free(w->share);
     free(w->lift);
-    free(w->resampled);
+    free(w->drawn);
     free(w->sorted);
 }
 
-static int work_allocate(struct work *w, int n_resamples, struct error *err)
+static int work_allocate(struct work *w, int n_draws, struct error *err)
 {
     size_t n_documents = (size_t)w->n_documents, n_domains = (size_t)w->n_domains,
            n_cells = (size_t)w->n_cells;
     w->domain = calloc(n_documents + 1, sizeof *w->domain);
-    w->member = calloc(n_documents + 1, sizeof *w->member);
-    w->first = calloc(n_domains + 1, sizeof *w->first);
+    w->size = calloc(n_domains + 1, sizeof *w->size);
+    w->domain_tokens = calloc(n_domains + 1, sizeof *w->domain_tokens);
     w->sum = calloc(n_cells + 1, sizeof *w->sum);
     w->sum_tokens = calloc(n_domains + 1, sizeof *w->sum_tokens);
     w->share = calloc(n_cells + 1, sizeof *w->share);
     w->lift = calloc(n_cells + 1, sizeof *w->lift);
-    w->resampled = calloc(n_cells * (size_t)n_resamples + 1, sizeof *w->resampled);
-    w->sorted = calloc((size_t)n_resamples + 1, sizeof *w->sorted);
-    if (w->domain && w->member && w->first && w->sum && w->sum_tokens && w->share && w->lift &&
-        w->resampled && w->sorted)
+    w->drawn = calloc(n_cells * (size_t)n_draws + 1, sizeof *w->drawn);
+    w->sorted = calloc((size_t)n_draws + 1, sizeof *w->sorted);
+    if (w->domain && w->size && w->domain_tokens && w->sum && w->sum_tokens && w->share && w->lift &&
+        w->drawn && w->sorted)
         return 0;
     work_release(w);
     return error_no_memory(err, "the lifts");
-}
-
-/* Counting sort of the documents by domain. */
-static void group(struct work *w)
-{
-    int n = 0;
-    for (int domain = 0; domain < w->n_domains; domain++) {
-        w->first[domain] = n;
-        for (int d = 0; d < w->n_documents; d++)
-            if (w->domain[d] == domain)
-                w->member[n++] = d;
-    }
-    w->first[w->n_domains] = n;
 }
 
 static void clear_sums(struct work *w)
@@ -90,30 +77,47 @@ static void measure(struct work *w)
     domain_specialization(w->sum, w->sum_tokens, w->n_domains, w->n_experts, w->share, w->lift);
 }
 
-static void resample(struct work *w, int n_resamples, struct random *r)
+/* A domain's weight among all is no chance: a half of it stands for as many tokens as it has. */
+static void restore_weights(struct work *w)
 {
-    for (int i = 0; i < n_resamples; i++) {
-        clear_sums(w);
-        for (int domain = 0; domain < w->n_domains; domain++) {
-            int first = w->first[domain], n = w->first[domain + 1] - first;
-            for (int drawn = 0; drawn < n; drawn++)
-                add_document(w, w->member[first + (int)random_below(r, (uint64_t)n)], domain);
-        }
-        domain_specialization(w->sum, w->sum_tokens, w->n_domains, w->n_experts, NULL, w->lift);
-        for (int c = 0; c < w->n_cells; c++)
-            w->resampled[(size_t)c * (size_t)n_resamples + (size_t)i] = (float)w->lift[c];
+    for (int domain = 0; domain < w->n_domains; domain++) {
+        double *sum = w->sum + (size_t)domain * (size_t)w->n_experts;
+        double scale = w->sum_tokens[domain] > 0 ? w->domain_tokens[domain] / w->sum_tokens[domain] : 0;
+        for (int e = 0; e < w->n_experts; e++)
+            sum[e] *= scale;
+        w->sum_tokens[domain] *= scale;
     }
 }
 
-/* A resample may miss an expert altogether; its lift is then unknown and left out. */
-static void set_interval(struct work *w, int c, const struct bootstrap_options *o, struct lift_cell *cell)
+/* Random halves: every document is in with a probability of one half. Their figures lie about the true one as
+ * a symmetric chance would have it (typical values: Hartigan 1969), however few and unequal the documents
+ * are; those of documents drawn with replacement lie too close. */
+static void draw_halves(struct work *w, int n_draws, struct random *r)
+{
+    for (int i = 0; i < n_draws; i++) {
+        uint64_t bits = 0;
+        clear_sums(w);
+        for (int d = 0; d < w->n_documents; d++) {
+            bits = d % 64 == 0 ? random_bits(r) : bits >> 1;
+            if (bits & 1)
+                add_document(w, d, w->domain[d]);
+        }
+        restore_weights(w);
+        domain_specialization(w->sum, w->sum_tokens, w->n_domains, w->n_experts, NULL, w->lift);
+        for (int c = 0; c < w->n_cells; c++)
+            w->drawn[(size_t)c * (size_t)n_draws + (size_t)i] = (float)w->lift[c];
+    }
+}
+
+/* A half may miss a domain, or an expert altogether; its lift is then unknown and left out. */
+static void set_interval(struct work *w, int c, const struct interval_options *o, struct lift_cell *cell)
 {
     int n = 0, domain = c / w->n_experts;
     cell->low = cell->high = NAN;
-    if (w->first[domain + 1] - w->first[domain] < o->min_documents)
+    if (w->size[domain] < o->min_documents)
         return;
-    for (int i = 0; i < o->n_resamples; i++) {
-        double lift = (double)w->resampled[(size_t)c * (size_t)o->n_resamples + (size_t)i];
+    for (int i = 0; i < o->n_draws; i++) {
+        double lift = (double)w->drawn[(size_t)c * (size_t)o->n_draws + (size_t)i];
         if (!isnan(lift))
             w->sorted[n++] = lift;
     }
@@ -143,7 +147,7 @@ static void exchange(struct work *w, int n_permutations, struct random *r, struc
 }
 
 int domain_lift(const double *count, const double *tokens, const int *domain, int n_documents, int n_domains,
-                int n_experts, const struct bootstrap_options *o, struct random *r, struct lift_cell *cells,
+                int n_experts, const struct interval_options *o, struct random *r, struct lift_cell *cells,
                 struct error *err)
 {
     struct work w = {.count = count,
@@ -155,17 +159,20 @@ int domain_lift(const double *count, const double *tokens, const int *domain, in
     int *tails = calloc((size_t)w.n_cells * 2 + 1, sizeof *tails);
     if (!tails)
         return error_no_memory(err, "the lifts");
-    int result = work_allocate(&w, o->n_resamples, err);
+    int result = work_allocate(&w, o->n_draws, err);
     if (result == 0) {
         memcpy(w.domain, domain, (size_t)n_documents * sizeof *domain);
-        group(&w);
+        for (int d = 0; d < n_documents; d++) {
+            w.size[domain[d]]++;
+            w.domain_tokens[domain[d]] += tokens[d];
+        }
         measure(&w);
         for (int c = 0; c < w.n_cells; c++)
             cells[c] = (struct lift_cell){.share = w.share[c], .lift = w.lift[c]};
-        resample(&w, o->n_resamples, r);
+        draw_halves(&w, o->n_draws, r);
         for (int c = 0; c < w.n_cells; c++)
             set_interval(&w, c, o, &cells[c]);
-        exchange(&w, o->n_resamples, r, cells, tails, tails + w.n_cells);
+        exchange(&w, o->n_draws, r, cells, tails, tails + w.n_cells);
         work_release(&w);
     }
     free(tails);

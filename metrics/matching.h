@@ -28,7 +28,7 @@ struct matched_agreement {
 
 /* The experts are matched on one half of the documents and counted on the other, both ways: matched and
  * counted on the same tokens, even routers that ignore each other agree above chance. `r` deals the halves.
- * by_document: (n_documents) tokens of each document in agreement, for bootstrap_ratio; may be NULL. NaN with
+ * by_document: (n_documents) tokens of each document in agreement, for ratio_interval; may be NULL. NaN with
  * fewer than two documents. Fails on memory and, with STATUS_INPUT, on an expert out of range. */
 int matched_agreement(const struct paired_choices *p, struct random *r, struct matched_agreement *m,
                       double *by_document, struct error *err);

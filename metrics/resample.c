@@ -6,18 +6,18 @@
 #include <math.h>
 #include <stdlib.h>
 
-#include "metrics/sample.h"
+#include "metrics/signs.h"
 
 const char *const verdict_names[4] = {"undetermined", "better", "worse", "equivalent"};
 
-struct bootstrap_options bootstrap_defaults(void)
+struct interval_options interval_defaults(void)
 {
-    return (struct bootstrap_options){.n_resamples = 2000, .level = 0.95, .min_documents = 10};
+    return (struct interval_options){.n_draws = 2000, .level = 0.95, .min_documents = 10};
 }
 
 /* ---- documents ---- */
 
-/* What one document adds to both ratios; b is (0, 1) all along where there is only one. */
+/* What one document adds to both ratios; a ratio by itself is the first. */
 struct unit {
     int stratum, document;
     double numerator[2], denominator[2];
@@ -30,46 +30,12 @@ static int unit_compare(const void *a, const void *b)
     return by_stratum ? by_stratum : (x->document > y->document) - (x->document < y->document);
 }
 
-static double ratio_difference(const double *numerator, const double *denominator)
-{
-    return numerator[0] / denominator[0] - numerator[1] / denominator[1];
-}
-
-static void unit_add(const struct unit *u, double *numerator, double *denominator)
-{
-    for (int i = 0; i < 2; i++) {
-        numerator[i] += u->numerator[i];
-        denominator[i] += u->denominator[i];
-    }
-}
-
 static int stratum_end(const struct unit *units, int n, int first)
 {
     int end = first + 1;
     while (end < n && units[end].stratum == units[first].stratum)
         end++;
     return end;
-}
-
-/* Both ratios' difference over the units as they are or, with r, over one resample: as many documents from
- * each stratum as it has. */
-static double units_figure(const struct unit *units, int n, bool equal_strata, struct random *r)
-{
-    double numerator[2] = {0}, denominator[2] = {0}, sum = 0;
-    int strata = 0;
-    for (int first = 0, end; first < n; first = end) {
-        end = stratum_end(units, n, first);
-        for (int i = first; i < end; i++) {
-            int drawn = r ? first + (int)random_below(r, (uint64_t)(end - first)) : i;
-            unit_add(&units[drawn], numerator, denominator);
-        }
-        if (!equal_strata)
-            continue;
-        sum += ratio_difference(numerator, denominator);
-        numerator[0] = numerator[1] = denominator[0] = denominator[1] = 0;
-        strata++;
-    }
-    return equal_strata ? sum / strata : ratio_difference(numerator, denominator);
 }
 
 static int smallest_stratum(const struct unit *units, int n)
@@ -82,72 +48,95 @@ static int smallest_stratum(const struct unit *units, int n)
     return smallest;
 }
 
-/* Twice the smaller tail, counting the observed as one of the resamples on either side. */
-static double two_sided(const double *draws, int n)
+/* The figure of n units, of which n_ratios are a difference or one by itself, and what each adds to it.
+ * Ratios are curved: a document's off is that of the tangent (Taylor linearisation; Cochran 1977,
+ * section 6.3). */
+static double linearise(const struct unit *units, int n, int n_ratios, double weight, struct part *parts)
 {
-    int below = 0, over = 0;
-    for (int i = 0; i < n; i++) {
-        below += draws[i] <= 0;
-        over += draws[i] >= 0;
+    double ratio[2] = {0}, denominator[2] = {0};
+    for (int k = 0; k < n_ratios; k++) {
+        for (int i = 0; i < n; i++) {
+            ratio[k] += units[i].numerator[k];
+            denominator[k] += units[i].denominator[k];
+        }
+        ratio[k] /= denominator[k];
     }
-    return fmin(1, 2. * (1 + (below < over ? below : over)) / (1. + n));
+    for (int i = 0; i < n; i++) {
+        parts[i] = (struct part){.stratum = units[i].stratum};
+        for (int k = 0; k < n_ratios; k++) {
+            double off = units[i].numerator[k] - ratio[k] * units[i].denominator[k];
+            parts[i].off += (k ? -weight : weight) * off / denominator[k];
+            parts[i].share += weight * units[i].denominator[k] / denominator[k] / n_ratios;
+        }
+    }
+    return weight * (ratio[0] - ratio[1]);
 }
 
-static int units_bootstrap(struct unit *units, int n, const struct bootstrap_options *o, struct random *r,
-                           struct interval *i, struct error *err)
+static double count_strata(const struct unit *units, int n)
 {
-    if (o->n_resamples < 1 || !(o->level > 0 && o->level < 1))
-        return error_set(err, STATUS_USAGE,
-                         "a bootstrap needs resamples (%d) and a level between 0 and 1 (%g)", o->n_resamples,
-                         o->level);
-    qsort(units, (size_t)n, sizeof *units, unit_compare);
-    *i = (struct interval){n ? units_figure(units, n, o->equal_strata, NULL) : NAN,
-                           NAN,
-                           NAN,
-                           NAN,
-                           n,
-                           smallest_stratum(units, n)};
-    if (n == 0 || i->smallest < o->min_documents)
-        return 0;
-    double *draws = malloc((size_t)o->n_resamples * sizeof *draws);
-    if (!draws)
-        return error_no_memory(err, "the bootstrap");
-    for (int b = 0; b < o->n_resamples; b++)
-        draws[b] = units_figure(units, n, o->equal_strata, r);
-    gsl_sort(draws, 1, (size_t)o->n_resamples);
-    i->low = quantile_sorted(draws, o->n_resamples, (1 - o->level) / 2);
-    i->high = quantile_sorted(draws, o->n_resamples, (1 + o->level) / 2);
-    i->p = two_sided(draws, o->n_resamples);
-    free(draws);
-    return 0;
+    int strata = 0;
+    for (int first = 0; first < n; first = stratum_end(units, n, first))
+        strata++;
+    return strata;
 }
 
-int bootstrap_ratio(const double *numerator, const double *denominator, const int *stratum, int n,
-                    const struct bootstrap_options *o, struct random *r, struct interval *i,
-                    struct error *err)
+static double linearise_all(const struct unit *units, int n, int n_ratios, bool equal_strata,
+                            struct part *parts)
+{
+    double figure = 0, weight = 1 / count_strata(units, n);
+    if (!equal_strata)
+        return linearise(units, n, n_ratios, 1, parts);
+    for (int first = 0, end; first < n; first = end) {
+        end = stratum_end(units, n, first);
+        figure += linearise(units + first, end - first, n_ratios, weight, parts + first);
+    }
+    return figure;
+}
+
+static int units_interval(struct unit *units, int n, int n_ratios, const struct interval_options *o,
+                          struct random *r, struct interval *i, struct error *err)
+{
+    struct signs_answer x = {NAN, NAN, NAN};
+    if (o->n_draws < 1 || !(o->level > 0 && o->level < 1))
+        return error_set(err, STATUS_USAGE, "an interval needs draws (%d) and a level between 0 and 1 (%g)",
+                         o->n_draws, o->level);
+    struct part *parts = malloc(((size_t)n + 1) * sizeof *parts);
+    if (!parts)
+        return error_no_memory(err, "an interval");
+    qsort(units, (size_t)n, sizeof *units, unit_compare);
+    int smallest = smallest_stratum(units, n), result = 0;
+    double estimate = n ? linearise_all(units, n, n_ratios, o->equal_strata, parts) : NAN;
+    if (n > 0 && smallest >= o->min_documents)
+        result = signs_test(parts, n, estimate, o->n_draws, o->level, r, &x, err);
+    *i = (struct interval){estimate, x.low, x.high, x.p, n, smallest};
+    free(parts);
+    return result;
+}
+
+int ratio_interval(const double *numerator, const double *denominator, const int *stratum, int n,
+                   const struct interval_options *o, struct random *r, struct interval *i, struct error *err)
 {
     struct unit *units = malloc(((size_t)n + 1) * sizeof *units);
     if (!units)
-        return error_no_memory(err, "the bootstrap's documents");
+        return error_no_memory(err, "an interval's documents");
     int used = 0;
     for (int d = 0; d < n; d++)
         if (denominator[d] > 0)
-            units[used++] =
-                (struct unit){stratum ? stratum[d] : 0, d, {numerator[d], 0}, {denominator[d], 1}};
-    int result = units_bootstrap(units, used, o, r, i, err);
+            units[used++] = (struct unit){stratum ? stratum[d] : 0, d, {numerator[d]}, {denominator[d]}};
+    int result = units_interval(units, used, 1, o, r, i, err);
     i->p = NAN; /* that a loss is not 0 is no finding */
     free(units);
     return result;
 }
 
-int bootstrap_difference(const double *numerator_a, const double *denominator_a, const double *numerator_b,
-                         const double *denominator_b, const int *stratum, int n,
-                         const struct bootstrap_options *o, struct random *r, struct interval *i,
-                         struct error *err)
+int difference_interval(const double *numerator_a, const double *denominator_a, const double *numerator_b,
+                        const double *denominator_b, const int *stratum, int n,
+                        const struct interval_options *o, struct random *r, struct interval *i,
+                        struct error *err)
 {
     struct unit *units = malloc(((size_t)n + 1) * sizeof *units);
     if (!units)
-        return error_no_memory(err, "the bootstrap's documents");
+        return error_no_memory(err, "an interval's documents");
     int used = 0;
     for (int d = 0; d < n; d++)
         if (denominator_a[d] > 0 && denominator_b[d] > 0)
@@ -155,7 +144,7 @@ int bootstrap_difference(const double *numerator_a, const double *denominator_a,
                                           d,
                                           {numerator_a[d], numerator_b[d]},
                                           {denominator_a[d], denominator_b[d]}};
-    int result = units_bootstrap(units, used, o, r, i, err);
+    int result = units_interval(units, used, 2, o, r, i, err);
     free(units);
     return result;
 }

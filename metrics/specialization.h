@@ -40,7 +40,7 @@ struct vocabulary_specialization {
     double n_ids, n_held_out_ids; /* ids at all; ids that took part in held_out */
     double n_held_out;            /* occurrences that held_out averages over */
 };
-/* held_out's sums by document, for bootstrap_ratio: (n_documents) each. */
+/* held_out's sums by document, for ratio_interval: (n_documents) each. */
 struct vocabulary_documents {
     double *favourite, *occurrences;
 };

@@ -1,5 +1,6 @@
 /* Information given the token id, and the sparse table it comes from. */
 #include <math.h>
+#include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -218,16 +219,28 @@ static double cell_log_ratio(const struct token_work *w, size_t fold, int label,
     const struct counts *t = &w->counts[0], *held = &w->counts[1 + fold];
     size_t at = (size_t)label * w->n_experts + (size_t)expert;
     double by_label = t->label[label] - held->label[label], all = t->all - held->all;
-    if (!(by_label > 0))
-        return 0;
     double by_expert = t->expert[expert] - held->expert[expert], s0 = w->o->smoothing;
+    /* Elsewhere the label, or the expert, is not there, or no other label: the ratio is 1, and most are. */
+    if (!(by_label > 0) || !(by_expert > 0) || !(by_label < all))
+        return 0;
     double of_id = (by_expert + s0 * w->share[fold * w->n_experts + (size_t)expert]) / (all + s0);
     return log((t->both[at] - held->both[at] + s0 * of_id) / (by_label * by_expert / all + s0 * of_id));
+}
+
+/* An id of one fold alone says nothing of the others. */
+static bool lies_in_one_fold(const struct token_work *w, const struct labels *s, int64_t first, int64_t end)
+{
+    for (int64_t i = first + 1; i < end; i++)
+        if (s->fold[w->cells[i].place] != s->fold[w->cells[first].place])
+            return false;
+    return true;
 }
 
 static double group_cross_fit(struct token_work *w, const struct labels *s, int64_t first, int64_t end)
 {
     double sum = 0;
+    if (lies_in_one_fold(w, s, first, end))
+        return 0;
     for (int64_t i = first; i < end; i++) {
         const struct place_cell *c = &w->cells[i];
         counts_add(&w->counts[0], w->n_experts, s->label[c->place], c->expert, c->count);

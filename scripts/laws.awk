@@ -26,7 +26,7 @@ BEGIN {
     may["care"] = "base metrics sql"
     may["engine"] = "base metrics engine"
     may["corpora"] = "base metrics engine corpora"
-    may["bench"] = "base metrics engine sql bench"
+    may["bench"] = "base metrics engine sql analysis bench"
     may["tests"] = "base metrics engine sql analysis corpora tests"
     may["engine/ablate.c"] = "base engine analysis"
     joins["engine/ablation.c"] = joins["engine/train.c"] = joins["engine/route.c"] = joins["engine/record.c"] = joins["engine/record.h"] = 1

@@ -5,8 +5,9 @@ Reads a logbook by plain SQL, computes every table of `moescope specialization` 
 docs/metrics.md, and compares them with what PROGRAM (default bin/moescope-specialization) says:
 
   - figures: to 1e-9, those of random folds, halves and permutations too, since base/random.h says which they are;
-  - intervals of documents: 4,000 resamples of its own must put the bounds, quantiles 0.025 and 0.975, between
-    0.005 and 0.05, and between 0.95 and 0.995;
+  - intervals over documents: 4,000 changes of sign of its own must reject what lies outside the bounds, and not
+    what lies inside, at levels between 0.03 and 0.075; of lifts, whose intervals are quantiles 0.025 and 0.975 of
+    halves, 4,000 halves of its own must put the bounds between 0.005 and 0.05, and between 0.95 and 0.995;
   - q: both say whether it is at most 0.05, where it is not near that.
 
 It shares no code with moescope. Exit status 1: something differs. Needs Debian's python3 and python3-numpy.
@@ -19,7 +20,7 @@ import sys
 
 import numpy as np
 
-FOLDS, HASH_ROUTERS, MAX_LAYERS, RESAMPLES = 5, 40, 1024, 4000
+FOLDS, HASH_ROUTERS, MAX_LAYERS, DRAWS = 5, 40, 1024, 4000
 MASK = (1 << 64) - 1
 
 
@@ -344,13 +345,37 @@ def hash_router(choices, token, n, r):
 # ---- statistics ----
 
 
-def bootstrap(sums, stratum, seed=1):
-    """Ratios sum / sum and so on of resampled documents. sums: (n, m); returns (RESAMPLES, m) sums."""
-    rng, total = np.random.default_rng(seed), 0
-    for s in np.unique(stratum):
-        own = sums[stratum == s]
-        total = total + rng.multinomial(len(own), np.full(len(own), 1 / len(own)), RESAMPLES) @ own
-    return total
+def linearised(numerator, denominator):
+    """A ratio and what each document adds: the ratio is sum(off + share * ratio)."""
+    ratio = numerator.sum() / denominator.sum()
+    return ratio, (numerator - ratio * denominator) / denominator.sum(), denominator / denominator.sum()
+
+
+class Signs:
+    """Changes of sign of documents that add off + share * estimate."""
+
+    def __init__(self, off, share, stratum, seed=1):
+        self.off, self.share, self.strata = off, share, [stratum == s for s in np.unique(stratum)]
+        self.signs = np.random.default_rng(seed).integers(0, 2, (DRAWS, len(off))) * 2.0 - 1
+        self.variance = self.within(off)
+
+    def within(self, residual):
+        return sum(own.sum() * residual[..., own].var(axis=-1, ddof=1) for own in self.strata)
+
+    def p(self, delta):
+        """Of "the true value is the estimate less delta"."""
+        drawn = self.signs * (self.off + self.share * delta)
+        mean = drawn.sum(axis=1)
+        variance = self.within(drawn - mean[:, None] * self.share)
+        return (1 + (mean ** 2 * self.variance >= delta ** 2 * variance * (1 - 1e-9)).sum()) / (1 + DRAWS)
+
+
+def halves(sums, rng):
+    """(DRAWS, m) sums over random halves of the documents, scaled to as many tokens as all have. sums: (n, m), of which
+    the last are tokens."""
+    drawn = rng.integers(0, 2, (DRAWS, len(sums))) @ sums
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return drawn * (sums[:, -1].sum() / drawn[:, -1:])
 
 
 def benjamini_hochberg(p):
@@ -387,18 +412,31 @@ class Comparison:
         of[2] = max(of[2], error)
         return None if error <= tolerance else self.fail(table, where, f"{ours} here, {theirs} there")
 
-    def near(self, table, where, draws, low, high, few):
-        """An interval against our own resamples; none is given of few documents."""
+    def given(self, table, where, low, high, few):
+        """Whether there is an interval to look at; none is given of few documents."""
         self.counts.setdefault(table, [0, 0, 0.0])[1] += 1
-        if few or low is None or high is None:
-            if not (few and low is None and high is None):
-                self.fail(table, where, f"interval {low} to {high} of {'few' if few else 'enough'} documents")
+        if (few or low is None or high is None) and not (few and low is None and high is None):
+            self.fail(table, where, f"interval {low} to {high} of {'few' if few else 'enough'} documents")
+        return not few and low is not None and high is not None
+
+    def near(self, table, where, draws, low, high, few):
+        """An interval that is quantiles of draws, against our own."""
+        if not self.given(table, where, low, high, few):
             return
         draws = draws[~np.isnan(draws)]
         for bound, within in ((low, (0.005, 0.05)), (high, (0.95, 0.995))):
             least, most = np.quantile(draws, within)
             if not least - 1e-6 * (1 + abs(least)) <= bound <= most + 1e-6 * (1 + abs(most)):
                 self.fail(table, where, f"bound {bound}, not from {least} to {most}")
+
+    def rejects(self, table, where, estimate, signs, low, high, few):
+        """An interval by changes of sign, against our own."""
+        if not self.given(table, where, low, high, few) or max(high - estimate, estimate - low) < 1e-9:
+            return
+        for bound in (low, high):
+            inside, outside = signs.p((estimate - bound) * 0.998), signs.p((estimate - bound) * 1.002)
+            if inside < 0.03 or outside > 0.075:
+                self.fail(table, where, f"bound {bound} has p {inside} inside, {outside} outside")
 
     def show(self):
         for table, (figures, intervals, worst) in self.counts.items():
@@ -429,8 +467,8 @@ class Tables:
 
     def interval(self, table, where, numerator, denominator, low, high):
         part = denominator > 0
-        draws = bootstrap(np.stack([numerator, denominator], 1)[part], self.domain[part])
-        self.out.near(table, where, draws[:, 0] / draws[:, 1], low, high, self.few(part))
+        ratio, off, share = linearised(numerator[part], denominator[part])
+        self.out.rejects(table, where, ratio, Signs(off, share, self.domain[part]), low, high, self.few(part))
 
     def information(self):
         told, references = self.told("information", "layer", "label", "step"), self.told("references", "layer", "label")
@@ -472,9 +510,10 @@ class Tables:
             if first != last:
                 self.out.same("references", where, nats - before[0], row["gain"], 1e-8)
                 part = (decisions > 0) & (before[2] > 0)
-                draws = bootstrap(np.stack([by_document, decisions, before[1], before[2]], 1)[part], self.domain[part])
-                self.out.near("references", where, draws[:, 0] / draws[:, 1] - draws[:, 2] / draws[:, 3], row["gain_low"],
-                              row["gain_high"], self.few(part))
+                now, off, share = linearised(by_document[part], decisions[part])
+                then, off_then, share_then = linearised(before[1][part], before[2][part])
+                signs = Signs(off - off_then, (share + share_then) / 2, self.domain[part])
+                self.out.rejects("references", where, now - then, signs, row["gain_low"], row["gain_high"], self.few(part))
             choices = self.last[layer]
             shape = choices.n, choices.k.tobytes()
             if shape not in hashed:
@@ -512,8 +551,7 @@ class Tables:
                 return np.array([sums[domain == d].sum(axis=0) for d in range(n)])
 
             share, lift = lifts(by_domain(self.domain))
-            drawn = lifts(np.stack([bootstrap(sums[self.domain == d], np.zeros((self.domain == d).sum()), d)
-                                    for d in range(n)], 1))[1]
+            drawn = lifts(np.stack([halves(sums[self.domain == d], rng) for d in range(n)], 1))[1]
             exchanged = np.array([lifts(by_domain(rng.permutation(self.domain)))[1] for _ in range(2000)])
             slack = 1e-9 * lift
             with np.errstate(invalid="ignore"):

@@ -80,8 +80,8 @@ static void take_part(struct association *x, const struct documents *d, const st
 static int measure(struct associations *a, const struct question *q, const struct documents *d,
                    const struct routed *s, int64_t step, int n_permutations, struct error *err)
 {
-    struct random r = random_for(s->layer, q->name), again = r, resampling = random_for(s->layer, "interval");
-    struct bootstrap_options o = bootstrap_defaults();
+    struct random r = random_for(s->layer, q->name), again = r, signs = random_for(s->layer, "interval");
+    struct interval_options o = interval_defaults();
     struct association *x = add(a, d, s, q->name, step, err);
     double nats;
     if (!x)
@@ -91,8 +91,8 @@ static int measure(struct associations *a, const struct question *q, const struc
     if (question_answer(q, d, s, &r, &nats, x->by_document, err) != 0 ||
         question_null(q, d, s, n_permutations, &again, &x->null, err) != 0)
         return -1;
-    return bootstrap_ratio(x->by_document, x->decisions, d->labels[0].value, d->n_documents, &o, &resampling,
-                           &x->interval, err);
+    return ratio_interval(x->by_document, x->decisions, d->labels[0].value, d->n_documents, &o, &signs,
+                          &x->interval, err);
 }
 
 int associations_measure(struct associations *a, const struct questions *q, const struct documents *d,
@@ -155,8 +155,8 @@ const struct association *associations_find(const struct associations *a, int la
 int association_growth(const struct documents *d, const struct association *before,
                        const struct association *after, struct interval *growth, struct error *err)
 {
-    struct bootstrap_options o = bootstrap_defaults();
+    struct interval_options o = interval_defaults();
     struct random r = random_for(after->layer, "growth");
-    return bootstrap_difference(after->by_document, after->decisions, before->by_document, before->decisions,
-                                d->labels[0].value, d->n_documents, &o, &r, growth, err);
+    return difference_interval(after->by_document, after->decisions, before->by_document, before->decisions,
+                               d->labels[0].value, d->n_documents, &o, &r, growth, err);
 }

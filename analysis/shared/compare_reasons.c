@@ -81,7 +81,7 @@ static void doubt_documents(struct compare *c, int run, int baseline)
         add_reason(
             &c->reasons,
             "'%s' and '%s': no interval, since a domain has only %d documents in common (%d are needed)",
-            x->name, y->name, d->i.smallest, bootstrap_defaults().min_documents);
+            x->name, y->name, d->i.smallest, interval_defaults().min_documents);
 }
 
 /* Training: steps and tokens; a run that only counts has neither. */

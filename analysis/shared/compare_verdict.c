@@ -192,7 +192,7 @@ static void judge_scope(const struct compare *c, struct verdicts *v)
         verdict_add(
             v, "scope", "models",
             "scope: statements about these trained models, not about methods; the unit is the document, "
-            "resampled within domains; methods take several seeds of each and --group-by seed%s; equivalent "
+            "within domains; methods take several seeds of each and --group-by seed%s; equivalent "
             "is within %g nats per token",
             same_but_seed ? " (some of these runs differ only in it)" : "", c->margin);
     if (c->key)

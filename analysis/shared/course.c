@@ -60,7 +60,7 @@ static int compare_documents(const struct documents *d, const struct routed *now
 static int set_interval(const struct documents *d, const struct routed *now, const struct routed *final,
                         struct passing *p, struct error *err)
 {
-    struct bootstrap_options o = bootstrap_defaults();
+    struct interval_options o = interval_defaults();
     struct random r;
     double *shared = malloc(2 * ((size_t)d->n_documents + 1) * sizeof *shared);
     if (!shared)
@@ -69,7 +69,7 @@ static int set_interval(const struct documents *d, const struct routed *now, con
     random_seed(&r, 5, (uint64_t)now->layer);
     int result = compare_documents(d, now, final, shared, sizes, err);
     if (result == 0)
-        result = bootstrap_ratio(shared, sizes, d->labels[0].value, d->n_documents, &o, &r, &p->overlap, err);
+        result = ratio_interval(shared, sizes, d->labels[0].value, d->n_documents, &o, &r, &p->overlap, err);
     free(shared);
     return result;
 }

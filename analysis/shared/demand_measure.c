@@ -111,11 +111,11 @@ int demand_read(struct demand *s, const struct analysis *a, struct error *err)
 int demand_interval(const struct demand *s, const double *needed, const double *tokens, bool pooled,
                     struct interval *i, struct error *err)
 {
-    struct bootstrap_options o = bootstrap_defaults();
+    struct interval_options o = interval_defaults();
     struct random r;
     random_seed(&r, 4, 0);
-    return bootstrap_ratio(needed, tokens, pooled ? NULL : demand_strata(s), s->documents.n_documents, &o, &r,
-                           i, err);
+    return ratio_interval(needed, tokens, pooled ? NULL : demand_strata(s), s->documents.n_documents, &o, &r,
+                          i, err);
 }
 
 int demand_domain_interval(const struct demand *s, const struct layer_spread *l, int domain,

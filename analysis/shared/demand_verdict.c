@@ -74,11 +74,21 @@ static int judge_layer(struct demand *s, int i, struct verdicts *v, struct error
     return result;
 }
 
-/* Whether the layer that spreads most does so for certain more than the one that spreads least. */
+/* Whether the layer that spreads most does so for certain more than the one that spreads least. These two
+ * were picked for differing most, so that the level is that of all pairs together (Bonferroni), from draws
+ * enough for so small a share of them. */
+static struct interval_options options_of_pairs(int n_layers)
+{
+    struct interval_options o = interval_defaults();
+    int pairs = n_layers * (n_layers - 1) / 2;
+    o.level = 1 - (1 - o.level) / pairs;
+    o.n_draws = pairs > 50 ? 40 * pairs : o.n_draws;
+    return o;
+}
+
 static int judge_difference(struct demand *s, struct verdicts *v, struct error *err)
 {
     const struct layer_spread *most = &s->spread.layers[0], *least = most;
-    struct bootstrap_options o = bootstrap_defaults();
     struct random r;
     struct interval i;
     random_seed(&r, 4, 1);
@@ -92,9 +102,10 @@ static int judge_difference(struct demand *s, struct verdicts *v, struct error *
     }
     if (most == least)
         return 0;
-    if (bootstrap_difference(most->document.needed, most->document.tokens, least->document.needed,
-                             least->document.tokens, demand_strata(s), s->documents.n_documents, &o, &r, &i,
-                             err) != 0)
+    struct interval_options o = options_of_pairs(s->spread.n_layers);
+    if (difference_interval(most->document.needed, most->document.tokens, least->document.needed,
+                            least->document.tokens, demand_strata(s), s->documents.n_documents, &o, &r, &i,
+                            err) != 0)
         return -1;
     if (i.low > 0)
         verdict_add(
@@ -121,7 +132,7 @@ static int end_bucket(const struct demand *s, const struct layer_spread *l, bool
         int bucket = rarest ? i : N_COUNT_BUCKETS - 1 - i, documents = 0;
         for (int d = 0; d < n; d++)
             documents += l->bucket.tokens[bucket * n + d] > 0;
-        if (documents >= bootstrap_defaults().min_documents && s->spread.n_ids[bucket] >= FEWEST_IDS)
+        if (documents >= interval_defaults().min_documents && s->spread.n_ids[bucket] >= FEWEST_IDS)
             return bucket;
     }
     return -1;
@@ -130,15 +141,15 @@ static int end_bucket(const struct demand *s, const struct layer_spread *l, bool
 static int compare_buckets(const struct demand *s, const struct layer_spread *l, int rare, int frequent,
                            double *scratch, struct interval *i, struct error *err)
 {
-    struct bootstrap_options o = bootstrap_defaults();
+    struct interval_options o = interval_defaults();
     struct random r;
     int n = s->documents.n_documents;
     random_seed(&r, 4, 2);
     if (demand_departures(s, l, rare, scratch, err) != 0 ||
         demand_departures(s, l, frequent, scratch + n, err) != 0)
         return -1;
-    return bootstrap_difference(scratch, demand_bucket(l->bucket.tokens, rare, n), scratch + n,
-                                demand_bucket(l->bucket.tokens, frequent, n), NULL, n, &o, &r, i, err);
+    return difference_interval(scratch, demand_bucket(l->bucket.tokens, rare, n), scratch + n,
+                               demand_bucket(l->bucket.tokens, frequent, n), NULL, n, &o, &r, i, err);
 }
 
 /* Rare tokens against frequent ones of the same domain, in one sentence for all layers. */

@@ -161,7 +161,7 @@ double evaluation_mean(const struct evaluation *e, enum loss_unit unit, int doma
     return size > 0 && isfinite(loss) ? loss / size : NAN;
 }
 
-/* Losses, sizes and strata of the documents of a domain, as the bootstrap takes them. */
+/* Losses, sizes and strata of the documents of a domain, as intervals take them. */
 struct columns {
     double *loss, *size;
     int *stratum;
@@ -209,14 +209,14 @@ static const struct interval no_interval = {NAN, NAN, NAN, NAN, 0, 0};
 int evaluation_interval(const struct evaluation *e, enum loss_unit unit, int domain, uint64_t seed,
                         struct interval *i, struct error *err)
 {
-    struct bootstrap_options options = bootstrap_defaults();
+    struct interval_options options = interval_defaults();
     struct columns c;
     struct random r;
     *i = no_interval;
     if (columns_init(&c, e, unit, domain, err) != 0)
         return -1;
     random_seed(&r, seed, 0);
-    int result = all_finite(&c) ? bootstrap_ratio(c.loss, c.size, c.stratum, c.n, &options, &r, i, err) : 0;
+    int result = all_finite(&c) ? ratio_interval(c.loss, c.size, c.stratum, c.n, &options, &r, i, err) : 0;
     columns_release(&c);
     return result;
 }
@@ -304,10 +304,10 @@ int paired_documents_unlike(const struct paired_documents *p, bool one_vocabular
     return n;
 }
 
-static int difference_interval(const struct paired_documents *p, enum loss_unit unit, int domain,
-                               bool domains_alike, uint64_t seed, struct interval *i, struct error *err)
+static int interval_of_difference(const struct paired_documents *p, enum loss_unit unit, int domain,
+                                  bool domains_alike, uint64_t seed, struct interval *i, struct error *err)
 {
-    struct bootstrap_options options = bootstrap_defaults();
+    struct interval_options options = interval_defaults();
     struct columns left, right;
     struct random r;
     options.equal_strata = domains_alike;
@@ -321,8 +321,8 @@ static int difference_interval(const struct paired_documents *p, enum loss_unit 
     random_seed(&r, seed, 0);
     int result = 0;
     if (all_finite(&left) && all_finite(&right))
-        result = bootstrap_difference(left.loss, left.size, right.loss, right.size, left.stratum, left.n,
-                                      &options, &r, i, err);
+        result = difference_interval(left.loss, left.size, right.loss, right.size, left.stratum, left.n,
+                                     &options, &r, i, err);
     columns_release(&left);
     columns_release(&right);
     return result;
@@ -331,11 +331,11 @@ static int difference_interval(const struct paired_documents *p, enum loss_unit 
 int paired_interval(const struct paired_documents *p, enum loss_unit unit, int domain, uint64_t seed,
                     struct interval *i, struct error *err)
 {
-    return difference_interval(p, unit, domain, false, seed, i, err);
+    return interval_of_difference(p, unit, domain, false, seed, i, err);
 }
 
 int paired_interval_of_domains(const struct paired_documents *p, enum loss_unit unit, uint64_t seed,
                                struct interval *i, struct error *err)
 {
-    return difference_interval(p, unit, -1, true, seed, i, err);
+    return interval_of_difference(p, unit, -1, true, seed, i, err);
 }

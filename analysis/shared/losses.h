@@ -60,8 +60,8 @@ int evaluation_check_kept(const char *run, const struct evaluation *whole,
 enum loss_unit { NATS_PER_TOKEN, BITS_PER_BYTE };
 extern const char *const loss_unit_names[2]; /* nats/token, bits/byte */
 
-/* `domain` -1: all, resampled within domains. NaN when a document's loss is not finite. Every call seeds its
- * own random numbers, so that a figure does not depend on which others were asked for. */
+/* `domain` -1: all, the interval within domains. NaN when a document's loss is not finite. Every call seeds
+ * its own random numbers, so that a figure does not depend on which others were asked for. */
 int evaluation_interval(const struct evaluation *e, enum loss_unit unit, int domain, uint64_t seed,
                         struct interval *i, struct error *err);
 double evaluation_mean(const struct evaluation *e, enum loss_unit unit, int domain);

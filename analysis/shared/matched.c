@@ -90,7 +90,7 @@ static int measure(const struct choices *ch, int n_experts, uint64_t seed, struc
                    struct error *err)
 {
     struct paired_choices p = {ch->n_documents, n_experts, ch->offset, ch->first[0], ch->first[1]};
-    struct bootstrap_options options = bootstrap_defaults();
+    struct interval_options options = interval_defaults();
     struct random r;
     size_t n = (size_t)ch->n_documents + 1;
     double *same = calloc(n, sizeof *same), *tokens = calloc(n, sizeof *tokens);
@@ -102,7 +102,7 @@ static int measure(const struct choices *ch, int n_experts, uint64_t seed, struc
         tokens[d] = (double)(ch->offset[d + 1] - ch->offset[d]);
     random_seed(&r, seed, 0);
     if (result == 0 && isfinite(m->agreement.agreement))
-        result = bootstrap_ratio(same, tokens, ch->stratum, ch->n_documents, &options, &r, &m->interval, err);
+        result = ratio_interval(same, tokens, ch->stratum, ch->n_documents, &options, &r, &m->interval, err);
     free(same);
     free(tokens);
     return result;

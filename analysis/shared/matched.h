@@ -7,13 +7,12 @@
 
 struct matched_routing {
     struct matched_agreement agreement;
-    struct interval
-        interval; /* of the agreement, documents resampled within domains, the matching held fixed */
+    struct interval interval; /* of the agreement, over documents within domains, the matching held fixed */
     int documents;
 };
 
 /* First choices of the samples that both passes routed through the layer; tokens to which either router gave
- * no expert are left out. Both have n_experts there. `seed`: of the halves and the resampling. */
+ * no expert are left out. Both have n_experts there. `seed`: of the halves and the changes of sign. */
 int matched_routing(const struct probe_pass *a, const struct probe_pass *b, int layer, int n_experts,
                     uint64_t seed, struct matched_routing *m, struct error *err);
 

@@ -45,7 +45,7 @@ void verdict_add(struct verdicts *v, const char *subject, const char *verdict, c
         free(line.text);
 }
 
-static void verdicts_release(struct verdicts *v)
+void verdicts_release(struct verdicts *v)
 {
     for (int i = 0; i < v->n; i++) {
         free(v->lines[i].subject);

@@ -74,6 +74,7 @@ struct verdict_line {
 };
 void verdict_add(struct verdicts *v, const char *subject, const char *verdict, const char *format, ...)
     __attribute__((format(printf, 4, 5)));
+void verdicts_release(struct verdicts *v); /* safe on zeroed */
 
 /* A cell that may be undefined (NaN): a null in every format, "-" in a table. */
 void table_figure(struct table *t, double value);

@@ -168,9 +168,8 @@ static void describe_valid_loss(const struct report *r, struct figure *f, const 
              r->in_bits ? "held-out documents, in bits per byte, because these runs do not share a vocabulary"
                         : "held-out documents, in nats per token");
     text_add(&f->caption, e.alike ? "; the same documents for every run." : ".");
-    text_add(&f->caption,
-             " Bars at the right: 95 % intervals of the last step, from resampling documents. They "
-             "say how far the loss would move with other documents");
+    text_add(&f->caption, " Bars at the right: 95 % intervals of the last step, over documents. They "
+                          "say how far the loss would move with other documents");
     text_add(&f->caption,
              r->n_trained > 1 ? ", not whether two runs differ: for that see the paired differences." : ".");
     if (r->n_trained < r->n_runs)
@@ -332,8 +331,8 @@ static int draw_difference(struct report *r, struct error *err)
     f->height = 40 + whole + 64 + n * row + 44;
     text_printf(&f->title, "Difference in loss from %s, paired by document", r->runs[r->reference].name);
     text_add(&f->caption,
-             "Left of zero is better. Bars: 95 % intervals of the paired difference, documents "
-             "resampled within domains; a filled mark's interval leaves zero out. The statement is "
+             "Left of zero is better. Bars: 95 % intervals of the paired difference, over documents "
+             "within domains; a filled mark's interval leaves zero out. The statement is "
              "about these trained models, not about the methods: that needs seeds. Over all text in "
              "nats per token; domains in bits per byte, because bytes per token differ between "
              "them.");

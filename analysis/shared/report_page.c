@@ -117,7 +117,7 @@ static void add_runs(struct page *p)
                  "<p class=note>The runs do not share a vocabulary: nats per token of one do not compare "
                  "with those of another, bits per byte do.</p>\n");
     text_add(p->html,
-             "<p class=note>Below the losses: 95 % intervals from resampling held-out documents within "
+             "<p class=note>Below the losses: 95 % intervals over held-out documents, within "
              "domains. They are about these trained models on other documents; what another seed would "
              "give they do not say.</p>\n");
     if (reasons)

@@ -198,7 +198,7 @@ static int measure_repetition(struct along *l, const struct documents *d, const 
                               int lag, struct interval *beyond, struct error *err)
 {
     size_t n = (size_t)d->n_documents + 1;
-    struct bootstrap_options o = bootstrap_defaults();
+    struct interval_options o = interval_defaults();
     struct random r;
     *l = (struct along){.beyond = calloc(2 * n, sizeof *l->beyond)};
     if (!l->beyond)
@@ -208,8 +208,7 @@ static int measure_repetition(struct along *l, const struct documents *d, const 
     int result = repetition_init(&l->all, routed->n_experts, lag, err);
     if (result == 0) {
         add_samples(l, d, routed);
-        result =
-            bootstrap_ratio(l->beyond, l->pairs, d->labels[0].value, d->n_documents, &o, &r, beyond, err);
+        result = ratio_interval(l->beyond, l->pairs, d->labels[0].value, d->n_documents, &o, &r, beyond, err);
     }
     free(l->beyond);
     if (result != 0)

@@ -167,7 +167,7 @@ static int adjust(struct specialization *s, const struct analysis *a, struct err
 static int measure_layer_lift(struct specialization *s, const struct routed *routed, struct lift_cell *cells,
                               struct error *err)
 {
-    struct bootstrap_options o = bootstrap_defaults();
+    struct interval_options o = interval_defaults();
     struct random r;
     random_seed(&r, 2, (uint64_t)routed->layer);
     return domain_lift(routed->count, routed->tokens, s->documents.labels[0].value, s->documents.n_documents,

@@ -333,7 +333,7 @@ static void test_paired_differences(void **state)
 {
     char *csv = table_of("difference", "base better same noisy divided");
     (void)state;
-    /* The same in every document: however they are drawn, -0.05. */
+    /* The same in every document: -0.05, for certain. */
     assert_close(rows_real(csv, "better,base,all,", "difference"), -0.05, 1e-9);
     assert_close(rows_real(csv, "better,base,all,", "low"), -0.05, 1e-9);
     assert_close(rows_real(csv, "better,base,all,", "high"), -0.05, 1e-9);
@@ -348,7 +348,7 @@ static void test_paired_differences(void **state)
     rows_expect(csv, "noisy,base,all,", "verdict", "undetermined");
     /* A mean of 40 values +-0.5 has a standard error of 0.5 / sqrt(40) = 0.079. */
     assert_close(rows_real(csv, "noisy,base,all,", "high"), 1.96 * 0.079, 0.03);
-    /* Against each other, and resampled within domains the sum stays 0: stratified. */
+    /* Against each other, and within domains the same in every document: 0, for certain. */
     assert_close(rows_real(csv, "divided,base,all,", "low"), 0, 1e-9);
     rows_expect(csv, "divided,base,all,", "verdict", "equivalent");
     rows_expect(csv, "divided,base,c,", "verdict", "better");

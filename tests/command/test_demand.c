@@ -91,7 +91,7 @@ static void test_layers(void **state)
     char *csv = table_of("known", "layers");
     (void)state;
     assert_int_equal(rows_count(csv), 4);
-    /* Half of the documents 1, half 2; drawn anew within domains that is always so. */
+    /* Half of the documents 1, half 2; within domains they are alike. */
     assert_close(rows_real(csv, "0,", "concentration_90"), 1.5, 1e-12);
     assert_close(rows_real(csv, "0,", "low"), 1.5, 1e-12);
     assert_close(rows_real(csv, "0,", "high"), 1.5, 1e-12);

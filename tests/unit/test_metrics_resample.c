@@ -27,21 +27,24 @@ static void test_ratio_is_weighted_by_tokens(void **state)
     (void)state;
     /* (2 + 3 + 10) / (1 + 2 + 4), not the mean of 2, 1.5 and 2.5; the empty document is no document. */
     const double loss[] = {2, 3, 5, 10}, tokens[] = {1, 2, 0, 4};
-    struct bootstrap_options o = bootstrap_defaults();
+    struct interval_options o = interval_defaults();
     struct random r = seeded(1);
     struct interval i;
-    assert_int_equal(bootstrap_ratio(loss, tokens, NULL, 4, &o, &r, &i, NULL), 0);
+    assert_int_equal(ratio_interval(loss, tokens, NULL, 4, &o, &r, &i, NULL), 0);
     assert_close(i.estimate, 15. / 7, exact);
     assert_int_equal(i.n, 3);
     assert_int_equal(i.smallest, 3);
     assert_nan(i.low); /* three documents: no interval */
     assert_nan(i.high);
     assert_nan(i.p);
-    o.min_documents = 3;
-    assert_int_equal(bootstrap_ratio(loss, tokens, NULL, 4, &o, &r, &i, NULL), 0);
-    assert_true(i.low >= 1.5 && i.low < i.estimate && i.estimate < i.high && i.high <= 2.5);
+    /* Were the truth below 2 / 1 or above 10 / 4, or 3 / 2, all three would lie to one side of it: two of the
+     * eight ways to draw signs, rejected at 0.3. From 1.5 to 2.5 others do as well. */
+    o = (struct interval_options){.n_draws = 4000, .level = 0.7, .min_documents = 3};
+    assert_int_equal(ratio_interval(loss, tokens, NULL, 4, &o, &r, &i, NULL), 0);
+    assert_close(i.low, 1.5, 1e-3);
+    assert_close(i.high, 2.5, 1e-3);
     assert_nan(i.p);
-    assert_int_equal(bootstrap_ratio(loss, tokens, NULL, 0, &o, &r, &i, NULL), 0);
+    assert_int_equal(ratio_interval(loss, tokens, NULL, 0, &o, &r, &i, NULL), 0);
     assert_nan(i.estimate);
     assert_int_equal(i.n, 0);
 }
@@ -49,22 +52,23 @@ static void test_ratio_is_weighted_by_tokens(void **state)
 static void test_two_documents(void **state)
 {
     (void)state;
-    /* Draws from {0, 1} average 0, 1/2, 1 with probabilities 1/4, 1/2, 1/4. */
+    /* Whatever the truth is, every other draw has both signs alike: nothing is rejected at 0.05. */
     const double loss[] = {0, 1}, tokens[] = {1, 1};
-    struct bootstrap_options o = {.n_resamples = 4000, .level = 0.95, .min_documents = 2};
+    struct interval_options o = {.n_draws = 4000, .level = 0.95, .min_documents = 2};
     struct random r = seeded(2);
     struct interval i;
-    assert_int_equal(bootstrap_ratio(loss, tokens, NULL, 2, &o, &r, &i, NULL), 0);
-    assert_close(i.low, 0, 0);
-    assert_close(i.high, 1, 0);
-    o.level = 0.4; /* quantiles 0.3 and 0.7 */
-    assert_int_equal(bootstrap_ratio(loss, tokens, NULL, 2, &o, &r, &i, NULL), 0);
-    assert_close(i.low, 0.5, 0);
-    assert_close(i.high, 0.5, 0);
+    assert_int_equal(ratio_interval(loss, tokens, NULL, 2, &o, &r, &i, NULL), 0);
+    assert_close(i.estimate, 0.5, exact);
+    assert_nan(i.low);
+    assert_nan(i.high);
+    o.level = 0.4; /* at 0.6, all that lies outside 0 and 1 */
+    assert_int_equal(ratio_interval(loss, tokens, NULL, 2, &o, &r, &i, NULL), 0);
+    assert_close(i.low, 0, 1e-3);
+    assert_close(i.high, 1, 1e-3);
     /* A stratum each: they are what they are. */
     const int stratum[] = {8, -3};
-    o = (struct bootstrap_options){.n_resamples = 100, .level = 0.95, .min_documents = 1};
-    assert_int_equal(bootstrap_ratio(loss, tokens, stratum, 2, &o, &r, &i, NULL), 0);
+    o = (struct interval_options){.n_draws = 100, .level = 0.95, .min_documents = 1};
+    assert_int_equal(ratio_interval(loss, tokens, stratum, 2, &o, &r, &i, NULL), 0);
     assert_close(i.low, 0.5, 0);
     assert_close(i.high, 0.5, 0);
     assert_int_equal(i.smallest, 1);
@@ -83,9 +87,9 @@ static void test_interval_has_the_width_of_the_standard_error(void **state)
     }
     for (int d = 0; d < N; d++)
         squares += (loss[d] - mean) * (loss[d] - mean);
-    struct bootstrap_options o = bootstrap_defaults();
+    struct interval_options o = interval_defaults();
     struct interval i;
-    assert_int_equal(bootstrap_ratio(loss, tokens, NULL, N, &o, &r, &i, NULL), 0);
+    assert_int_equal(ratio_interval(loss, tokens, NULL, N, &o, &r, &i, NULL), 0);
     double width = 2 * 1.959964 * sqrt(squares / N / N);
     assert_close(i.high - i.low, width, 0.08 * width); /* quantiles of 2000 draws: about 2 % each */
     assert_close(i.estimate, mean, exact);
@@ -103,29 +107,85 @@ static void test_paired_difference(void **state)
         a[d] = b[d] + 0.1 * tokens[d];
         stratum[d] = d % 2;
     }
-    struct bootstrap_options o = {.n_resamples = 999, .level = 0.95, .min_documents = 6};
+    struct interval_options o = {.n_draws = 999, .level = 0.95, .min_documents = 6};
     struct random r = seeded(4);
     struct interval i;
-    assert_int_equal(bootstrap_difference(a, tokens, b, tokens, stratum, 12, &o, &r, &i, NULL), 0);
+    assert_int_equal(difference_interval(a, tokens, b, tokens, stratum, 12, &o, &r, &i, NULL), 0);
     assert_close(i.estimate, 0.1, exact);
     assert_close(i.low, 0.1, exact);
     assert_close(i.high, 0.1, exact);
     assert_close(i.p, 2. / 1000, exact);
     assert_int_equal(i.smallest, 6);
-    assert_int_equal(bootstrap_difference(a, tokens, a, tokens, stratum, 12, &o, &r, &i, NULL), 0);
+    assert_int_equal(difference_interval(a, tokens, a, tokens, stratum, 12, &o, &r, &i, NULL), 0);
     assert_close(i.estimate, 0, 0);
     assert_close(i.p, 1, 0);
     /* A document that one run has not seen belongs to neither ratio. */
     double fewer[12];
     for (int d = 0; d < 12; d++)
         fewer[d] = d == 11 ? 0 : tokens[d];
-    assert_int_equal(bootstrap_difference(a, tokens, b, fewer, stratum, 12, &o, &r, &i, NULL), 0);
+    assert_int_equal(difference_interval(a, tokens, b, fewer, stratum, 12, &o, &r, &i, NULL), 0);
     assert_close(i.estimate, 0.1, exact);
     assert_int_equal(i.n, 11);
     assert_nan(i.low); /* five left in stratum 1 */
-    assert_int_equal(bootstrap_difference(a, fewer, b, tokens, stratum, 12, &o, &r, &i, NULL), 0);
+    assert_int_equal(difference_interval(a, fewer, b, tokens, stratum, 12, &o, &r, &i, NULL), 0);
     assert_close(i.estimate, 0.1, exact);
     assert_int_equal(i.n, 11);
+}
+
+/* Ten documents of one difference each, 1 to 10: with any sign changed the mean is smaller, so that 2 of the
+ * 1024 ways to draw signs give as much. */
+static void test_exact_p(void **state)
+{
+    (void)state;
+    double a[10], b[10] = {0}, tokens[10];
+    for (int d = 0; d < 10; d++) {
+        a[d] = d + 1;
+        tokens[d] = 1;
+    }
+    struct interval_options o = {.n_draws = 200000, .level = 0.95, .min_documents = 10};
+    struct random r = seeded(6);
+    struct interval i;
+    assert_int_equal(difference_interval(a, tokens, b, tokens, NULL, 10, &o, &r, &i, NULL), 0);
+    assert_close(i.p, 2. / 1024, 4e-4); /* 4 standard errors */
+    assert_true(i.low > 0);
+}
+
+static double heavy(struct random *r)
+{
+    double squares = 0;
+    for (int k = 0; k < 3; k++) {
+        double x = random_normal(r);
+        squares += x * x;
+    }
+    return random_normal(r) / sqrt(squares / 3);
+}
+
+/* Two domains of ten documents each, whose lengths go from 1 to 100 and whose own effects are Student's t of
+ * 3 degrees of freedom. 1000 pairs of runs that are alike: how many intervals leave 0 out is binomial, 50 +-
+ * 23 in 99.9 of 100 such tests. */
+static void test_intervals_miss_as_often_as_they_say(void **state)
+{
+    (void)state;
+    enum { N = 20, PAIRS = 1000 };
+    struct interval_options o = {.n_draws = 999, .level = 0.95, .min_documents = 10};
+    struct random r = seeded(7);
+    int missed = 0, significant = 0;
+    for (int pair = 0; pair < PAIRS; pair++) {
+        double a[N], b[N], tokens[N];
+        int stratum[N];
+        for (int d = 0; d < N; d++) {
+            stratum[d] = d % 2;
+            tokens[d] = exp(log(100) * random_uniform(&r));
+            b[d] = tokens[d] * (3 + stratum[d]);
+            a[d] = b[d] + tokens[d] * heavy(&r);
+        }
+        struct interval i;
+        assert_int_equal(difference_interval(a, tokens, b, tokens, stratum, N, &o, &r, &i, NULL), 0);
+        missed += i.low > 0 || i.high < 0;
+        significant += i.p <= 0.05;
+    }
+    assert_true(significant >= 27 && significant <= 73);
+    assert_true(missed >= 27 && missed <= 73);
 }
 
 /* Two domains, of 100 and of 10 tokens a document, differing by -0.1 and by +0.3 nats a token: by token
@@ -141,37 +201,35 @@ static void test_strata_counting_alike(void **state)
         b[d] = tokens[d] * (1 + d / 4.);
         a[d] = b[d] + tokens[d] * (d % 2 ? 0.3 : -0.1);
     }
-    struct bootstrap_options o = bootstrap_defaults();
+    struct interval_options o = interval_defaults();
     struct random r = seeded(5);
     struct interval i;
-    assert_int_equal(bootstrap_difference(a, tokens, b, tokens, stratum, 20, &o, &r, &i, NULL), 0);
+    assert_int_equal(difference_interval(a, tokens, b, tokens, stratum, 20, &o, &r, &i, NULL), 0);
     assert_close(i.estimate, -7. / 110, exact);
     o.equal_strata = true;
-    assert_int_equal(bootstrap_difference(a, tokens, b, tokens, stratum, 20, &o, &r, &i, NULL), 0);
+    assert_int_equal(difference_interval(a, tokens, b, tokens, stratum, 20, &o, &r, &i, NULL), 0);
     assert_close(i.estimate, 0.1, exact);
-    assert_close(i.low, 0.1, exact); /* the same in every document of a domain, however they are drawn */
+    assert_close(i.low, 0.1, exact); /* the same in every document of a domain */
     assert_close(i.high, 0.1, exact);
-    /* One document 2 nats a token off: its domain by 0.2, the mean of both by 0.1; resamples have it 0, 1, 2,
-     * ... times, so that low is where they have it not, P(0) = 0.9^10 = 0.35. */
+    /* One document 2 nats a token off: its domain by 0.2, the mean of both by 0.1. */
     a[0] += 2 * tokens[0];
-    assert_int_equal(bootstrap_difference(a, tokens, b, tokens, stratum, 20, &o, &r, &i, NULL), 0);
+    assert_int_equal(difference_interval(a, tokens, b, tokens, stratum, 20, &o, &r, &i, NULL), 0);
     assert_close(i.estimate, 0.2, exact);
-    assert_close(i.low, 0.1, exact);
-    assert_close(i.high, 0.4, exact); /* three times: P(> 3) = 0.013 */
+    assert_true(i.low > 0 && i.low < 0.1 && i.high > 0.3);
 }
 
-static void test_bootstrap_usage(void **state)
+static void test_interval_usage(void **state)
 {
     (void)state;
     const double one[] = {1};
-    struct bootstrap_options o = {.n_resamples = 0, .level = 0.95, .min_documents = 1};
+    struct interval_options o = {.n_draws = 0, .level = 0.95, .min_documents = 1};
     struct random r = seeded(1);
     struct interval i;
     struct error err = {0};
-    assert_int_equal(bootstrap_ratio(one, one, NULL, 1, &o, &r, &i, &err), -1);
+    assert_int_equal(ratio_interval(one, one, NULL, 1, &o, &r, &i, &err), -1);
     assert_int_equal(err.status, STATUS_USAGE);
-    o = (struct bootstrap_options){.n_resamples = 10, .level = 1, .min_documents = 1};
-    assert_int_equal(bootstrap_ratio(one, one, NULL, 1, &o, &r, &i, &err), -1);
+    o = (struct interval_options){.n_draws = 10, .level = 1, .min_documents = 1};
+    assert_int_equal(ratio_interval(one, one, NULL, 1, &o, &r, &i, &err), -1);
 }
 
 /* ---- seeds ---- */
@@ -338,8 +396,10 @@ int main(void)
         cmocka_unit_test(test_two_documents),
         cmocka_unit_test(test_interval_has_the_width_of_the_standard_error),
         cmocka_unit_test(test_paired_difference),
+        cmocka_unit_test(test_exact_p),
+        cmocka_unit_test(test_intervals_miss_as_often_as_they_say),
         cmocka_unit_test(test_strata_counting_alike),
-        cmocka_unit_test(test_bootstrap_usage),
+        cmocka_unit_test(test_interval_usage),
         cmocka_unit_test(test_student),
         cmocka_unit_test(test_verdict),
         cmocka_unit_test(test_benjamini_hochberg),
