@@ -182,7 +182,7 @@ CREATE TABLE metric (
     run_id INTEGER NOT NULL REFERENCES run,
     step   INTEGER NOT NULL,
     split  TEXT NOT NULL,
-    name   TEXT NOT NULL, -- loss, lm_loss, balance_loss, z_loss, entropy_loss, router_loss, grad_norm, flops (so far), ...
+    name   TEXT NOT NULL, -- loss, lm_loss, balance_loss, z_loss, entropy_loss, router_loss, grad_norm, flops (so far), peak_memory (bytes), ...
     value  REAL,          -- NULL unless the status is ok
     -- IN would have SQLite build a table of the four for every row.
     status TEXT NOT NULL CHECK (status = 'ok' OR status = 'nan' OR status = '+inf' OR status = '-inf'),
