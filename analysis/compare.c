@@ -2,6 +2,7 @@
  * resampled by document within domains, which speaks about these trained models; with --group-by seed the
  * unit is the seed, which speaks about what was trained. What should not be compared is said before anybody
  * asks. */
+#include <math.h>
 #include <string.h>
 
 #include "analysis/shared/compare.h"
@@ -50,8 +51,8 @@ static int check_options(struct compare *c, const struct analysis *a, struct err
 static int prepare(struct analysis *a, struct error *err)
 {
     struct compare *c = a->state;
-    bool routing =
-        analysis_wants(a, "verdict") || analysis_wants(a, "agreement") || analysis_wants(a, "incomparable");
+    bool verdict = analysis_wants(a, "verdict") || analysis_wants(a, "incomparable");
+    bool routing = verdict || analysis_wants(a, "agreement");
     if (check_options(c, a, err) != 0 || compare_choose_runs(c, a, err) != 0 ||
         compare_losses(c, a, err) != 0)
         return -1;
@@ -60,6 +61,8 @@ static int prepare(struct analysis *a, struct error *err)
     if (c->of && compare_by_frequency(c, a, err) != 0)
         return -1;
     if (routing && compare_routing(c, a, err) != 0)
+        return -1;
+    if ((verdict || analysis_wants(a, "routers")) && compare_routers(c, a, err) != 0)
         return -1;
     return compare_find_reasons(c, err);
 }
@@ -86,14 +89,10 @@ static bool found(const struct analysis *a)
 static void bind(const struct analysis *a, struct query *q)
 {
     const struct compare *c = a->state;
+    const struct losses_asked asked = compare_asked(c);
     int other = c->baseline == 0 ? 1 : 0;
-    query_bind_text(q, ":runs", c->runs.ids);
-    query_bind_text(q, ":split", c->split);
-    query_bind_text(q, ":key", c->key);
-    query_bind_text(q, ":value", c->value);
+    losses_bind(&asked, q);
     query_bind_text(q, ":of", c->of);
-    if (c->step >= 0)
-        query_bind_int(q, ":step", c->step);
     query_bind_int(q, ":run_a", c->runs.runs[c->baseline].run_id);
     if (other < c->runs.n) /* one run alone is asked for its losses and cost only */
         query_bind_int(q, ":run_b", c->runs.runs[other].run_id);
@@ -122,6 +121,15 @@ static int config_rows(struct analysis *a, struct table *t, struct error *err)
     return 0;
 }
 
+static void best_cells(struct table *t, const struct best_loss *best)
+{
+    if (best->step >= 0)
+        table_int(t, best->step);
+    else
+        table_null(t);
+    table_figure(t, best->loss);
+}
+
 static int loss_rows(struct analysis *a, struct table *t, struct error *err)
 {
     const struct compare *c = a->state;
@@ -144,6 +152,7 @@ static int loss_rows(struct analysis *a, struct table *t, struct error *err)
         table_figure(t, bits.estimate);
         table_figure(t, bits.low);
         table_figure(t, bits.high);
+        best_cells(t, &c->best[i]);
     }
     return 0;
 }
@@ -164,6 +173,7 @@ static int difference_rows(struct analysis *a, struct table *t, struct error *er
         table_text(t, verdict_names[d->verdict]);
         table_text(t, loss_unit_names[d->unit]);
         table_figure(t, d->adjusted);
+        table_figure(t, d->effect);
     }
     return 0;
 }
@@ -186,6 +196,34 @@ static int domain_rows(struct analysis *a, struct table *t, struct error *err)
             table_figure(t, bits.low);
             table_figure(t, bits.high);
         }
+    return 0;
+}
+
+static int router_rows(struct analysis *a, struct table *t, struct error *err)
+{
+    const struct compare *c = a->state;
+    (void)err;
+    for (int i = 0; i < c->n_routers; i++) {
+        const struct router_side *r = &c->routers[i];
+        table_text(t, compare_name(c, r->run));
+        table_int(t, r->layer.layer);
+        table_int(t, r->layer.n_experts);
+        if (r->layer.k > 0)
+            table_int(t, r->layer.k);
+        else
+            table_null(t);
+        table_text(t, r->load.n_experts ? finding_names[r->finding] : NULL);
+        table_figure(t, r->load.n_experts ? r->load.effective_experts : NAN);
+        table_figure(t, r->load.n_experts ? r->load.dead_experts : NAN);
+        table_figure(t, r->load.n_experts ? r->load.top_share_of_tokens : NAN);
+        table_figure(t, r->information.estimate);
+        table_figure(t, r->information.low);
+        table_figure(t, r->information.high);
+        table_figure(t, r->null_high);
+        table_figure(t, r->at_start);
+        table_figure(t, r->hash);
+        table_int(t, r->documents);
+    }
     return 0;
 }
 
@@ -225,6 +263,7 @@ static int seed_rows(struct analysis *a, struct table *t, struct error *err)
         table_text(t, r->i.n ? verdict_names[r->verdict] : NULL);
         table_text(t, loss_unit_names[r->unit]);
         table_figure(t, r->i.p);
+        table_figure(t, r->effect);
     }
     return 0;
 }
@@ -313,21 +352,27 @@ static int reason_rows(struct analysis *a, struct table *t, struct error *err)
 {
     const struct compare *c = a->state;
     (void)err;
-    for (int i = 0; i < c->reasons.n; i++)
-        table_text(t, c->reasons.texts[i]);
+    for (int i = 0; i < c->reasons.n; i++) {
+        table_text(t, c->reasons.items[i].kind);
+        table_text(t, c->reasons.items[i].text);
+    }
     return 0;
 }
 
 static const struct analysis_table tables[] = {
     {.name = "difference",
-     .help = "a run and domain against the baseline, paired by document; below 0 is better; p by "
-             "Benjamini-Hochberg",
-     .columns = "run,baseline,domain,documents,difference,low,high,verdict,unit,p",
+     .help =
+         "a run and domain against the baseline, paired by document; below 0 is better; p by "
+         "Benjamini-Hochberg; effect: the difference in standard deviations of the documents' differences",
+     .columns = "run,baseline,domain,documents,difference,low,high,verdict,unit,p,effect",
      .sql = "analysis/compare_losses",
      .rows = difference_rows},
     {.name = "losses",
-     .help = "a run's final losses over all its documents, with bootstrap intervals over documents",
-     .columns = "run,seed,step,documents,loss,low,high,bits_per_byte,bits_low,bits_high",
+     .help = "a run's final losses over all its documents, with bootstrap intervals over documents; and its "
+             "lowest "
+             "so far, which is the better for being the lowest of many",
+     .columns = "run,seed,step,documents,loss,low,high,bits_per_byte,bits_low,bits_high,best_step,"
+                "best_loss",
      .sql = "analysis/compare_losses",
      .rows = loss_rows},
     {.name = "domains",
@@ -336,9 +381,19 @@ static const struct analysis_table tables[] = {
      .sql = "analysis/compare_losses",
      .rows = domain_rows},
     {.name = "cost",
-     .help = "what a run cost to train; tokens_per_second is the median of its steps",
-     .columns = "run,parameters,active_parameters,tokens,seconds,tokens_per_second,gigaflop",
+     .help = "what a run cost to train; tokens_per_second is the median of its steps, peak_memory in bytes",
+     .columns = "run,parameters,active_parameters,tokens,seconds,tokens_per_second,gigaflop,"
+                "flops_per_token,peak_memory",
      .sql = "analysis/compare_cost"},
+    {.name = "routers",
+     .help =
+         "a run and layer, load and specialisation side by side: what collapse says of the load, its last "
+         "window; nats that a document's domain tells about the expert (null_high: 97.5 % of permuted "
+         "labels), at the first probe, and of hash routers",
+     .columns =
+         "run,layer,experts,k,load,effective_experts,dead_experts,top_share,information,low,high,null_high,"
+         "at_start,hash,documents",
+     .rows = router_rows},
     {.name = "agreement",
      .help = "two runs and a layer: share of the probe's first choices that agree once experts are matched "
              "(on the "
@@ -355,7 +410,7 @@ static const struct analysis_table tables[] = {
     {.name = "seeds",
      .help = "a group of runs alike but for the seed against the baseline's group, paired by seed "
              "(--group-by seed)",
-     .columns = "group,baseline,seeds,difference,low,high,verdict,unit,p",
+     .columns = "group,baseline,seeds,difference,low,high,verdict,unit,p,effect",
      .rows = seed_rows},
     {.name = "groups",
      .help = "a group's mean loss in nats per token with Student's interval over its seeds (--group-by seed)",
@@ -383,8 +438,8 @@ static const struct analysis_table tables[] = {
      .sql = "analysis/compare_buckets",
      .rows = bucket_rows},
     {.name = "incomparable",
-     .help = "what to keep in mind, or not to compare at all",
-     .columns = "reason",
+     .help = "what not to compare at all, or to keep in mind, by what it is about",
+     .columns = "kind,reason",
      .rows = reason_rows},
     {0}};
 
@@ -417,11 +472,13 @@ int main(int argc, char **argv)
                  "Verdicts: better, worse,\nequivalent (the interval lies within the margin), "
                  "undetermined. Intervals are of 95 %, from 2000 resamples of\ndocuments within domains; "
                  "a domain with fewer than 10 documents has none.\n"
-                 "By token frequency takes runs of one corpus with log.decisions = held_out or all.\n",
+                 "By token frequency takes runs of one corpus with log.decisions = held_out or all.\n"
+                 "FILE:RUN is a run of another logbook; documents are the same when their hashes are.\n",
              .examples =
                  "moescope compare log.db dense top1 top2\n"
                  "moescope compare log.db top1 top2 --table difference --format csv\n"
                  "moescope compare log.db dense-1 dense-2 dense-3 top2-1 top2-2 top2-3 --group-by seed\n"
+                 "moescope compare log.db dense other.db:dense ../third.db:top2 --format json\n"
                  "moescope compare log.db smoe mask --by target-frequency --where-label language=en\n",
              .options = options,
              .min_operands = 2,

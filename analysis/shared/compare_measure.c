@@ -13,8 +13,10 @@ void compare_release(struct compare *c)
     for (int i = 0; i < c->n_probes; i++)
         probe_pass_release(&c->probes[i]);
     for (int i = 0; i < c->reasons.n; i++)
-        free(c->reasons.texts[i]);
-    free(c->reasons.texts);
+        free(c->reasons.items[i].text);
+    free(c->reasons.items);
+    free(c->best);
+    free(c->routers);
     for (int i = 0; i < c->n_evaluations * N_BUCKETS && c->by_frequency; i++)
         evaluation_release(&c->by_frequency[i]);
     free(c->by_frequency);
@@ -41,7 +43,7 @@ static bool speaks_of_one(const char *table)
            (strcmp(table, "losses") == 0 || strcmp(table, "domains") == 0 || strcmp(table, "cost") == 0);
 }
 
-int compare_choose_runs(struct compare *c, const struct analysis *a, struct error *err)
+int compare_choose_runs(struct compare *c, struct analysis *a, struct error *err)
 {
     int n = a->n_operands;
     c->names = malloc(((size_t)n + 1) * sizeof *c->names);
@@ -64,6 +66,8 @@ int compare_choose_runs(struct compare *c, const struct analysis *a, struct erro
                          "only one run: name at least two, the baseline first; 'moescope runs %s' "
                          "lists them",
                          a->path);
+    if (compare_gather(c->names, n, a, err) != 0)
+        return -1;
     return runs_read(&c->runs, a->logbook, c->names, n, err);
 }
 
@@ -99,7 +103,8 @@ static int add_difference(struct compare *c, const struct paired_documents *p, s
     d.documents = evaluation_count(&p->left, d.domain);
     if (d.documents == 0)
         return 0;
-    if (paired_interval(p, d.unit, d.domain, (uint64_t)c->seed, &d.i, err) != 0)
+    if (paired_interval(p, d.unit, d.domain, (uint64_t)c->seed, &d.i, err) != 0 ||
+        paired_documents_effect(p, d.unit, d.domain, &d.effect, err) != 0)
         return -1;
     d.verdict =
         d.unlike ? VERDICT_UNDETERMINED : interval_verdict(&d.i, margin_in(c, &p->right, d.unit, d.domain));
@@ -114,6 +119,8 @@ static int add_difference(struct compare *c, const struct paired_documents *p, s
 static int compare_pair(struct compare *c, int run, int baseline, struct error *err)
 {
     const struct compared_run *x = &c->runs.runs[run], *y = &c->runs.runs[baseline];
+    if (strcmp(x->task, y->task) != 0)
+        return 0; /* a loss of one says nothing of the other */
     bool same_words = x->vocabulary_id == y->vocabulary_id, of_text = x->of_text && y->of_text;
     struct run_difference d = {.run = run, .baseline = baseline, .domain = -1};
     struct paired_documents p;
@@ -170,6 +177,28 @@ static int check_label(const struct compare *c, struct error *err)
     return 0;
 }
 
+static int read_best(struct compare *c, struct logbook *lb, struct error *err)
+{
+    const struct losses_asked asked = compare_asked(c);
+    struct query *q;
+    int more;
+    c->best = calloc((size_t)c->runs.n, sizeof *c->best);
+    if (!c->best)
+        return error_no_memory(err, "the losses");
+    for (int i = 0; i < c->runs.n; i++)
+        c->best[i] = (struct best_loss){-1, NAN};
+    if (query_open(&q, lb, "analysis/compare_best", err) != 0)
+        return -1;
+    losses_bind(&asked, q);
+    while ((more = query_step(q, err)) == 1) {
+        int64_t run = query_int(q, "position");
+        if (run >= 0 && run < c->runs.n)
+            c->best[run] = (struct best_loss){query_int(q, "step"), query_real(q, "loss")};
+    }
+    query_close(q);
+    return more;
+}
+
 int compare_losses(struct compare *c, const struct analysis *a, struct error *err)
 {
     const struct losses_asked asked = compare_asked(c);
@@ -178,7 +207,7 @@ int compare_losses(struct compare *c, const struct analysis *a, struct error *er
         return error_no_memory(err, "the losses");
     c->n_evaluations = c->runs.n;
     if (evaluations_read(c->evaluations, c->runs.n, &c->domains, a->logbook, &asked, err) != 0 ||
-        check_label(c, err) != 0)
+        check_label(c, err) != 0 || read_best(c, a->logbook, err) != 0)
         return -1;
     for (int i = 0; i < c->runs.n; i++) {
         int partner = compare_partner(c, i);
@@ -229,6 +258,7 @@ static int compare_group(struct compare *c, int group, struct error *err)
         differences[n++] = d->i.estimate;
     }
     student_interval(differences, n, compare_level, &row.i);
+    row.effect = paired_effect(differences, NULL, n);
     row.verdict = interval_verdict(&row.i, margin_in(c, &c->evaluations[c->baseline], row.unit, -1));
     items[c->n_group_differences++] = row;
     free(differences);

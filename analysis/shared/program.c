@@ -340,6 +340,11 @@ static int choose_format(struct analysis *a, const char *format, struct error *e
 static int print_sql(struct analysis *a, FILE *out, struct error *err)
 {
     bool all = !a->table || strcmp(a->table, "verdict") == 0;
+    if (a->collected)
+        return error_set(
+            err, STATUS_USAGE,
+            "--print-sql is of one logbook: bring the runs together first, 'moescope merge OUT.db %s ...'",
+            a->path);
     for (const struct analysis_table *e = a->program->tables; e->name; e++) {
         if (!e->sql || !(all || strcmp(a->table, e->name) == 0))
             continue;
