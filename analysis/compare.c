@@ -24,7 +24,7 @@ static int read_label(struct compare *c, struct error *err)
 /* Which token's frequency; and a table that is about it wants to be told. */
 static int read_by(struct compare *c, const struct analysis *a, struct error *err)
 {
-    static const char *const tables[] = {"frequency", "frequency_seeds", "buckets"};
+    static const char *const tables[] = {"frequency", "frequency_seeds", "perplexity", "buckets"};
     for (size_t i = 0; i < sizeof tables / sizeof *tables && a->table && !c->by; i++)
         if (strcmp(a->table, tables[i]) == 0)
             return error_set(err, STATUS_USAGE,
@@ -285,6 +285,44 @@ static int group_rows(struct analysis *a, struct table *t, struct error *err)
     return 0;
 }
 
+/* Steps of a group: those of its runs, each once. */
+static int curve_rows_of(const struct compare *c, int group, struct table *t, struct error *err)
+{
+    char name[128];
+    int64_t last = -1;
+    for (;;) {
+        int64_t step = INT64_MAX;
+        for (int i = 0; i < c->n_curve; i++)
+            if (c->runs.runs[c->curve[i].run].group == group && c->curve[i].step > last &&
+                c->curve[i].step < step)
+                step = c->curve[i].step;
+        if (step == INT64_MAX)
+            return 0;
+        struct interval i;
+        double lowest, highest;
+        if (compare_group_at(c, group, step, &i, &lowest, &highest, err) != 0)
+            return -1;
+        table_text(t, runs_group_name(&c->runs, group, name));
+        table_int(t, step);
+        table_int(t, i.n);
+        table_figure(t, i.estimate);
+        table_figure(t, i.low);
+        table_figure(t, i.high);
+        table_figure(t, lowest);
+        table_figure(t, highest);
+        last = step;
+    }
+}
+
+static int curve_rows(struct analysis *a, struct table *t, struct error *err)
+{
+    const struct compare *c = a->state;
+    for (int g = 0; g < c->runs.n_groups; g++)
+        if (curve_rows_of(c, g, t, err) != 0)
+            return -1;
+    return 0;
+}
+
 static void judged_cells(struct table *t, const struct judged *j)
 {
     table_figure(t, j->i.estimate);
@@ -328,6 +366,35 @@ static int frequency_seed_rows(struct analysis *a, struct table *t, struct error
         const struct frequency_difference *d = &c->frequency_seeds.items[i];
         frequency_row(t, d, runs_group_name(&c->runs, d->run, name),
                       runs_group_name(&c->runs, d->baseline, baseline));
+    }
+    return 0;
+}
+
+static void perplexity_cells(struct table *t, const struct interval *i)
+{
+    table_figure(t, i->estimate);
+    table_figure(t, i->low);
+    table_figure(t, i->high);
+    table_figure(t, exp(i->estimate));
+    table_figure(t, exp(i->low));
+    table_figure(t, exp(i->high));
+}
+
+static int perplexity_rows(struct analysis *a, struct table *t, struct error *err)
+{
+    const struct compare *c = a->state;
+    for (int i = 0; i < c->runs.n * N_BUCKETS && c->of; i++) {
+        const struct evaluation *e = &c->by_frequency[i];
+        struct interval nats;
+        if (e->n == 0)
+            continue;
+        if (evaluation_interval(e, NATS_PER_TOKEN, -1, (uint64_t)c->seed, &nats, err) != 0)
+            return -1;
+        table_text(t, compare_name(c, i / N_BUCKETS));
+        table_text(t, frequency_names[i % N_BUCKETS]);
+        table_int(t, e->n);
+        table_figure(t, evaluation_tokens(e));
+        perplexity_cells(t, &nats);
     }
     return 0;
 }
@@ -416,6 +483,13 @@ static const struct analysis_table tables[] = {
      .help = "a group's mean loss in nats per token with Student's interval over its seeds (--group-by seed)",
      .columns = "group,seeds,loss,low,high",
      .rows = group_rows},
+    {.name = "curves",
+     .help =
+         "a group of runs alike but for the seed, or a run alone, at each evaluation: mean loss in nats per "
+         "token with Student's interval over its seeds, and the lowest and highest of them",
+     .columns = "group,step,seeds,loss,low,high,lowest,highest",
+     .sql = "analysis/compare_curves",
+     .rows = curve_rows},
     {.name = "frequency",
      .help =
          "a run and bucket of token frequency against the baseline (--by), paired by document, in nats per "
@@ -430,6 +504,12 @@ static const struct analysis_table tables[] = {
      .columns = "group,baseline,bucket,seeds,tokens,loss,baseline_loss,difference,low,high,verdict,p,"
                 "by_domain,domain_low,domain_high,domain_verdict,domain_p",
      .rows = frequency_seed_rows},
+    {.name = "perplexity",
+     .help = "a run and bucket of token frequency (--by): loss in nats per token and its exponential, with "
+             "bootstrap intervals over documents",
+     .columns = "run,bucket,documents,tokens,loss,low,high,perplexity,perplexity_low,perplexity_high",
+     .sql = "analysis/compare_frequency",
+     .rows = perplexity_rows},
     {.name = "buckets",
      .help = "what a bucket of token frequency is (--by): its ids, what they make up of the train tokens, "
              "and how "

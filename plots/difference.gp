@@ -42,7 +42,7 @@ do for [part = 0:1] {
         set label 2 sprintf('worse than %s  →', baseline) at graph 1, screen heading_at right \
             textcolor rgb muted font ',11'
         do for [r = 1:|run|] {
-            set label 10 + r run[r] at graph 1.02, graph 1 - (r - 0.5) / |run| left textcolor lt run_type[r] \
+            set label 10 + r run[r] at graph 1.02, graph 1 - (r - 0.5) / |run| left textcolor lt label_type(run_type[r]) \
                 font ',11'
         }
     } else {

@@ -35,7 +35,7 @@ if (zero) {
     }
 }
 do for [r = 1:|label|] {
-    set label label[r] at last + 0.06 * reach, place[r] left textcolor lt type[r] font ',11'
+    set label label[r] at last + 0.06 * reach, place[r] left textcolor lt label_type(type[r]) font ',11'
 }
 aside(r) = (named || zero) ? (r - 0.5 * (|label| + 1)) * 0.012 * reach : 0
 of(r) = column("group") == r

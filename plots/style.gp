@@ -57,6 +57,11 @@ set linetype 15 lc rgb '#b12a90' lw 1.6 dt (9, 3, 2, 3) pt 11 ps 0.6
 set linetype 16 lc rgb '#cc4778' lw 1.6 dt (3, 2) pt 9 ps 0.6
 set linetype 17 lc rgb '#e16462' lw 1.6 dt (14, 3) pt 8 ps 0.6
 set linetype 18 lc rgb '#f2844b' lw 1.6 dt (9, 3, 2, 3) pt 13 ps 0.5
+# Their names, linetypes 20 further on: dark enough to be read on white (WCAG AA: 4.5 to 1).
+label_colours = '#0072b2 #c05100 #00845e #a35c84 #9f6800 #2d79a3 #000000 - - - ' . \
+        '#0d0887 #41049d #6a00a8 #8f0da4 #b12a90 #c64374 #be4f4e #b25a2a'
+do for [t = 1:18] { if (t < 8 || t > 10) { set linetype 20 + t lc rgb word(label_colours, t) } }
+label_type(type) = 20 + type
 layer_type(i, n) = 11 + (n > 1 ? int(7.0 * (i - 1) / (n - 1) + 0.5) : 2)
 
 # Below and above what is even: blue and orange, which no common colour blindness confuses, and paper between.

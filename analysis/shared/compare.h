@@ -49,6 +49,12 @@ struct routing_agreement { /* of two runs in one layer */
     struct matched_routing m;
 };
 
+struct curve_point { /* an evaluation of a run: nats a token over so many documents; loss NaN: not finite */
+    int run, documents;
+    int64_t step;
+    double loss;
+};
+
 struct best_loss { /* the lowest of a run's evaluations, in nats a token */
     int64_t step;  /* -1: none */
     double loss;
@@ -87,6 +93,8 @@ struct compare {
     int baseline;
     struct evaluation *evaluations; /* (n_runs) */
     int n_evaluations;
+    struct curve_point *curve; /* by run, then step */
+    int n_curve;
     struct best_loss *best; /* (n_runs) */
     struct domain_names domains;
     struct run_difference *differences;
@@ -138,6 +146,10 @@ int compare_partner(const struct compare *c, int run);
 const struct run_difference *compare_difference(const struct compare *c, int run, int domain);
 /* Mean loss in nats per token over a group's seeds; i->n is how many. */
 int compare_group_losses(const struct compare *c, int group, struct interval *i, struct error *err);
+
+/* The same at one step, over those of its runs that were evaluated there. *lowest, *highest: of them. */
+int compare_group_at(const struct compare *c, int group, int64_t step, struct interval *i, double *lowest,
+                     double *highest, struct error *err);
 
 static inline bool compare_is_grouped(const struct compare *c)
 {

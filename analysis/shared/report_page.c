@@ -138,7 +138,11 @@ static void add_runs(struct page *p)
         text_add(p->html, "</details>\n");
     }
     static const struct extra extra[] = {
-        {"agreement", "Do two runs route alike"}, {"seeds", "Methods, paired by seed"}, {NULL, NULL}};
+        {"agreement", "Do two runs route alike"},
+        {"routers", "Load and specialisation side by side"},
+        {"frequency", "Differences by frequency of the token to be predicted"},
+        {"seeds", "Methods, paired by seed"},
+        {NULL, NULL}};
     add_more(p, -1, "compare", extra);
     add_problems(p, "compare");
     text_add(p->html, "</section>\n");
@@ -146,7 +150,8 @@ static void add_runs(struct page *p)
 
 static int add_reached(struct page *p, struct error *err)
 {
-    static const char *const figures[] = {"loss", "difference", "bits-per-byte", "cost", "train-loss", NULL};
+    static const char *const figures[] = {"loss",        "curves", "difference", "bits-per-byte",
+                                          "study-lines", "cost",   "train-loss", NULL};
     text_add(p->html, "<section id=loss>\n<h2>What the runs reach</h2>\n");
     if (p->report->n_runs < 2)
         text_add(p->html,

@@ -637,6 +637,24 @@ static void test_seeds_as_the_unit(void **state)
     expect_said("verdict", runs, "statements about methods");
 }
 
+static void test_curves_of_groups(void **state)
+{
+    char *csv = table_of("curves", "a-s1 a-s2 a-s3 better");
+    (void)state;
+    double mean = 0;
+    for (int d = 0; d < N_DOCUMENTS; d++)
+        mean += base_loss(d) / N_DOCUMENTS;
+    assert_int_equal(rows_count(csv), 4); /* two groups, steps 0 and 100 */
+    assert_close(rows_real(csv, "a,100,3,", "loss"), mean + 0.2, 1e-9);
+    assert_close(rows_real(csv, "a,100,3,", "high"), mean + 0.2 + 4.302653 * 0.1 / sqrt(3), 1e-6);
+    assert_close(rows_real(csv, "a,100,3,", "lowest"), mean + 0.1, 1e-9);
+    assert_close(rows_real(csv, "a,100,3,", "highest"), mean + 0.3, 1e-9);
+    assert_close(rows_real(csv, "a,0,3,", "loss"), 8, 1e-9);
+    assert_close(rows_real(csv, "better,100,1,", "loss"), mean - 0.05, 1e-9);
+    assert_nan(rows_real(csv, "better,100,1,", "low"));
+    free(csv);
+}
+
 static void test_few_seeds_are_warned_of(void **state)
 {
     (void)state;
@@ -712,6 +730,7 @@ int main(void)
         cmocka_unit_test(test_costs_and_config),
         cmocka_unit_test(test_agreement_of_routers),
         cmocka_unit_test(test_seeds_as_the_unit),
+        cmocka_unit_test(test_curves_of_groups),
         cmocka_unit_test(test_few_seeds_are_warned_of),
         cmocka_unit_test(test_exit_statuses),
         cmocka_unit_test(test_sql_in_the_shell),
