@@ -18,7 +18,12 @@ i = 1
 @above
 reach = last - first
 set xrange [first - 0.03 * reach:last + 0.04 * reach]
-if (log_y) { set logscale y }
+if (log_y) {
+    set logscale y
+    set ytics ()
+    do for [e = -6:9] { do for [m in "1 2 5"] { set ytics add (m * 10.0 ** e) } }
+    set format y '%g'
+}
 set yrange [low:high]
 set xlabel x_label
 # The words of a tic are a format, in which a % stands doubled.

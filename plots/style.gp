@@ -2,7 +2,7 @@
 # height in pixels, and its own), loads this file and draws.
 #
 #   gnuplot FIGURE.gp                      FIGURE.svg
-#   gnuplot -e "format='pdf'" FIGURE.gp    FIGURE.pdf, for a paper; 'png' as well
+#   gnuplot -e "format='pdf'" FIGURE.gp    FIGURE.pdf, for a paper; 'png' as well, and 'txt' for a terminal
 #
 # Needs gnuplot 5.4; palettes are written out because `set palette viridis` is newer.
 
@@ -22,6 +22,10 @@ if (format eq 'pdf') {
 if (format eq 'png') {
     set terminal pngcairo size 2 * width,2 * height noenhanced font 'sans-serif,12' fontscale 1.5 linewidth 2 \
         pointscale 2
+}
+if (format eq 'txt') { # `wide` columns, in the figure's shape: a character is twice as high as wide
+    if (!exists("wide")) { wide = 100 }
+    set terminal dumb size wide,int(0.5 * wide * height / width) + 4 noenhanced mono
 }
 set output name . '.' . format
 
@@ -79,11 +83,12 @@ set border 3 lc rgb axis lw 1
 set tics nomirror out scale 0.5 textcolor rgb muted font ',11'
 set grid ytics lt 1 lc rgb rule lw 1
 set grid noxtics
+if (format eq 'txt') { unset grid } # a line of dots is a row of marks there
 set key off
 set xlabel offset 0, 0.9 textcolor rgb ink font ',11'
 set xtics offset 0, 0.3
 set errorbars 0.6
-set pointintervalbox 0.001
+set pointintervalbox 0 # not a speck of paper under each point: some readers of SVG take offence at no size
 set style fill solid 1 noborder
 
 # ---- panels: `columns` x `rows` of them with room around and between in pixels; `@panel` opens number `i` ----
