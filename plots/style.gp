@@ -88,7 +88,8 @@ set key off
 set xlabel offset 0, 0.9 textcolor rgb ink font ',11'
 set xtics offset 0, 0.3
 set errorbars 0.6
-set pointintervalbox 0 # not a speck of paper under each point: some readers of SVG take offence at no size
+# Under each point lies a speck of paper, which cannot be had without; at no size at all some readers of SVG choke.
+set pointintervalbox 0.02
 set style fill solid 1 noborder
 
 # ---- panels: `columns` x `rows` of them with room around and between in pixels; `@panel` opens number `i` ----

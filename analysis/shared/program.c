@@ -56,33 +56,16 @@ static void verdicts_release(struct verdicts *v)
     *v = (struct verdicts){0};
 }
 
-/* Breaks at spaces; what does not fit on its line goes two columns in. */
-static void print_lines(FILE *out, const char *text)
-{
-    size_t width = LINE_WIDTH;
-    while (strlen(text) > width) {
-        size_t n = width;
-        while (n > 0 && text[n] != ' ')
-            n--;
-        if (n == 0)
-            n = strcspn(text, " ");
-        fprintf(out, "%.*s", (int)n, text);
-        text += n;
-        text += strspn(text, " ");
-        if (*text)
-            fputs("\n  ", out);
-        width = LINE_WIDTH - 2;
-    }
-    fprintf(out, "%s\n", text);
-}
-
 static void print_wrapped(FILE *out, const char *words)
 {
-    struct text text;
-    text_init(&text);
-    text_add_visible(&text, words, "");
-    print_lines(out, text.failed ? words : text.data);
-    text_release(&text);
+    struct text visible, lines;
+    text_init(&visible);
+    text_init(&lines);
+    text_add_visible(&visible, words, "");
+    text_add_wrapped(&lines, visible.failed ? words : visible.data, LINE_WIDTH);
+    fputs(lines.failed ? words : lines.data, out);
+    text_release(&lines);
+    text_release(&visible);
 }
 
 static void print_words(const struct analysis *a, const struct verdicts *v, FILE *out)

@@ -81,6 +81,10 @@ int report_load_figures(struct report *r, struct error *err);
 int report_specialization_figures(struct report *r, struct error *err);
 int report_demand_figures(struct report *r, struct error *err);
 
+/* Two of report_loss_figures: the mean over seeds with its band, perplexity by token frequency. */
+int report_seed_curves(struct report *r, struct error *err);
+int report_perplexity(struct report *r, struct error *err);
+
 /* ---- shared by those ---- */
 
 /* Names, linetypes and numbers of experts of the MoE runs that have `table` of `verb`. */

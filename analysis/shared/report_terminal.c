@@ -10,26 +10,6 @@ enum { WIDE = 100, MOST_LINES = 512 };
 
 /* ---- words ---- */
 
-/* Breaks at spaces; what does not fit on its line goes two columns in. */
-static void add_wrapped(struct text *t, const char *words)
-{
-    size_t at = 0;
-    while (*words) {
-        size_t n = strcspn(words, " ");
-        if (at > 0 && at + 1 + n > WIDE) {
-            text_add(t, "\n  ");
-            at = 2;
-        } else if (at > 0) {
-            text_add(t, " ");
-            at++;
-        }
-        text_add_bytes(t, words, n);
-        at += n;
-        words += n + strspn(words + n, " ");
-    }
-    text_add(t, "\n");
-}
-
 static void add_sentence(struct text *t, const char *who, const char *sentence)
 {
     struct text line;
@@ -37,7 +17,7 @@ static void add_sentence(struct text *t, const char *who, const char *sentence)
     if (who && strncmp(sentence, who, strlen(who)) != 0)
         text_printf(&line, "%s: ", who);
     text_add(&line, sentence);
-    add_wrapped(t, line.failed ? sentence : line.data);
+    text_add_wrapped(t, line.failed ? sentence : line.data, WIDE);
     text_release(&line);
 }
 
@@ -199,7 +179,7 @@ int report_terminal(const struct report *r, struct text *out, struct error *err)
         text_printf(out, "\nFigure %d. %s\n\n", i + 1, f->title.data);
         result = f->map ? add_map(out, f, err) : add_drawing(out, r, f, err);
         text_add(out, "\n");
-        add_wrapped(out, f->caption.data);
+        text_add_wrapped(out, f->caption.data, WIDE);
     }
     return result == 0 && out->failed ? error_no_memory(err, "the report") : result;
 }

@@ -509,14 +509,13 @@ static void add_rectangle(struct embedding *e, const struct tag *t, const double
     memcpy(e->rectangles[i].box, box, 4 * sizeof box[0]);
 }
 
-/* A path that only moves; a point of no size, such as gnuplot puts under every interval. */
+/* A path that only moves; the speck of paper that gnuplot puts under every point. */
 static bool draws_nothing(const struct tag *t)
 {
-    const struct attribute *d = find_attribute(t, "d"), *place = find_attribute(t, "transform");
-    static const char no_size[] = "scale(0.00)";
+    const struct attribute *d = find_attribute(t, "d");
     if (d && strcmp(t->name, "path") == 0)
         return !memchr(d->value, 'L', (size_t)d->length);
-    return place && memmem(place->value, (size_t)place->length, no_size, strlen(no_size));
+    return strcmp(t->name, "use") == 0 && has_value(t, "color", "white");
 }
 
 static void add_element(struct embedding *e, const struct tag *t)

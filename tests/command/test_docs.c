@@ -18,7 +18,7 @@ static char *root; /* the repository's */
 
 static int open_demo(void **state)
 {
-    static const char *const runs[][2] = {
+    static const char *const demo[][2] = {
         {"unigram", "--set model.kind=unigram"},
         {"top1-unbalanced", "--set router.k=1 --set loss.balance=0 --set loss.z=0"},
         {"top1-balanced", "--set router.k=1"},
@@ -30,11 +30,11 @@ static int open_demo(void **state)
     root = getcwd(NULL, 0);
     tiny_open(&tiny);
     tiny_expect(test_run("cd %s && mkdir -p build/demo && ln -s %s bin", tiny.folder, tiny.bin), 0, "");
-    for (size_t i = 0; i < sizeof runs / sizeof runs[0]; i++) {
+    for (size_t i = 0; i < sizeof demo / sizeof demo[0]; i++) {
         char more[256];
         snprintf(more, sizeof more, "--set train.steps=120 --set log.decisions=held_out --quiet %s",
-                 runs[i][1]);
-        tiny_expect(tiny_train(&tiny, "build/demo/demo.db", runs[i][0], more), 0, "");
+                 demo[i][1]);
+        tiny_expect(tiny_train(&tiny, "build/demo/demo.db", demo[i][0], more), 0, "");
     }
     return 0;
 }

@@ -412,8 +412,8 @@ static void test_page_stands_alone(void **state)
         drawings++;
     for (const char *s = page; (s = strstr(s, "<figcaption><b>Figure ")) != NULL; s++)
         named++;
-    /* loss, difference, bits, perplexity, cost, training; effective experts, load entropy, load; information, lift;
-     * concentration, rank mass. */
+    /* loss, difference, bits, perplexity, cost, training; effective experts, load entropy, load; information,
+     * lift; concentration, rank mass. */
     assert_int_equal(drawings, 13);
     assert_int_equal(named, 13);
     holds(page, "prefers-color-scheme:dark");

@@ -25,7 +25,7 @@ static const char drawing[] =
     "<g fill=\"none\" color=\"black\" stroke=\"currentColor\" stroke-width=\"2.00\" "
     "stroke-linecap=\"butt\">\n"
     "\t<path stroke='rgb(  0, 114, 178)'  d='M11.26,2.55 L130.04,4\n\t\tL5,6  '/>"
-    "\t<path stroke='black'  d='M7,7  '/>\t<use xlink:href='#gpPt0' transform='translate(3,4) scale(0.00)' "
+    "\t<path stroke='black'  d='M7,7  '/>\t<use xlink:href='#gpPt0' transform='translate(3,4) scale(0.09)' "
     "color='white'/>\n"
     "\t<use xlink:href='#gpPt6' transform='translate(3,4) scale(4.50)' color='rgb(  0, 114, 178)'/>\n"
     "\t<g transform=\"translate(9,9)\" stroke=\"none\" fill=\"black\" font-family=\"sans-serif\" "
