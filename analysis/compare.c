@@ -2,6 +2,7 @@
  * with intervals over documents within domains, which speaks about these trained models; with --group-by seed
  * the unit is the seed, which speaks about what was trained. What should not be compared is said before
  * anybody asks. */
+#include <math.h>
 #include <string.h>
 
 #include "analysis/shared/compare.h"
@@ -23,7 +24,7 @@ static int read_label(struct compare *c, struct error *err)
 /* Which token's frequency; and a table that is about it wants to be told. */
 static int read_by(struct compare *c, const struct analysis *a, struct error *err)
 {
-    static const char *const tables[] = {"frequency", "frequency_seeds", "buckets"};
+    static const char *const tables[] = {"frequency", "frequency_seeds", "perplexity", "buckets"};
     for (size_t i = 0; i < sizeof tables / sizeof *tables && a->table && !c->by; i++)
         if (strcmp(a->table, tables[i]) == 0)
             return error_set(err, STATUS_USAGE,
@@ -50,8 +51,8 @@ static int check_options(struct compare *c, const struct analysis *a, struct err
 static int prepare(struct analysis *a, struct error *err)
 {
     struct compare *c = a->state;
-    bool routing =
-        analysis_wants(a, "verdict") || analysis_wants(a, "agreement") || analysis_wants(a, "incomparable");
+    bool verdict = analysis_wants(a, "verdict") || analysis_wants(a, "incomparable");
+    bool routing = verdict || analysis_wants(a, "agreement");
     if (check_options(c, a, err) != 0 || compare_choose_runs(c, a, err) != 0 ||
         compare_losses(c, a, err) != 0)
         return -1;
@@ -60,6 +61,8 @@ static int prepare(struct analysis *a, struct error *err)
     if (c->of && compare_by_frequency(c, a, err) != 0)
         return -1;
     if (routing && compare_routing(c, a, err) != 0)
+        return -1;
+    if ((verdict || analysis_wants(a, "routers")) && compare_routers(c, a, err) != 0)
         return -1;
     return compare_find_reasons(c, err);
 }
@@ -86,14 +89,10 @@ static bool found(const struct analysis *a)
 static void bind(const struct analysis *a, struct query *q)
 {
     const struct compare *c = a->state;
+    const struct losses_asked asked = compare_asked(c);
     int other = c->baseline == 0 ? 1 : 0;
-    query_bind_text(q, ":runs", c->runs.ids);
-    query_bind_text(q, ":split", c->split);
-    query_bind_text(q, ":key", c->key);
-    query_bind_text(q, ":value", c->value);
+    losses_bind(&asked, q);
     query_bind_text(q, ":of", c->of);
-    if (c->step >= 0)
-        query_bind_int(q, ":step", c->step);
     query_bind_int(q, ":run_a", c->runs.runs[c->baseline].run_id);
     if (other < c->runs.n) /* one run alone is asked for its losses and cost only */
         query_bind_int(q, ":run_b", c->runs.runs[other].run_id);
@@ -122,6 +121,15 @@ static int config_rows(struct analysis *a, struct table *t, struct error *err)
     return 0;
 }
 
+static void best_cells(struct table *t, const struct best_loss *best)
+{
+    if (best->step >= 0)
+        table_int(t, best->step);
+    else
+        table_null(t);
+    table_figure(t, best->loss);
+}
+
 static int loss_rows(struct analysis *a, struct table *t, struct error *err)
 {
     const struct compare *c = a->state;
@@ -144,6 +152,7 @@ static int loss_rows(struct analysis *a, struct table *t, struct error *err)
         table_figure(t, bits.estimate);
         table_figure(t, bits.low);
         table_figure(t, bits.high);
+        best_cells(t, &c->best[i]);
     }
     return 0;
 }
@@ -164,6 +173,7 @@ static int difference_rows(struct analysis *a, struct table *t, struct error *er
         table_text(t, verdict_names[d->verdict]);
         table_text(t, loss_unit_names[d->unit]);
         table_figure(t, d->adjusted);
+        table_figure(t, d->effect);
     }
     return 0;
 }
@@ -186,6 +196,34 @@ static int domain_rows(struct analysis *a, struct table *t, struct error *err)
             table_figure(t, bits.low);
             table_figure(t, bits.high);
         }
+    return 0;
+}
+
+static int router_rows(struct analysis *a, struct table *t, struct error *err)
+{
+    const struct compare *c = a->state;
+    (void)err;
+    for (int i = 0; i < c->n_routers; i++) {
+        const struct router_side *r = &c->routers[i];
+        table_text(t, compare_name(c, r->run));
+        table_int(t, r->layer.layer);
+        table_int(t, r->layer.n_experts);
+        if (r->layer.k > 0)
+            table_int(t, r->layer.k);
+        else
+            table_null(t);
+        table_text(t, r->load.n_experts ? finding_names[r->finding] : NULL);
+        table_figure(t, r->load.n_experts ? r->load.effective_experts : NAN);
+        table_figure(t, r->load.n_experts ? r->load.dead_experts : NAN);
+        table_figure(t, r->load.n_experts ? r->load.top_share_of_tokens : NAN);
+        table_figure(t, r->information.estimate);
+        table_figure(t, r->information.low);
+        table_figure(t, r->information.high);
+        table_figure(t, r->null_high);
+        table_figure(t, r->at_start);
+        table_figure(t, r->hash);
+        table_int(t, r->documents);
+    }
     return 0;
 }
 
@@ -225,6 +263,7 @@ static int seed_rows(struct analysis *a, struct table *t, struct error *err)
         table_text(t, r->i.n ? verdict_names[r->verdict] : NULL);
         table_text(t, loss_unit_names[r->unit]);
         table_figure(t, r->i.p);
+        table_figure(t, r->effect);
     }
     return 0;
 }
@@ -243,6 +282,44 @@ static int group_rows(struct analysis *a, struct table *t, struct error *err)
         table_figure(t, i.low);
         table_figure(t, i.high);
     }
+    return 0;
+}
+
+/* Steps of a group: those of its runs, each once. */
+static int curve_rows_of(const struct compare *c, int group, struct table *t, struct error *err)
+{
+    char name[128];
+    int64_t last = -1;
+    for (;;) {
+        int64_t step = INT64_MAX;
+        for (int i = 0; i < c->n_curve; i++)
+            if (c->runs.runs[c->curve[i].run].group == group && c->curve[i].step > last &&
+                c->curve[i].step < step)
+                step = c->curve[i].step;
+        if (step == INT64_MAX)
+            return 0;
+        struct interval i;
+        double lowest, highest;
+        if (compare_group_at(c, group, step, &i, &lowest, &highest, err) != 0)
+            return -1;
+        table_text(t, runs_group_name(&c->runs, group, name));
+        table_int(t, step);
+        table_int(t, i.n);
+        table_figure(t, i.estimate);
+        table_figure(t, i.low);
+        table_figure(t, i.high);
+        table_figure(t, lowest);
+        table_figure(t, highest);
+        last = step;
+    }
+}
+
+static int curve_rows(struct analysis *a, struct table *t, struct error *err)
+{
+    const struct compare *c = a->state;
+    for (int g = 0; g < c->runs.n_groups; g++)
+        if (curve_rows_of(c, g, t, err) != 0)
+            return -1;
     return 0;
 }
 
@@ -293,6 +370,35 @@ static int frequency_seed_rows(struct analysis *a, struct table *t, struct error
     return 0;
 }
 
+static void perplexity_cells(struct table *t, const struct interval *i)
+{
+    table_figure(t, i->estimate);
+    table_figure(t, i->low);
+    table_figure(t, i->high);
+    table_figure(t, exp(i->estimate));
+    table_figure(t, exp(i->low));
+    table_figure(t, exp(i->high));
+}
+
+static int perplexity_rows(struct analysis *a, struct table *t, struct error *err)
+{
+    const struct compare *c = a->state;
+    for (int i = 0; i < c->runs.n * N_BUCKETS && c->of; i++) {
+        const struct evaluation *e = &c->by_frequency[i];
+        struct interval nats;
+        if (e->n == 0)
+            continue;
+        if (evaluation_interval(e, NATS_PER_TOKEN, -1, (uint64_t)c->seed, &nats, err) != 0)
+            return -1;
+        table_text(t, compare_name(c, i / N_BUCKETS));
+        table_text(t, frequency_names[i % N_BUCKETS]);
+        table_int(t, e->n);
+        table_figure(t, evaluation_tokens(e));
+        perplexity_cells(t, &nats);
+    }
+    return 0;
+}
+
 static int bucket_rows(struct analysis *a, struct table *t, struct error *err)
 {
     const struct compare *c = a->state;
@@ -313,21 +419,27 @@ static int reason_rows(struct analysis *a, struct table *t, struct error *err)
 {
     const struct compare *c = a->state;
     (void)err;
-    for (int i = 0; i < c->reasons.n; i++)
-        table_text(t, c->reasons.texts[i]);
+    for (int i = 0; i < c->reasons.n; i++) {
+        table_text(t, c->reasons.items[i].kind);
+        table_text(t, c->reasons.items[i].text);
+    }
     return 0;
 }
 
 static const struct analysis_table tables[] = {
     {.name = "difference",
-     .help = "a run and domain against the baseline, paired by document; below 0 is better; p by "
-             "Benjamini-Hochberg",
-     .columns = "run,baseline,domain,documents,difference,low,high,verdict,unit,p",
+     .help =
+         "a run and domain against the baseline, paired by document; below 0 is better; p by "
+         "Benjamini-Hochberg; effect: the difference in standard deviations of the documents' differences",
+     .columns = "run,baseline,domain,documents,difference,low,high,verdict,unit,p,effect",
      .sql = "analysis/compare_losses",
      .rows = difference_rows},
     {.name = "losses",
-     .help = "a run's final losses over all its documents, with intervals over documents",
-     .columns = "run,seed,step,documents,loss,low,high,bits_per_byte,bits_low,bits_high",
+     .help = "a run's final losses over all its documents, with intervals over documents; and its "
+             "lowest "
+             "so far, which is the better for being the lowest of many",
+     .columns = "run,seed,step,documents,loss,low,high,bits_per_byte,bits_low,bits_high,best_step,"
+                "best_loss",
      .sql = "analysis/compare_losses",
      .rows = loss_rows},
     {.name = "domains",
@@ -336,9 +448,19 @@ static const struct analysis_table tables[] = {
      .sql = "analysis/compare_losses",
      .rows = domain_rows},
     {.name = "cost",
-     .help = "what a run cost to train; tokens_per_second is the median of its steps",
-     .columns = "run,parameters,active_parameters,tokens,seconds,tokens_per_second,gigaflop",
+     .help = "what a run cost to train; tokens_per_second is the median of its steps, peak_memory in bytes",
+     .columns = "run,parameters,active_parameters,tokens,seconds,tokens_per_second,gigaflop,"
+                "flops_per_token,peak_memory",
      .sql = "analysis/compare_cost"},
+    {.name = "routers",
+     .help =
+         "a run and layer, load and specialisation side by side: what collapse says of the load, its last "
+         "window; nats that a document's domain tells about the expert (null_high: 97.5 % of permuted "
+         "labels), at the first probe, and of hash routers",
+     .columns =
+         "run,layer,experts,k,load,effective_experts,dead_experts,top_share,information,low,high,null_high,"
+         "at_start,hash,documents",
+     .rows = router_rows},
     {.name = "agreement",
      .help = "two runs and a layer: share of the probe's first choices that agree once experts are matched "
              "(on the "
@@ -355,12 +477,19 @@ static const struct analysis_table tables[] = {
     {.name = "seeds",
      .help = "a group of runs alike but for the seed against the baseline's group, paired by seed "
              "(--group-by seed)",
-     .columns = "group,baseline,seeds,difference,low,high,verdict,unit,p",
+     .columns = "group,baseline,seeds,difference,low,high,verdict,unit,p,effect",
      .rows = seed_rows},
     {.name = "groups",
      .help = "a group's mean loss in nats per token with Student's interval over its seeds (--group-by seed)",
      .columns = "group,seeds,loss,low,high",
      .rows = group_rows},
+    {.name = "curves",
+     .help =
+         "a group of runs alike but for the seed, or a run alone, at each evaluation: mean loss in nats per "
+         "token with Student's interval over its seeds, and the lowest and highest of them",
+     .columns = "group,step,seeds,loss,low,high,lowest,highest",
+     .sql = "analysis/compare_curves",
+     .rows = curve_rows},
     {.name = "frequency",
      .help =
          "a run and bucket of token frequency against the baseline (--by), paired by document, in nats per "
@@ -375,6 +504,12 @@ static const struct analysis_table tables[] = {
      .columns = "group,baseline,bucket,seeds,tokens,loss,baseline_loss,difference,low,high,verdict,p,"
                 "by_domain,domain_low,domain_high,domain_verdict,domain_p",
      .rows = frequency_seed_rows},
+    {.name = "perplexity",
+     .help = "a run and bucket of token frequency (--by): loss in nats per token and its exponential, with "
+             "bootstrap intervals over documents",
+     .columns = "run,bucket,documents,tokens,loss,low,high,perplexity,perplexity_low,perplexity_high",
+     .sql = "analysis/compare_frequency",
+     .rows = perplexity_rows},
     {.name = "buckets",
      .help = "what a bucket of token frequency is (--by): its ids, what they make up of the train tokens, "
              "and how "
@@ -383,8 +518,8 @@ static const struct analysis_table tables[] = {
      .sql = "analysis/compare_buckets",
      .rows = bucket_rows},
     {.name = "incomparable",
-     .help = "what to keep in mind, or not to compare at all",
-     .columns = "reason",
+     .help = "what not to compare at all, or to keep in mind, by what it is about",
+     .columns = "kind,reason",
      .rows = reason_rows},
     {0}};
 
@@ -418,11 +553,13 @@ int main(int argc, char **argv)
                  "undetermined. Intervals are of 95 %, over documents within\ndomains, from 2000 changes of "
                  "sign; "
                  "a domain with fewer than 10 documents has none.\n"
-                 "By token frequency takes runs of one corpus with log.decisions = held_out or all.\n",
+                 "By token frequency takes runs of one corpus with log.decisions = held_out or all.\n"
+                 "FILE:RUN is a run of another logbook; documents are the same when their hashes are.\n",
              .examples =
                  "moescope compare log.db dense top1 top2\n"
                  "moescope compare log.db top1 top2 --table difference --format csv\n"
                  "moescope compare log.db dense-1 dense-2 dense-3 top2-1 top2-2 top2-3 --group-by seed\n"
+                 "moescope compare log.db dense other.db:dense ../third.db:top2 --format json\n"
                  "moescope compare log.db smoe mask --by target-frequency --where-label language=en\n",
              .options = options,
              .min_operands = 2,

@@ -1,13 +1,15 @@
 /* moescope report: what the other analyses found, in words, figures and tables, on one page. */
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "analysis/shared/report.h"
+#include "base/folder.h"
 
 struct choices {
     struct string_list runs;
     const char *output, *figures, *title;
-    bool quiet;
+    bool quiet, terminal;
 };
 
 /* "demo.html" -> "demo.figures" */
@@ -27,37 +29,77 @@ static void add_folder(struct text *t, const struct choices *c)
     text_add(t, ".figures");
 }
 
-static int make_page(struct report *r, const struct choices *c, FILE *out, struct error *err)
+static int make_report(struct report *r, const struct choices *c, FILE *out, struct error *err)
 {
-    struct text page;
-    text_init(&page);
+    struct text text;
+    text_init(&text);
     int result = report_open(r, &c->runs, err);
     if (result == 0)
         result = report_collect(r, err);
     if (result == 0)
         result = report_draw(r, err);
     if (result == 0)
-        result = report_page(r, &page, err);
+        result = c->terminal ? report_terminal(r, &text, err) : report_page(r, &text, err);
     if (result == 0)
-        fwrite(page.data, 1, page.length, out);
-    text_release(&page);
+        fwrite(text.data, 1, text.length, out);
+    text_release(&text);
     return result;
 }
 
-static int make_report(void *context, char **operands, int n_operands, FILE *out, struct error *err)
+/* ---- a folder for what nobody asked to keep ---- */
+
+static int make_temporary(struct text *folder, struct error *err)
+{
+    const char *place = getenv("TMPDIR");
+    text_printf(folder, "%s/moescope-report-XXXXXX", place && *place ? place : "/tmp");
+    if (folder->failed)
+        return error_no_memory(err, "the report");
+    return mkdtemp(folder->data) ? 0 : error_errno(err, "make", folder->data);
+}
+
+static void remove_files(const char *path)
+{
+    struct folder_list files;
+    if (folder_list(&files, path, NULL) == 0)
+        folder_remove(path, (const char *const *)files.names);
+    folder_list_release(&files);
+}
+
+static void remove_temporary(const char *path)
+{
+    struct text tables;
+    text_init(&tables);
+    text_printf(&tables, "%s/tables", path);
+    if (!tables.failed)
+        remove_files(tables.data);
+    remove_files(path);
+    text_release(&tables);
+}
+
+static int run(void *context, char **operands, int n_operands, FILE *out, struct error *err)
 {
     const struct choices *c = context;
     struct text folder;
+    bool temporary = c->terminal && !c->figures;
     (void)n_operands;
-    if (!c->output || !*c->output)
+    if (!c->terminal && (!c->output || !*c->output))
         return error_set(err, STATUS_USAGE,
-                         "no output was named: -o FILE.html; see 'moescope report --help'");
+                         "no output was named: -o FILE.html, or --terminal; see 'moescope report --help'");
     text_init(&folder);
-    add_folder(&folder, c);
-    struct report r = {
-        .db = operands[0], .output = c->output, .folder = folder.data, .title = c->title, .quiet = c->quiet};
-    int result = folder.failed ? error_no_memory(err, "the report") : make_page(&r, c, out, err);
+    int result = temporary ? make_temporary(&folder, err) : 0;
+    if (!temporary)
+        add_folder(&folder, c);
+    struct report r = {.db = operands[0],
+                       .output = c->output ? c->output : "",
+                       .folder = folder.data,
+                       .title = c->title,
+                       .quiet = c->quiet,
+                       .terminal = c->terminal};
+    if (result == 0)
+        result = folder.failed ? error_no_memory(err, "the report") : make_report(&r, c, out, err);
     report_close(&r);
+    if (temporary && !folder.failed)
+        remove_temporary(folder.data);
     text_release(&folder);
     return result;
 }
@@ -72,6 +114,8 @@ int main(int argc, char **argv)
          "where figures, their scripts and data go (default: FILE with .figures for .html)"},
         {"title", 't', OPTION_STRING, &c.title, "TEXT",
          "the page's title (default: from the logbook's name)"},
+        {"terminal", 0, OPTION_FLAG, &c.terminal, NULL,
+         "print what was found and draw the figures in characters; only --figures keeps files then"},
         {"quiet", 'q', OPTION_FLAG, &c.quiet, NULL, "show no progress"},
         {0}};
     const struct program program = {
@@ -81,15 +125,16 @@ int main(int argc, char **argv)
         .details =
             "The page needs nothing beside it and no network. Figures are files as well, each a gnuplot "
             "script "
-            "with its\ndata: 'gnuplot FIGURE.gp' draws it again, with -e \"format='pdf'\" for a paper.\n",
+            "with its\ndata, drawn as SVG, PDF and PNG; 'gnuplot FIGURE.gp' draws it again.\n",
         .examples =
             "moescope report log.db -o report.html\n"
+            "moescope report log.db --terminal | less\n"
             "moescope report log.db --run top2 --run dense -o top2.html --title 'Top-2 against dense'\n",
         .options = options,
         .min_operands = 1,
         .max_operands = 1,
     };
-    int status = program_main(&program, argc, argv, &c.output, make_report, &c);
+    int status = program_main(&program, argc, argv, &c.output, run, &c);
     string_list_release(&c.runs);
     return status;
 }

@@ -507,7 +507,7 @@ static int draw_figures(struct session *s, struct error *err)
     for (int i = 0; i < s->study.n_figures && result == 0; i++)
         result = add_figure(s, &s->study.figures[i], &figures, err);
     if (result == 0)
-        result = figures_draw(&figures, folder, slash ? slash + 1 : s->log.data, false, err);
+        result = figures_draw(&figures, folder, slash ? slash + 1 : s->log.data, "svg", false, err);
     figures_release(&figures);
     return result;
 }

@@ -37,6 +37,9 @@ void process_kill(struct process *p);
 /* Cores that this process may run on, at least 1: what taskset and sets of cores leave of the machine's. */
 int process_cores(void);
 
+/* Bytes of memory that this process has had at once so far, at most (resident: pages that are there). */
+double process_peak_memory(void);
+
 /* "FOLDER/NAME", FOLDER being that of this program's file; -1 where that cannot be told. */
 int process_beside(const char *name, char *path, size_t size);
 

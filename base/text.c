@@ -304,3 +304,22 @@ char *text_duration(char buffer[32], double seconds)
         snprintf(buffer, 32, "%lld d %02d h", (long long)(s / 86400), (int)(s / 3600 % 24));
     return buffer;
 }
+
+void text_add_wrapped(struct text *t, const char *words, size_t width)
+{
+    size_t room = width;
+    while (strlen(words) > room) {
+        size_t n = room;
+        while (n > 0 && words[n] != ' ')
+            n--;
+        if (n == 0)
+            n = strcspn(words, " ");
+        text_add_bytes(t, words, n);
+        words += n;
+        words += strspn(words, " ");
+        text_add(t, *words ? "\n  " : "");
+        room = width - 2;
+    }
+    text_add(t, words);
+    text_add(t, "\n");
+}

@@ -37,4 +37,7 @@ char *text_count(char buffer[32], double n);
 char *text_bytes(char buffer[32], double n);
 char *text_duration(char buffer[32], double seconds); /* "4 min 05 s" */
 
+/* Words on lines of at most `width`, broken at spaces; lines after the first go two columns in. */
+void text_add_wrapped(struct text *t, const char *words, size_t width);
+
 #endif

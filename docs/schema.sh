@@ -12,7 +12,8 @@ Made from `sql/schema.sql` and `sql/views/` by `docs/schema.sh`; change those, n
 A logbook is one SQLite file. Everything below can be queried by a stock `sqlite3` shell of version 3.40, by
 `moescope sql DB`, and by whatever else reads SQLite. Views are decoded from packed blobs as they are read: give
 `routing`, `token_loss` and `probability` a run, a step or a sequence to look at. What starts with an underscore or
-has "block" in its name is how things are stored, and may change.
+has "block" in its name is how things are stored, and may change. Below each relation is a query to begin with, for any
+logbook; [questions.md](questions.md) goes from what one wants to know to the query that answers it.
 
 TEXT
 
@@ -30,6 +31,7 @@ function note_of(line,    at) {
 function begin(kind, name) {
     printf "## %s%s\n\n", name, kind == "VIEW" ? " (view)" : ""
     if (prose != "") printf "%s\n\n", prose
+    example = code; code = ""
     printf "| column | %smeaning |\n|---|%s---|\n", kind == "VIEW" ? "" : "type | ", kind == "VIEW" ? "" : "---|"
     view = kind == "VIEW"; inside = 1; prose = ""; column = ""
 }
@@ -47,6 +49,7 @@ function flush_column() {
 function finish() {
     flush_column()
     if (keys != "") printf "\n%s\n", keys
+    if (example != "") printf "\n```sql\n%s```\n", example
     print ""
     inside = 0; keys = ""
 }
@@ -56,7 +59,7 @@ function constraint(line) {
     sub(/,$/, "", line)
     keys = keys (keys == "" ? "" : ", ") "`" line "`"
 }
-FNR == 1 { prose = "" }
+FNR == 1 { prose = ""; code = "" }
 /^CREATE (TABLE|VIEW)/ {
     name = $3
     one_line = $0 ~ /\);?$|STRICT;$/
@@ -84,6 +87,7 @@ inside {
     }
     next
 }
+/^--     / && !inside { code = code substr($0, 8) "\n"; next } # an example, indented as in Markdown
 /^-- / { prose = prose (prose == "" ? "" : " ") substr($0, 4); next }
 /^$/ { prose = "" }
 ' sql/schema.sql sql/views/*.sql

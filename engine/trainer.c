@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/process.h"
 #include "base/progress.h"
 #include "engine/blas.h"
 #include "engine/evaluate.h"
@@ -193,8 +194,13 @@ static int tell_step(struct trainer *t, const struct losses *l, double norm, dou
         const char *name;
         double value;
     } metrics[] = {
-        {"grad_norm", norm}, {"learning_rate", rate},        {"tokens", (double)t->tokens},
-        {"flops", t->flops}, {"seconds", seconds_so_far(t)}, {"tokens_per_second", t->tokens_per_second},
+        {"grad_norm", norm},
+        {"learning_rate", rate},
+        {"tokens", (double)t->tokens},
+        {"flops", t->flops},
+        {"seconds", seconds_so_far(t)},
+        {"tokens_per_second", t->tokens_per_second},
+        {"peak_memory", process_peak_memory()},
     };
 
     if (t->sink->summary(t->sink->context, t->step, SPLIT_TRAIN, &t->tally, err) || t->task->tell(t, l, err))

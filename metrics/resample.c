@@ -177,6 +177,28 @@ double student_detectable(const struct interval *i, double level, double power)
     return (i->high - i->low) / 2 * (t + gsl_cdf_tdist_Pinv(power, i->n - 1)) / t;
 }
 
+double paired_effect(const double *difference, const double *weight, int n)
+{
+    double sum = 0, weights = 0, squares = 0;
+    int units = 0;
+    for (int i = 0; i < n; i++)
+        if (!weight || weight[i] > 0) {
+            double w = weight ? weight[i] : 1;
+            sum += w * difference[i];
+            weights += w;
+            units++;
+        }
+    double mean = sum / weights;
+    for (int i = 0; i < n; i++)
+        if (!weight || weight[i] > 0)
+            squares += (weight ? weight[i] : 1) * (difference[i] - mean) * (difference[i] - mean);
+    if (units < 2)
+        return NAN;
+    double deviation = sqrt(squares / weights * units / (units - 1));
+    /* What rounding leaves of differences that are all alike is no spread. */
+    return deviation <= 1e-9 * fabs(mean) ? NAN : mean / deviation;
+}
+
 enum verdict interval_verdict(const struct interval *i, double margin)
 {
     if (isnan(i->low) || isnan(i->high))

@@ -56,6 +56,13 @@ void student_interval(const double *difference, int n, double level, struct inte
  * student_interval at that level; NaN without an interval. Trap: what was not found may still be so large. */
 double student_detectable(const struct interval *i, double level, double power);
 
+/* How large a paired difference is beside its spread over the units: weighted mean / weighted standard
+ * deviation, sqrt(sum w (d - mean)^2 / sum w x n / (n - 1)). With equal weights Cohen's d of paired
+ * differences, d_z (Cohen 1988, section 2.3.5; Lakens 2013). weight: (n) >= 0, or NULL: all alike; units of
+ * weight 0 are left out. NaN with fewer than two units, and where all differ by the same. Trap: unlike p it
+ * does not grow with n; what counts as large depends on how much documents, or seeds, differ anyway. */
+double paired_effect(const double *difference, const double *weight, int n);
+
 /* What an interval says of a difference of losses (lower is better) when +-margin is as good as equal. */
 enum verdict { VERDICT_UNDETERMINED, VERDICT_BETTER, VERDICT_WORSE, VERDICT_EQUIVALENT };
 extern const char *const verdict_names[4]; /* undetermined, better, worse, equivalent */

@@ -18,7 +18,7 @@ set xtics 1
 set xlabel 'layer'
 at_layer(r) = column("layer") + (r - 0.5 * (|run| + 1)) * 0.06
 do for [r = 1:|run|] {
-    set label run[r] at graph 1.02, first label_y[r] left textcolor lt run_type[r] font ',11'
+    set label run[r] at graph 1.02, first label_y[r] left textcolor lt label_type(run_type[r]) font ',11'
 }
 is(r) = strcol("run") eq run[r]
 plot for [r = 1:|run|] data using (when(is(r), at_layer(r))):"concentration_90" with lines lt run_type[r] lw 1.2, \

@@ -16,7 +16,7 @@ set yrange [low:high]
 set xlabel 'training compute, ' . cost_unit
 set format x '%g'
 do for [r = 1:|run|] {
-    set label run[r] at label_x[r], label_y[r] left offset 0.9, 0 textcolor lt run_type[r] font ',11'
+    set label run[r] at label_x[r], label_y[r] left offset 0.9, 0 textcolor lt label_type(run_type[r]) font ',11'
 }
 plot for [r = 1:|run|] data using (when(strcol("run") eq run[r], column("gigaflop") / cost_scale)):"loss":"low":"high" \
          with yerrorbars lt run_type[r] dt 1 lw 1.5 ps 0.9

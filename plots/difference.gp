@@ -15,7 +15,7 @@ heading_at = 1 - (room_top - 14.0) / height
 all_bottom = 1 - 1.0 * (room_top + row_height) / height
 set multiplot
 unset grid
-set grid xtics lt 1 lc rgb rule lw 1
+if (format ne 'txt') { set grid xtics lt 1 lc rgb rule lw 1 }
 set border 1
 set lmargin at screen room_left / (1.0 * width)
 set rmargin at screen 1 - room_right / (1.0 * width)
@@ -42,7 +42,7 @@ do for [part = 0:1] {
         set label 2 sprintf('worse than %s  →', baseline) at graph 1, screen heading_at right \
             textcolor rgb muted font ',11'
         do for [r = 1:|run|] {
-            set label 10 + r run[r] at graph 1.02, graph 1 - (r - 0.5) / |run| left textcolor lt run_type[r] \
+            set label 10 + r run[r] at graph 1.02, graph 1 - (r - 0.5) / |run| left textcolor lt label_type(run_type[r]) \
                 font ',11'
         }
     } else {
@@ -54,7 +54,7 @@ do for [part = 0:1] {
     }
     set arrow 1 from 0, graph 0 to 0, graph 1 nohead lc rgb axis lw 1.5 back
     plot for [r = 1:|run|] data using (when(is(r, whole), column("difference"))):(at_row(r)):"low":"high" \
-             with xerrorbars lt run_type[r] dt 1 lw 1.5 ps 0, \
+             with xerrorbars lt run_type[r] dt 1 lw 1.5 pt -1, \
          for [r = 1:|run|] data using (when(is(r, whole) && outside(column("low"), column("high")), \
              column("difference"))):(at_row(r)) with points lt run_type[r] pt solid(run_type[r]), \
          for [r = 1:|run|] data using (when(is(r, whole) && !outside(column("low"), column("high")), \

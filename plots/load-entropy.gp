@@ -24,7 +24,7 @@ do for [i = 1:|run|] {
     @headings
     do for [l = 1:|layer|] {
         set label 10 + l sprintf('layer %d', layer[l]) at last_step * 1.03, label_y[(i - 1) * |layer| + l] left \
-            textcolor lt layer_type(l, |layer|) font ',10'
+            textcolor lt label_type(layer_type(l, |layer|)) font ',10'
     }
     set arrow 1 from 0, 0.5 to last_step, 0.5 nohead lc rgb muted lw 1 dt (4, 4) back
     set xrange [0:last_step]

@@ -24,7 +24,7 @@ do for [b = 1:n_baselines] {
         textcolor rgb muted font ',11'
 }
 do for [r = 1:|run|] {
-    set label run[r] . sprintf('  %.2f', final[r]) at place, label_y[r] left textcolor lt run_type[r] font ',11'
+    set label run[r] . sprintf('  %.2f', final[r]) at place, label_y[r] left textcolor lt label_type(run_type[r]) font ',11'
 }
 set clip two
 is(r) = strcol("run") eq run[r]

@@ -20,7 +20,7 @@ do for [i = 1:|run|] {
     set logscale x 2
     do for [l = 1:|layer|] {
         set label 10 + l sprintf('layer %d', layer[l]) at last_lag * 1.12, label_y[(i - 1) * |layer| + l] left \
-            textcolor lt layer_type(l, |layer|) font ',10'
+            textcolor lt label_type(layer_type(l, |layer|)) font ',10'
     }
     set xrange [0.9:last_lag * 1.06]
     set yrange [0:high]

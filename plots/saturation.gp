@@ -22,7 +22,7 @@ do for [i = 1:|run|] {
     @headings
     do for [l = 1:|layer|] {
         set label 10 + l sprintf('layer %d', layer[l]) at at(last_step) * 1.03, label_y[(i - 1) * |layer| + l] left \
-            textcolor lt layer_type(l, |layer|) font ',10'
+            textcolor lt label_type(layer_type(l, |layer|)) font ',10'
     }
     set xrange [0:at(last_step)]
     set xtics ('0' 0) scale 0.5

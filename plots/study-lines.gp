@@ -14,7 +14,12 @@ i = 1
 @above
 reach = last - first
 set xrange [first - 0.03 * reach:last + 0.04 * reach]
-if (log_y) { set logscale y }
+if (log_y) {
+    set logscale y
+    set ytics ()
+    do for [e = -6:9] { do for [m in "1 2 5"] { set ytics add (m * 10.0 ** e) } }
+    set format y '%g'
+}
 set yrange [low:high]
 set xlabel x_label
 # The words of a tic are a format, in which a % stands doubled.
@@ -31,7 +36,7 @@ if (zero) {
     }
 }
 do for [r = 1:|label|] {
-    set label label[r] at last + 0.06 * reach, place[r] left textcolor lt type[r] font ',11'
+    set label label[r] at last + 0.06 * reach, place[r] left textcolor lt label_type(type[r]) font ',11'
 }
 aside(r) = (named || zero) ? (r - 0.5 * (|label| + 1)) * 0.012 * reach : 0
 of(r) = column("group") == r

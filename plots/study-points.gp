@@ -18,7 +18,7 @@ if (log_y) { set logscale y }
 set yrange [low:high]
 set xlabel x_label
 do for [r = 1:|label|] {
-    set label label[r] at last + 0.1 * reach, place[r] left textcolor lt type[r] font ',11'
+    set label label[r] at last + 0.1 * reach, place[r] left textcolor lt label_type(type[r]) font ',11'
 }
 of(r) = column("group") == r
 plot for [r = 1:|label|] data using (when(of(r), column("x"))):(column("y")) with points lt type[r] ps 1.1, \

@@ -2,7 +2,7 @@
 # height in pixels, and its own), loads this file and draws.
 #
 #   gnuplot FIGURE.gp                      FIGURE.svg
-#   gnuplot -e "format='pdf'" FIGURE.gp    FIGURE.pdf, for a paper; 'png' as well
+#   gnuplot -e "format='pdf'" FIGURE.gp    FIGURE.pdf, for a paper; 'png' as well, and 'txt' for a terminal
 #
 # Needs gnuplot 5.4; palettes are written out because `set palette viridis` is newer.
 
@@ -22,6 +22,10 @@ if (format eq 'pdf') {
 if (format eq 'png') {
     set terminal pngcairo size 2 * width,2 * height noenhanced font 'sans-serif,12' fontscale 1.5 linewidth 2 \
         pointscale 2
+}
+if (format eq 'txt') { # `wide` columns, in the figure's shape: a character is twice as high as wide
+    if (!exists("wide")) { wide = 100 }
+    set terminal dumb size wide,int(0.5 * wide * height / width) + 4 noenhanced mono
 }
 set output name . '.' . format
 
@@ -57,6 +61,11 @@ set linetype 15 lc rgb '#b12a90' lw 1.6 dt (9, 3, 2, 3) pt 11 ps 0.6
 set linetype 16 lc rgb '#cc4778' lw 1.6 dt (3, 2) pt 9 ps 0.6
 set linetype 17 lc rgb '#e16462' lw 1.6 dt (14, 3) pt 8 ps 0.6
 set linetype 18 lc rgb '#f2844b' lw 1.6 dt (9, 3, 2, 3) pt 13 ps 0.5
+# Their names, linetypes 20 further on: dark enough to be read on white (WCAG AA: 4.5 to 1).
+label_colours = '#0072b2 #c05100 #00845e #a35c84 #9f6800 #2d79a3 #000000 - - - ' . \
+        '#0d0887 #41049d #6a00a8 #8f0da4 #b12a90 #c64374 #be4f4e #b25a2a'
+do for [t = 1:18] { if (t < 8 || t > 10) { set linetype 20 + t lc rgb word(label_colours, t) } }
+label_type(type) = 20 + type
 layer_type(i, n) = 11 + (n > 1 ? int(7.0 * (i - 1) / (n - 1) + 0.5) : 2)
 
 # Below and above what is even: blue and orange, which no common colour blindness confuses, and paper between.
@@ -74,11 +83,13 @@ set border 3 lc rgb axis lw 1
 set tics nomirror out scale 0.5 textcolor rgb muted font ',11'
 set grid ytics lt 1 lc rgb rule lw 1
 set grid noxtics
+if (format eq 'txt') { unset grid } # a line of dots is a row of marks there
 set key off
 set xlabel offset 0, 0.9 textcolor rgb ink font ',11'
 set xtics offset 0, 0.3
 set errorbars 0.6
-set pointintervalbox 0.001
+# Under each point lies a speck of paper, which cannot be had without; at no size at all some readers of SVG choke.
+set pointintervalbox 0.02
 set style fill solid 1 noborder
 
 # ---- panels: `columns` x `rows` of them with room around and between in pixels; `@panel` opens number `i` ----

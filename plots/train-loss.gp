@@ -16,7 +16,7 @@ set yrange [low:high]
 set xlabel 'training step'
 do for [r = 1:|run|] {
     set label run[r] . sprintf('  %.2f', final[r]) at last_step * 1.02, label_y[r] left \
-        textcolor lt run_type[r] font ',11'
+        textcolor lt label_type(run_type[r]) font ',11'
 }
 plot for [r = 1:|run|] data using (when(strcol("run") eq run[r], column("step"))):"loss" with lines \
          lt run_type[r] lw 1.5

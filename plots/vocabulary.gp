@@ -33,7 +33,7 @@ do for [i = 1:|run|] {
              lt k, \
          data using (when(is(i, 'input'), column("layer"))):"chance" with lines lc rgb muted lw 1 dt (1, 3), \
          for [k = 1:2] data using (when(kind(k, last), last + 0.4)):"specialization":(word(names, k)) with labels \
-             left offset 0.6, 0 font ',10' textcolor lt k, \
+             left offset 0.6, 0 font ',10' textcolor lt label_type(k), \
          data using (when(kind(1, last), last + 0.4)):"chance":('busiest') with labels left offset 0.6, 0 \
              font ',10' textcolor rgb muted
 }

@@ -31,6 +31,11 @@ int db_connect(struct logbook **lb, const char *path, bool writable, struct erro
 int db_identify(struct logbook *lb, bool *fresh, struct error *err);
 /* Both, of a file that must be there and be a logbook. */
 int db_connect_existing(struct logbook **lb, const char *path, bool writable, struct error *err);
+/* An empty logbook to write that is gone when it is closed; path: what it is called in complaints. *lb is set
+ * also on failure. */
+int db_open_nameless(struct logbook **lb, const char *path, struct error *err);
+/* Gives a connection what readers have, and lets it write no more. */
+int db_turn_to_reading(struct logbook *lb, struct error *err);
 /* Closes without touching anything: an SQLite file that is not ours must not even leave its journal mode. */
 void db_abandon(struct logbook **lb);
 int db_create_views(struct logbook *lb, struct error *err);

@@ -180,7 +180,7 @@ static void configure_library(void)
     sqlite3_config(SQLITE_CONFIG_MEMSTATUS, 0);
 }
 
-int db_connect(struct logbook **out, const char *path, bool writable, struct error *err)
+static int new_logbook(struct logbook **out, const char *path, struct error *err)
 {
     static pthread_once_t once = PTHREAD_ONCE_INIT;
     pthread_once(&once, configure_library);
@@ -191,9 +191,23 @@ int db_connect(struct logbook **out, const char *path, bool writable, struct err
     }
     pthread_mutex_init(&lb->transaction, NULL);
     lb->path = strdup(path);
-    if (lb->path == NULL) {
-        return error_no_memory(err, "a logbook's path");
+    return lb->path != NULL ? 0 : error_no_memory(err, "a logbook's path");
+}
+
+static void set_up_connection(struct logbook *lb)
+{
+    sqlite3_extended_result_codes(lb->db, 1);
+    sqlite3_limit(lb->db, SQLITE_LIMIT_LENGTH, MAX_VALUE_BYTES);
+    sqlite3_db_config(lb->db, SQLITE_DBCONFIG_DEFENSIVE, 1, NULL);
+    sqlite3_busy_timeout(lb->db, busy_milliseconds());
+}
+
+int db_connect(struct logbook **out, const char *path, bool writable, struct error *err)
+{
+    if (new_logbook(out, path, err) != 0) {
+        return -1;
     }
+    struct logbook *lb = *out;
     if (path[0] == '\0') {
         return error_set(err, STATUS_INPUT, "a logbook needs the name of a file, not ''");
     }
@@ -211,10 +225,7 @@ int db_connect(struct logbook **out, const char *path, bool writable, struct err
         }
         return db_error_code(lb, code, "open", err);
     }
-    sqlite3_extended_result_codes(lb->db, 1);
-    sqlite3_limit(lb->db, SQLITE_LIMIT_LENGTH, MAX_VALUE_BYTES);
-    sqlite3_db_config(lb->db, SQLITE_DBCONFIG_DEFENSIVE, 1, NULL);
-    sqlite3_busy_timeout(lb->db, busy_milliseconds());
+    set_up_connection(lb);
     return 0;
 }
 
@@ -314,6 +325,14 @@ static int add_fast_relations(struct logbook *lb, struct error *err)
     return -1;
 }
 
+int db_turn_to_reading(struct logbook *lb, struct error *err)
+{
+    if (add_fast_relations(lb, err) != 0 || shadow_views(lb, err) != 0) {
+        return -1;
+    }
+    return db_exec(lb, sql_text("store/open_read"), "open", err);
+}
+
 int logbook_open(struct logbook **out, const char *path, struct error *err)
 {
     int result = db_connect_existing(out, path, false, err);
@@ -321,13 +340,7 @@ int logbook_open(struct logbook **out, const char *path, struct error *err)
         result = db_exec(*out, sql_text("store/open_read_1"), "open", err);
     }
     if (result == 0) {
-        result = add_fast_relations(*out, err);
-    }
-    if (result == 0) {
-        result = shadow_views(*out, err);
-    }
-    if (result == 0) {
-        result = db_exec(*out, sql_text("store/open_read"), "open", err);
+        result = db_turn_to_reading(*out, err);
     }
     if (result != 0) {
         db_abandon(out);
@@ -418,6 +431,22 @@ int logbook_open_writable(struct logbook **out, const char *path, struct error *
         db_abandon(out);
     }
     return result;
+}
+
+/* SQLite's "" is a file in the folder for temporary ones that has no name as soon as it is open. */
+int db_open_nameless(struct logbook **out, const char *path, struct error *err)
+{
+    if (new_logbook(out, path, err) != 0) {
+        return -1;
+    }
+    struct logbook *lb = *out;
+    int flags = SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_FULLMUTEX | SQLITE_OPEN_URI;
+    int code = sqlite3_open_v2("", &lb->db, flags, NULL);
+    if (code != SQLITE_OK) {
+        return db_error_code(lb, code, "open", err);
+    }
+    set_up_connection(lb);
+    return db_exec(lb, sql_text("store/open_write"), "open", err) != 0 ? -1 : create_schema(lb, err);
 }
 
 const char *logbook_remote(const struct logbook *lb)

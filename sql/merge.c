@@ -111,13 +111,19 @@ static int list_run(struct merge *m, struct statement *s, struct error *err)
     return 0;
 }
 
+static bool is_wanted(const struct merge *m, struct statement *s)
+{
+    const char *name = (const char *)sqlite3_column_text(s->handle, 1);
+    return m->options->only == NULL || (name != NULL && strcmp(name, m->options->only) == 0);
+}
+
 static int list_runs(struct merge *m, struct error *err)
 {
     struct statement s;
     int result = statement_open(&s, m->lb, "merge/runs", err);
     if (result == 0) {
         while ((result = statement_step(&s, err)) == 1) {
-            if (list_run(m, &s, err) != 0) {
+            if (is_wanted(m, &s) && list_run(m, &s, err) != 0) {
                 result = -1;
                 break;
             }
@@ -225,8 +231,8 @@ static int inspect_input(struct merge *m, struct error *err)
 {
     struct logbook *input;
     struct stat here, there;
-    if (stat(m->lb->path, &here) == 0 && stat(m->path, &there) == 0 && here.st_dev == there.st_dev &&
-        here.st_ino == there.st_ino) {
+    if (stat(sqlite3_db_filename(m->lb->db, "main"), &here) == 0 && stat(m->path, &there) == 0 &&
+        here.st_dev == there.st_dev && here.st_ino == there.st_ino) {
         return error_set(err, STATUS_USAGE, "'%s' cannot be merged into itself", m->path);
     }
     if (logbook_open(&input, m->path, err) != 0) {

@@ -27,6 +27,8 @@ struct merge_run { /* what became of one run of the input; texts live as long as
 };
 
 struct merge_options {
+    const char *only;  /* the name of the one run to merge; NULL: all */
+    const char *as;    /* what it is called here; NULL: what it is called there */
     bool refuse_taken; /* a name that another run has here is an error; else the newcomer is renamed */
     void (*tell)(void *context, const struct merge_run *run); /* once the input is committed; may be NULL */
     void (*advance)(void *context, int64_t done, int64_t total); /* sequences of this input; may be NULL */
@@ -38,5 +40,14 @@ struct merge_options {
  * cannot be read, or says something else of what has the same hash. */
 int logbook_merge(struct logbook *lb, const char *path, const struct merge_options *options,
                   struct error *err);
+
+struct gathered_run {
+    const char *path, *name; /* where it is, and what it is called there */
+    const char *as;          /* what it is called in the collection; no two alike */
+};
+/* A logbook for reading that holds these runs of several files: they are merged into a file without a name,
+ * which is gone when it is closed, or this process ends; its path, in complaints, is that of the first run's
+ * file. STATUS_INPUT where there is no such run; STATUS_USAGE where two of them are one and the same. */
+int logbook_gather(struct logbook **out, const struct gathered_run *runs, int n, struct error *err);
 
 #endif

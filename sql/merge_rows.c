@@ -146,7 +146,8 @@ static int choose_name(struct merge *m, struct merge_item *item, struct error *e
     bool taken;
     int result;
     text_init(&name);
-    text_add(&name, item->name);
+    const char *called = m->options->as != NULL ? m->options->as : item->name;
+    text_add(&name, called);
     for (int i = 2; (result = name_taken(m, item, name.data, &taken, err)) == 0 && taken && !name.failed;
          i++) {
         if (m->options->refuse_taken) {
@@ -157,13 +158,13 @@ static int choose_name(struct merge *m, struct merge_item *item, struct error *e
             break;
         }
         text_clear(&name);
-        text_printf(&name, "%s-%d", item->name, i);
+        text_printf(&name, "%s-%d", called, i);
     }
     item->name_here = text_detach(&name);
     if (result == 0 && item->name_here == NULL) {
         return error_no_memory(err, "a run's name");
     }
-    if (result == 0 && strcmp(item->name, item->name_here) != 0) {
+    if (result == 0 && strcmp(called, item->name_here) != 0) {
         text_printf(&item->note, "another run has its name: it is '%s' here", item->name_here);
     }
     return result;

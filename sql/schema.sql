@@ -2,6 +2,7 @@
 -- Relations without a leading underscore or the word "block" are the public contract.
 
 -- One row per training or routing run.
+--     SELECT name, router, seed, status, config ->> '$."model.active_parameters"' AS active FROM run ORDER BY run_id;
 CREATE TABLE run (
     run_id        INTEGER PRIMARY KEY,
     uuid          TEXT NOT NULL UNIQUE, -- 128 random bits: the identity that survives merging; the name is a label
@@ -23,6 +24,7 @@ CREATE TABLE run (
 -- The logs that a run is made of. A process writes one log; the ranks of a data-parallel run write one each, all
 -- under the run's uuid, and `moescope merge` adds them up. Of a log that was added to others, what it held by then
 -- is kept: it could not be told from the sum whether it has grown since.
+--     SELECT name, count(*) AS logs, max(origin) AS origin FROM run_part JOIN run USING (run_id) GROUP BY name;
 CREATE TABLE run_part (
     run_id    INTEGER NOT NULL REFERENCES run,
     part      TEXT NOT NULL UNIQUE, -- 128 random bits; in a logbook of schema version 1 the run's uuid
@@ -34,6 +36,7 @@ CREATE TABLE run_part (
 ) STRICT, WITHOUT ROWID;
 
 -- The MoE blocks of a run; dense blocks have no row. Rows may differ by layer.
+--     SELECT name, layer, n_experts, coalesce(k, 'varies') AS k FROM moe_layer JOIN run USING (run_id);
 CREATE TABLE moe_layer (
     run_id    INTEGER NOT NULL REFERENCES run,
     layer     INTEGER NOT NULL, -- 0-based block index
@@ -44,6 +47,8 @@ CREATE TABLE moe_layer (
 ) STRICT, WITHOUT ROWID;
 
 -- One row per expert, so that an expert that is never chosen is a row and not an absence.
+--     SELECT run_id, layer, kind, count(*) AS experts, sum(parameters) AS weights
+--     FROM expert GROUP BY run_id, layer, kind;
 CREATE TABLE expert (
     run_id     INTEGER NOT NULL REFERENCES run,
     layer      INTEGER NOT NULL,
@@ -53,12 +58,15 @@ CREATE TABLE expert (
     PRIMARY KEY (run_id, layer, expert)
 ) STRICT, WITHOUT ROWID;
 
+--     SELECT v.name, count(*) AS pieces
+--     FROM vocabulary AS v JOIN token USING (vocabulary_id) GROUP BY vocabulary_id;
 CREATE TABLE vocabulary (
     vocabulary_id INTEGER PRIMARY KEY,
     name          TEXT NOT NULL,
     sha256        TEXT NOT NULL UNIQUE -- of the tokeniser's model
 ) STRICT;
 
+--     SELECT token_id, text FROM token WHERE kind = 'piece' ORDER BY length(text) DESC, token_id LIMIT 10;
 CREATE TABLE token (
     vocabulary_id INTEGER NOT NULL REFERENCES vocabulary,
     token_id      INTEGER NOT NULL,
@@ -67,6 +75,8 @@ CREATE TABLE token (
     PRIMARY KEY (vocabulary_id, token_id)
 ) STRICT, WITHOUT ROWID;
 
+--     SELECT c.name, d.split, count(*) AS documents, sum(d.n_tokens) AS tokens
+--     FROM corpus AS c JOIN document AS d USING (corpus_id) GROUP BY c.name, d.split;
 CREATE TABLE corpus (
     corpus_id INTEGER PRIMARY KEY,
     name      TEXT NOT NULL,
@@ -74,6 +84,8 @@ CREATE TABLE corpus (
 ) STRICT;
 
 -- How often each vocabulary item occurs in the corpus's train split.
+--     SELECT text, train_count FROM token_count JOIN token USING (vocabulary_id, token_id)
+--     ORDER BY train_count DESC LIMIT 10;
 CREATE TABLE token_count (
     corpus_id     INTEGER NOT NULL REFERENCES corpus,
     vocabulary_id INTEGER NOT NULL REFERENCES vocabulary,
@@ -82,11 +94,14 @@ CREATE TABLE token_count (
     PRIMARY KEY (corpus_id, vocabulary_id, token_id)
 ) STRICT, WITHOUT ROWID;
 
+--     SELECT d.name, count(*) AS documents FROM domain AS d JOIN document USING (domain_id) GROUP BY domain_id;
 CREATE TABLE domain (
     domain_id INTEGER PRIMARY KEY,
     name      TEXT NOT NULL UNIQUE
 ) STRICT;
 
+--     SELECT split, count(*) AS documents, sum(n_bytes) AS bytes, 1.0 * sum(n_bytes) / sum(n_tokens) AS per_token
+--     FROM document GROUP BY split;
 CREATE TABLE document (
     document_id INTEGER PRIMARY KEY,
     corpus_id   INTEGER NOT NULL REFERENCES corpus,
@@ -100,6 +115,7 @@ CREATE TABLE document (
 ) STRICT;
 
 -- More than one label per document: language, topic, genre, class, source.
+--     SELECT count(*) AS labelled, count(DISTINCT key) AS keys, count(DISTINCT value) AS labels FROM document_label;
 CREATE TABLE document_label (
     document_id INTEGER NOT NULL REFERENCES document,
     key         TEXT NOT NULL,
@@ -108,6 +124,7 @@ CREATE TABLE document_label (
 ) STRICT, WITHOUT ROWID;
 
 -- A piece of a document, stored once whatever runs and passes see it.
+--     SELECT count(*) AS samples, sum(n_tokens) AS tokens, sum(length(tokens)) AS bytes FROM sample;
 CREATE TABLE sample (
     sample_id   INTEGER PRIMARY KEY,
     document_id INTEGER NOT NULL REFERENCES document,
@@ -119,6 +136,7 @@ CREATE TABLE sample (
 ) STRICT;
 
 -- One pass of one run over a sample.
+--     SELECT run_id, split, step, count(*) AS sequences FROM sequence GROUP BY run_id, split, step;
 CREATE TABLE sequence (
     sequence_id INTEGER PRIMARY KEY,
     run_id      INTEGER NOT NULL REFERENCES run,
@@ -132,6 +150,8 @@ CREATE TABLE sequence (
 CREATE INDEX sequence_pass ON sequence (run_id, split, step, sample_id);
 
 -- The decisions of one sequence in one layer. The rowid packs both: sequence_id * 1024 + layer.
+--     SELECT codec, count(*) AS blocks, sum(length(experts) + coalesce(length(gates), 0)) AS bytes
+--     FROM routing_block GROUP BY codec;
 CREATE TABLE routing_block (
     block_id INTEGER PRIMARY KEY, -- sequence_id * 1024 + layer
     codec    TEXT NOT NULL,  -- e8g8, e8g16, e16g8, e16g16: bits an expert id, bits a gate; little-endian
@@ -147,6 +167,7 @@ CREATE TABLE routing_block (
 
 -- The router's whole probability vector, of the probe and of routed text: n_tokens x n_experts
 -- 16-bit values, p = stored / 65535.
+--     SELECT block_id % 1024 AS layer, n_experts, count(*) AS sequences FROM probability_block GROUP BY layer;
 CREATE TABLE probability_block (
     block_id  INTEGER PRIMARY KEY, -- sequence_id * 1024 + layer
     n_experts INTEGER NOT NULL,
@@ -156,6 +177,7 @@ CREATE TABLE probability_block (
 
 -- Exact, unquantised loads, zeros included: an array of [assignments, dropped, gate_sum, probability_sum],
 -- one entry an expert. Read it through the view expert_load.
+--     SELECT run_id, split, count(*) AS rows, sum(length(experts)) AS bytes FROM load_block GROUP BY run_id, split;
 CREATE TABLE load_block (
     run_id    INTEGER NOT NULL REFERENCES run,
     step      INTEGER NOT NULL,
@@ -169,6 +191,8 @@ CREATE TABLE load_block (
 -- The same of training, all domains together, summed over windows of a hundred steps: made from load_block as each
 -- window ends (the last one: as the run ends), so that questions about a whole run need not read every step. Sums of
 -- reals to 15 digits. Read it through the view expert_load_window.
+--     SELECT run_id, first_step, last_step, layer FROM load_window_block
+--     ORDER BY run_id, first_step, layer LIMIT 10;
 CREATE TABLE load_window_block (
     run_id     INTEGER NOT NULL REFERENCES run,
     first_step INTEGER NOT NULL, -- a multiple of a hundred
@@ -178,11 +202,13 @@ CREATE TABLE load_window_block (
     PRIMARY KEY (run_id, first_step, layer)
 ) STRICT, WITHOUT ROWID;
 
+--     SELECT run.name, m.name AS metric, step, value FROM metric AS m JOIN run USING (run_id)
+--     WHERE split = 'train' AND m.name IN ('loss', 'tokens_per_second') ORDER BY step DESC LIMIT 10;
 CREATE TABLE metric (
     run_id INTEGER NOT NULL REFERENCES run,
     step   INTEGER NOT NULL,
     split  TEXT NOT NULL,
-    name   TEXT NOT NULL, -- loss, lm_loss, balance_loss, z_loss, entropy_loss, router_loss, grad_norm, flops (so far), ...
+    name   TEXT NOT NULL, -- loss, lm_loss, balance_loss, z_loss, entropy_loss, router_loss, grad_norm, flops (so far), peak_memory (bytes), ...
     value  REAL,          -- NULL unless the status is ok
     -- IN would have SQLite build a table of the four for every row.
     status TEXT NOT NULL CHECK (status = 'ok' OR status = 'nan' OR status = '+inf' OR status = '-inf'),
@@ -191,6 +217,8 @@ CREATE TABLE metric (
 
 -- What cannot be rebuilt from the chosen experts alone: router_entropy (nats, mean over tokens),
 -- rank_mass_N (mean probability of the N likeliest experts, N = 1, 2, 4, ...).
+--     SELECT name, layer, step, value FROM layer_metric WHERE name = 'router_entropy' AND split = 'train'
+--     ORDER BY step DESC, layer LIMIT 10;
 CREATE TABLE layer_metric (
     run_id INTEGER NOT NULL REFERENCES run,
     step   INTEGER NOT NULL,
@@ -202,6 +230,9 @@ CREATE TABLE layer_metric (
 ) STRICT, WITHOUT ROWID;
 
 -- Exact and kept whatever decisions are kept.
+--     SELECT run_id, step, sum(loss_sum) / sum(n_tokens) AS nats_per_token,
+--            sum(loss_sum) / 0.693147180559945 / sum(n_bytes) AS bits_per_byte
+--     FROM document_loss WHERE split = 'valid' GROUP BY run_id, step;
 CREATE TABLE document_loss (
     run_id      INTEGER NOT NULL REFERENCES run,
     step        INTEGER NOT NULL,
@@ -214,6 +245,7 @@ CREATE TABLE document_loss (
 ) STRICT, WITHOUT ROWID;
 
 -- For classifiers.
+--     SELECT count(*) AS answers, avg(target = prediction) AS accuracy FROM outcome;
 CREATE TABLE outcome (
     run_id        INTEGER NOT NULL REFERENCES run,
     step          INTEGER NOT NULL,
@@ -226,6 +258,7 @@ CREATE TABLE outcome (
     PRIMARY KEY (run_id, step, split, sample_id)
 ) STRICT, WITHOUT ROWID;
 
+--     SELECT count(*) AS events, count(DISTINCT kind) AS kinds, max(at) AS last FROM event;
 CREATE TABLE event (
     event_id INTEGER PRIMARY KEY,
     run_id   INTEGER NOT NULL REFERENCES run,
@@ -238,6 +271,7 @@ CREATE TABLE event (
     message  TEXT
 ) STRICT;
 
+--     SELECT run.name, step, path FROM checkpoint JOIN run USING (run_id) ORDER BY run_id, step;
 CREATE TABLE checkpoint (
     run_id INTEGER NOT NULL REFERENCES run,
     step   INTEGER NOT NULL,
@@ -248,5 +282,7 @@ CREATE TABLE checkpoint (
 
 -- Helpers of the decoding views: the integers 0, 1, 2, ... as far as the longest block needs, and every
 -- byte value in order, so that instr(bytes, substr(blob, i, 1)) - 1 is the value of byte i.
+--     SELECT max(i) FROM _integer;
 CREATE TABLE _integer (i INTEGER PRIMARY KEY) STRICT;
+--     SELECT length(bytes) FROM _byte;
 CREATE TABLE _byte (bytes BLOB NOT NULL) STRICT;

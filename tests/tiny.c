@@ -116,7 +116,7 @@ static const char *const contents[] = {
     "SELECT block_id, n_experts, hex(p), checksum FROM probability_block",
     "SELECT * FROM load_block",
     "SELECT * FROM load_window_block",
-    "SELECT * FROM metric WHERE name NOT IN ('seconds', 'tokens_per_second')",
+    "SELECT * FROM metric WHERE name NOT IN ('seconds', 'tokens_per_second', 'peak_memory')",
     "SELECT * FROM layer_metric",
     "SELECT * FROM document_loss",
     "SELECT * FROM outcome",

@@ -2,6 +2,7 @@
  * in words. The tables are in analysis/compare.c. */
 #ifndef ANALYSIS_SHARED_COMPARE_H
 #define ANALYSIS_SHARED_COMPARE_H
+#include "analysis/shared/collapse.h"
 #include "analysis/shared/losses.h"
 #include "analysis/shared/matched.h"
 #include "analysis/shared/program.h"
@@ -12,6 +13,7 @@ struct run_difference {        /* of a run from its baseline, over all documents
     int documents, unlike; /* unlike: of which the two read different pieces, which leaves it undetermined */
     enum loss_unit unit;
     struct interval i;
+    double effect;   /* the difference beside its spread over documents; paired_effect */
     double adjusted; /* p by Benjamini-Hochberg over all runs, or over all runs and domains */
     enum verdict verdict;
 };
@@ -20,6 +22,7 @@ struct group_difference { /* of a group of runs from the baseline's, paired by s
     int group;
     enum loss_unit unit;
     struct interval i; /* i.n seeds; 0: none in common */
+    double effect;     /* beside its spread over seeds */
     enum verdict verdict;
 };
 
@@ -46,8 +49,33 @@ struct routing_agreement { /* of two runs in one layer */
     struct matched_routing m;
 };
 
+struct curve_point { /* an evaluation of a run: nats a token over so many documents; loss NaN: not finite */
+    int run, documents;
+    int64_t step;
+    double loss;
+};
+
+struct best_loss { /* the lowest of a run's evaluations, in nats a token */
+    int64_t step;  /* -1: none */
+    double loss;
+};
+
+struct router_side { /* one layer of a run: its load and whom its experts tell apart; NaN: not known */
+    int run;
+    struct moe_layer layer;
+    struct load_summary load; /* of the last window; n_experts 0: no loads */
+    enum finding finding;
+    struct interval information; /* nats that a document's domain tells about the expert, at the last probe */
+    double null_high, at_start, hash; /* with labels permuted (97.5 %); at the first probe; of hash routers */
+    int documents;
+};
+
+struct reason {
+    const char *kind; /* what it is about: corpus, vocabulary, task, documents, training, ... */
+    char *text;
+};
 struct reasons { /* each once */
-    char **texts;
+    struct reason *items;
     int n;
     bool failed; /* out of memory; reported once, at the end */
 };
@@ -65,6 +93,9 @@ struct compare {
     int baseline;
     struct evaluation *evaluations; /* (n_runs) */
     int n_evaluations;
+    struct curve_point *curve; /* by run, then step */
+    int n_curve;
+    struct best_loss *best; /* (n_runs) */
     struct domain_names domains;
     struct run_difference *differences;
     int n_differences;
@@ -77,20 +108,30 @@ struct compare {
     int n_probes;              /* 0: not read */
     struct routing_agreement *agreements;
     int n_agreements;
+    struct router_side *routers;
+    int n_routers;
     struct reasons reasons;
 };
 
 /* ---- measuring: in this order ---- */
 
-int compare_choose_runs(struct compare *c, const struct analysis *a, struct error *err);
+int compare_choose_runs(struct compare *c, struct analysis *a, struct error *err);
+/* Where one of the names is "FILE:RUN", and no run of this logbook, all of them become a logbook of their
+ * own, which takes the place of a->logbook; runs keep these names. */
+int compare_gather(char *const *names, int n, struct analysis *a, struct error *err);
 int compare_losses(struct compare *c, const struct analysis *a, struct error *err);
 int compare_groups(struct compare *c, struct error *err); /* with --group-by seed */
 /* With --by: STATUS_INPUT where the runs have no buckets in common or a run's token losses were not kept. */
 int compare_by_frequency(struct compare *c, const struct analysis *a, struct error *err);
 int compare_routing(struct compare *c, const struct analysis *a, struct error *err); /* may be left out */
+int compare_routers(struct compare *c, const struct analysis *a, struct error *err); /* likewise */
 /* What is not comparable, or to be kept in mind. */
 int compare_find_reasons(struct compare *c, struct error *err);
 void compare_release(struct compare *c); /* safe on zeroed */
+
+/* Adds a reason, once. */
+void compare_doubt(struct compare *c, const char *kind, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
 
 static const double compare_level = 0.95; /* of every interval here */
 
@@ -105,6 +146,10 @@ int compare_partner(const struct compare *c, int run);
 const struct run_difference *compare_difference(const struct compare *c, int run, int domain);
 /* Mean loss in nats per token over a group's seeds; i->n is how many. */
 int compare_group_losses(const struct compare *c, int group, struct interval *i, struct error *err);
+
+/* The same at one step, over those of its runs that were evaluated there. *lowest, *highest: of them. */
+int compare_group_at(const struct compare *c, int group, int64_t step, struct interval *i, double *lowest,
+                     double *highest, struct error *err);
 
 static inline bool compare_is_grouped(const struct compare *c)
 {

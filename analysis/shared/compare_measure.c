@@ -13,8 +13,11 @@ void compare_release(struct compare *c)
     for (int i = 0; i < c->n_probes; i++)
         probe_pass_release(&c->probes[i]);
     for (int i = 0; i < c->reasons.n; i++)
-        free(c->reasons.texts[i]);
-    free(c->reasons.texts);
+        free(c->reasons.items[i].text);
+    free(c->reasons.items);
+    free(c->curve);
+    free(c->best);
+    free(c->routers);
     for (int i = 0; i < c->n_evaluations * N_BUCKETS && c->by_frequency; i++)
         evaluation_release(&c->by_frequency[i]);
     free(c->by_frequency);
@@ -37,11 +40,12 @@ void compare_release(struct compare *c)
 /* Tables whose rows are about single runs: the report asks for them where there is but one. */
 static bool speaks_of_one(const char *table)
 {
-    return table &&
-           (strcmp(table, "losses") == 0 || strcmp(table, "domains") == 0 || strcmp(table, "cost") == 0);
+    return table && (strcmp(table, "losses") == 0 || strcmp(table, "domains") == 0 ||
+                     strcmp(table, "cost") == 0 || strcmp(table, "curves") == 0 ||
+                     strcmp(table, "perplexity") == 0 || strcmp(table, "routers") == 0);
 }
 
-int compare_choose_runs(struct compare *c, const struct analysis *a, struct error *err)
+int compare_choose_runs(struct compare *c, struct analysis *a, struct error *err)
 {
     int n = a->n_operands;
     c->names = malloc(((size_t)n + 1) * sizeof *c->names);
@@ -64,6 +68,8 @@ int compare_choose_runs(struct compare *c, const struct analysis *a, struct erro
                          "only one run: name at least two, the baseline first; 'moescope runs %s' "
                          "lists them",
                          a->path);
+    if (compare_gather(c->names, n, a, err) != 0)
+        return -1;
     return runs_read(&c->runs, a->logbook, c->names, n, err);
 }
 
@@ -99,7 +105,8 @@ static int add_difference(struct compare *c, const struct paired_documents *p, s
     d.documents = evaluation_count(&p->left, d.domain);
     if (d.documents == 0)
         return 0;
-    if (paired_interval(p, d.unit, d.domain, (uint64_t)c->seed, &d.i, err) != 0)
+    if (paired_interval(p, d.unit, d.domain, (uint64_t)c->seed, &d.i, err) != 0 ||
+        paired_documents_effect(p, d.unit, d.domain, &d.effect, err) != 0)
         return -1;
     d.verdict =
         d.unlike ? VERDICT_UNDETERMINED : interval_verdict(&d.i, margin_in(c, &p->right, d.unit, d.domain));
@@ -114,6 +121,8 @@ static int add_difference(struct compare *c, const struct paired_documents *p, s
 static int compare_pair(struct compare *c, int run, int baseline, struct error *err)
 {
     const struct compared_run *x = &c->runs.runs[run], *y = &c->runs.runs[baseline];
+    if (strcmp(x->task, y->task) != 0)
+        return 0; /* a loss of one says nothing of the other */
     bool same_words = x->vocabulary_id == y->vocabulary_id, of_text = x->of_text && y->of_text;
     struct run_difference d = {.run = run, .baseline = baseline, .domain = -1};
     struct paired_documents p;
@@ -170,6 +179,50 @@ static int check_label(const struct compare *c, struct error *err)
     return 0;
 }
 
+static int read_curves(struct compare *c, struct logbook *lb, struct error *err)
+{
+    const struct losses_asked asked = compare_asked(c);
+    struct query *q;
+    int more;
+    if (query_open(&q, lb, "analysis/compare_curves", err) != 0)
+        return -1;
+    losses_bind(&asked, q);
+    while ((more = query_step(q, err)) == 1) {
+        struct curve_point *curve = realloc(c->curve, ((size_t)c->n_curve + 1) * sizeof *curve);
+        if (!curve) {
+            more = error_no_memory(err, "the losses");
+            break;
+        }
+        c->curve = curve;
+        curve[c->n_curve++] =
+            (struct curve_point){(int)query_int(q, "position"), (int)query_int(q, "documents"),
+                                 query_int(q, "step"), query_real(q, "loss")};
+    }
+    query_close(q);
+    return more;
+}
+
+/* The first of a run's lowest evaluations, among those that cover the most documents. */
+static int find_best(struct compare *c, struct error *err)
+{
+    c->best = calloc((size_t)c->runs.n, sizeof *c->best);
+    if (!c->best)
+        return error_no_memory(err, "the losses");
+    for (int run = 0; run < c->runs.n; run++) {
+        int most = 0;
+        c->best[run] = (struct best_loss){-1, NAN};
+        for (int i = 0; i < c->n_curve; i++)
+            if (c->curve[i].run == run && c->curve[i].documents > most)
+                most = c->curve[i].documents;
+        for (int i = 0; i < c->n_curve; i++) {
+            const struct curve_point *p = &c->curve[i];
+            if (p->run == run && p->documents == most && isfinite(p->loss) && !(p->loss >= c->best[run].loss))
+                c->best[run] = (struct best_loss){p->step, p->loss};
+        }
+    }
+    return 0;
+}
+
 int compare_losses(struct compare *c, const struct analysis *a, struct error *err)
 {
     const struct losses_asked asked = compare_asked(c);
@@ -178,7 +231,7 @@ int compare_losses(struct compare *c, const struct analysis *a, struct error *er
         return error_no_memory(err, "the losses");
     c->n_evaluations = c->runs.n;
     if (evaluations_read(c->evaluations, c->runs.n, &c->domains, a->logbook, &asked, err) != 0 ||
-        check_label(c, err) != 0)
+        check_label(c, err) != 0 || read_curves(c, a->logbook, err) != 0 || find_best(c, err) != 0)
         return -1;
     for (int i = 0; i < c->runs.n; i++) {
         int partner = compare_partner(c, i);
@@ -229,6 +282,7 @@ static int compare_group(struct compare *c, int group, struct error *err)
         differences[n++] = d->i.estimate;
     }
     student_interval(differences, n, compare_level, &row.i);
+    row.effect = paired_effect(differences, NULL, n);
     row.verdict = interval_verdict(&row.i, margin_in(c, &c->evaluations[c->baseline], row.unit, -1));
     items[c->n_group_differences++] = row;
     free(differences);
@@ -252,6 +306,27 @@ int compare_group_losses(const struct compare *c, int group, struct interval *i,
     for (int r = 0; r < c->runs.n; r++)
         if (c->runs.runs[r].group == group && !compare_is_repeated(c, r))
             losses[n++] = evaluation_mean(&c->evaluations[r], NATS_PER_TOKEN, -1);
+    student_interval(losses, n, compare_level, i);
+    free(losses);
+    return 0;
+}
+
+int compare_group_at(const struct compare *c, int group, int64_t step, struct interval *i, double *lowest,
+                     double *highest, struct error *err)
+{
+    int n = 0;
+    double *losses = malloc((size_t)c->runs.n * sizeof *losses);
+    if (!losses)
+        return error_no_memory(err, "the seeds");
+    *lowest = *highest = NAN;
+    for (int p = 0; p < c->n_curve; p++) {
+        const struct curve_point *at = &c->curve[p];
+        if (at->step != step || c->runs.runs[at->run].group != group || compare_is_repeated(c, at->run))
+            continue;
+        losses[n++] = at->loss;
+        *lowest = fmin(*lowest, at->loss);
+        *highest = fmax(*highest, at->loss);
+    }
     student_interval(losses, n, compare_level, i);
     free(losses);
     return 0;

@@ -7,9 +7,9 @@
 
 #include "analysis/shared/compare.h"
 
-static void add_reason(struct reasons *r, const char *format, ...) __attribute__((format(printf, 2, 3)));
-static void add_reason(struct reasons *r, const char *format, ...)
+void compare_doubt(struct compare *c, const char *kind, const char *format, ...)
 {
+    struct reasons *r = &c->reasons;
     char *text = NULL;
     va_list arguments;
     va_start(arguments, format);
@@ -17,19 +17,19 @@ static void add_reason(struct reasons *r, const char *format, ...)
         text = NULL;
     va_end(arguments);
     for (int i = 0; i < r->n && text; i++)
-        if (strcmp(r->texts[i], text) == 0) { /* said of another pair already */
+        if (strcmp(r->items[i].text, text) == 0) { /* said of another pair already */
             free(text);
             return;
         }
-    char **texts = realloc(r->texts, ((size_t)r->n + 1) * sizeof *texts);
-    if (texts)
-        r->texts = texts;
-    if (!texts || !text) {
+    struct reason *items = realloc(r->items, ((size_t)r->n + 1) * sizeof *items);
+    if (items)
+        r->items = items;
+    if (!items || !text) {
         r->failed = true;
         free(text);
         return;
     }
-    texts[r->n++] = text;
+    items[r->n++] = (struct reason){kind, text};
 }
 
 static void doubt_run(struct compare *c, int i)
@@ -37,19 +37,19 @@ static void doubt_run(struct compare *c, int i)
     const struct compared_run *run = &c->runs.runs[i];
     const struct evaluation *e = &c->evaluations[i];
     if (runs_unfinished(run))
-        add_reason(&c->reasons, "run '%s' is %s: its losses are those of step %lld, not final", run->name,
-                   run->status, (long long)e->step);
+        compare_doubt(c, "status", "run '%s' is %s: its losses are those of step %lld, not final", run->name,
+                      run->status, (long long)e->step);
     if (e->step < 0)
-        add_reason(&c->reasons, "run '%s' has no losses of split '%s'%s: it cannot be compared", run->name,
-                   c->split, c->step >= 0 ? " up to that step" : "");
+        compare_doubt(c, "losses", "run '%s' has no losses of split '%s'%s: it cannot be compared", run->name,
+                      c->split, c->step >= 0 ? " up to that step" : "");
     if (run->n_layers > 0 && c->n_probes && c->probes[i].n == 0)
-        add_reason(&c->reasons, "run '%s' logged no routing of a probe: no routing agreement", run->name);
+        compare_doubt(c, "routing", "run '%s' logged no routing of a probe: no routing agreement", run->name);
     if (*run->pruned)
-        add_reason(&c->reasons, "run '%s' was pruned: it has no more %s", run->name, run->pruned);
+        compare_doubt(c, "pruned", "run '%s' was pruned: it has no more %s", run->name, run->pruned);
     if (e->n_not_finite)
-        add_reason(&c->reasons,
-                   "run '%s': the loss of %d of %d documents is not finite: no figure is given for it",
-                   run->name, e->n_not_finite, e->n);
+        compare_doubt(c, "losses",
+                      "run '%s': the loss of %d of %d documents is not finite: no figure is given for it",
+                      run->name, e->n_not_finite, e->n);
 }
 
 /* Texts, words and documents. */
@@ -59,27 +59,40 @@ static void doubt_documents(struct compare *c, int run, int baseline)
     const struct evaluation *e = &c->evaluations[run], *f = &c->evaluations[baseline];
     const struct run_difference *d = compare_difference(c, run, -1);
     int common = d ? d->documents : 0;
+    if (strcmp(x->task, y->task) != 0) {
+        compare_doubt(
+            c, "task",
+            "'%s' is trained on the task %s and '%s' on %s: their losses are not of one kind, and not "
+            "compared",
+            x->name, x->task, y->name, y->task);
+        return;
+    }
     if (x->corpus_id != y->corpus_id)
-        add_reason(&c->reasons,
-                   "'%s' and '%s' have different corpora (%s, %s): documents are matched by their text",
-                   x->name, y->name, x->corpus, y->corpus);
+        compare_doubt(c, "corpus",
+                      "'%s' and '%s' have different corpora (%s, %s): documents are matched by their text",
+                      x->name, y->name, x->corpus, y->corpus);
     if (x->vocabulary_id != y->vocabulary_id)
-        add_reason(
-            &c->reasons,
-            "'%s' and '%s' have different vocabularies: only bits per byte are compared, not nats per token",
-            x->name, y->name);
+        compare_doubt(
+            c, "vocabulary",
+            "'%s' and '%s' have different tokenisers (%s, %s), hence different vocabularies: only bits "
+            "per byte are compared, not nats per token",
+            x->name, y->name, x->vocabulary, y->vocabulary);
     if (d && d->unlike)
-        add_reason(&c->reasons,
-                   "'%s' and '%s' read different pieces of %d of %d documents: their difference is "
-                   "shown, but not judged",
-                   x->name, y->name, d->unlike, d->documents);
-    if (e->step >= 0 && f->step >= 0 && (common < e->n || common < f->n))
-        add_reason(&c->reasons,
-                   "'%s' has losses of %d documents, '%s' of %d: the %d that both have are compared", x->name,
-                   e->n, y->name, f->n, common);
+        compare_doubt(c, "documents",
+                      "'%s' and '%s' read different pieces of %d of %d documents: their difference is "
+                      "shown, but not judged",
+                      x->name, y->name, d->unlike, d->documents);
+    if (e->step >= 0 && f->step >= 0 && common == 0)
+        compare_doubt(c, "documents",
+                      "'%s' and '%s' have no held-out document in common (of %d and %d): not compared",
+                      x->name, y->name, e->n, f->n);
+    else if (e->step >= 0 && f->step >= 0 && (common < e->n || common < f->n))
+        compare_doubt(c, "documents",
+                      "'%s' has losses of %d documents, '%s' of %d: the %d that both have are compared",
+                      x->name, e->n, y->name, f->n, common);
     if (d && isnan(d->i.low) && isfinite(d->i.estimate))
-        add_reason(
-            &c->reasons,
+        compare_doubt(
+            c, "documents",
             "'%s' and '%s': no interval, since a domain has only %d documents in common (%d are needed)",
             x->name, y->name, d->i.smallest, interval_defaults().min_documents);
 }
@@ -91,16 +104,16 @@ static void doubt_training(struct compare *c, int run, int baseline)
     int64_t a = c->evaluations[run].step, b = c->evaluations[baseline].step;
     if (isnan(x->tokens) != isnan(y->tokens)) {
         const char *counted = isnan(x->tokens) ? x->name : y->name;
-        add_reason(&c->reasons, "'%s' logged no training: it has no cost and, where it only counts, no steps",
-                   counted);
+        compare_doubt(c, "training",
+                      "'%s' logged no training: it has no cost and, where it only counts, no steps", counted);
         return;
     }
     if (fabs(x->tokens - y->tokens) > 0.01 * fmax(x->tokens, y->tokens))
-        add_reason(&c->reasons, "'%s' saw %.0f tokens of training, '%s' %.0f", x->name, x->tokens, y->name,
-                   y->tokens);
+        compare_doubt(c, "training", "'%s' saw %.0f tokens of training, '%s' %.0f", x->name, x->tokens,
+                      y->name, y->tokens);
     if (c->step >= 0 && a >= 0 && b >= 0 && a != b)
-        add_reason(&c->reasons, "'%s' is measured at step %lld, '%s' at step %lld", x->name, (long long)a,
-                   y->name, (long long)b);
+        compare_doubt(c, "training", "'%s' is measured at step %lld, '%s' at step %lld", x->name,
+                      (long long)a, y->name, (long long)b);
 }
 
 static void doubt_routing(struct compare *c, int run, int baseline)
@@ -109,21 +122,23 @@ static void doubt_routing(struct compare *c, int run, int baseline)
     if (isnan(x->tokens) || isnan(y->tokens))
         return; /* said already: no training, so no routing */
     if ((x->n_layers == 0) != (y->n_layers == 0))
-        add_reason(&c->reasons, "'%s' has no MoE layers: no routing to compare with '%s'",
-                   x->n_layers == 0 ? x->name : y->name, x->n_layers == 0 ? y->name : x->name);
+        compare_doubt(c, "routing", "'%s' has no MoE layers: no routing to compare with '%s'",
+                      x->n_layers == 0 ? x->name : y->name, x->n_layers == 0 ? y->name : x->name);
     for (int i = 0; i < x->n_layers; i++) {
         const struct moe_layer *other = runs_layer(y, x->layers[i].layer);
         if (y->n_layers > 0 && !other)
-            add_reason(&c->reasons, "'%s' has experts in block %d, '%s' has none there: no routing agreement",
-                       x->name, x->layers[i].layer, y->name);
+            compare_doubt(c, "routing",
+                          "'%s' has experts in block %d, '%s' has none there: no routing agreement", x->name,
+                          x->layers[i].layer, y->name);
         else if (other && other->n_experts != x->layers[i].n_experts)
-            add_reason(&c->reasons, "block %d has %d experts in '%s' and %d in '%s': no routing agreement",
-                       x->layers[i].layer, x->layers[i].n_experts, x->name, other->n_experts, y->name);
+            compare_doubt(c, "routing",
+                          "block %d has %d experts in '%s' and %d in '%s': no routing agreement",
+                          x->layers[i].layer, x->layers[i].n_experts, x->name, other->n_experts, y->name);
     }
     if (c->n_probes && c->probes[run].n && c->probes[run].step != c->probes[baseline].step &&
         c->probes[baseline].n)
-        add_reason(&c->reasons, "the last probe of '%s' is at step %lld, that of '%s' at step %lld", x->name,
-                   (long long)c->probes[run].step, y->name, (long long)c->probes[baseline].step);
+        compare_doubt(c, "routing", "the last probe of '%s' is at step %lld, that of '%s' at step %lld",
+                      x->name, (long long)c->probes[run].step, y->name, (long long)c->probes[baseline].step);
 }
 
 /* Settings that decide what was measured and written down. */
@@ -139,8 +154,8 @@ static void doubt_settings(struct compare *c)
         const char *usual = s ? s->values[c->baseline] : NULL;
         for (int i = 0; usual && i < c->runs.n; i++)
             if (s->values[i] && strcmp(s->values[i], usual) != 0)
-                add_reason(&c->reasons, "%s is %s in '%s' and %s in '%s': %s", s->key, s->values[i],
-                           compare_name(c, i), usual, compare_name(c, c->baseline), settings[k].effect);
+                compare_doubt(c, "settings", "%s is %s in '%s' and %s in '%s': %s", s->key, s->values[i],
+                              compare_name(c, i), usual, compare_name(c, c->baseline), settings[k].effect);
     }
 }
 
@@ -154,9 +169,9 @@ static void doubt_machines(struct compare *c)
             different |= strcmp(c->runs.runs[i].machine, machine) != 0;
         }
     if (different)
-        add_reason(&c->reasons,
-                   "the runs were not all trained on the same machine: seconds and tokens per second are "
-                   "not comparable");
+        compare_doubt(c, "machine",
+                      "the runs were not all trained on the same machine: seconds and tokens per second are "
+                      "not comparable");
 }
 
 static void doubt_pairs(struct compare *c)
@@ -170,10 +185,10 @@ static void doubt_pairs(struct compare *c)
             doubt_training(c, i, partner);
             doubt_routing(c, i, partner);
         } else if (compare_is_grouped(c) && run->group != baseline->group) {
-            add_reason(&c->reasons,
-                       "'%s' has seed %lld, which no run of the baseline's group has: left out of the "
-                       "differences",
-                       run->name, (long long)run->seed);
+            compare_doubt(c, "seeds",
+                          "'%s' has seed %lld, which no run of the baseline's group has: left out of the "
+                          "differences",
+                          run->name, (long long)run->seed);
         }
     }
 }

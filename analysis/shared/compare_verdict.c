@@ -68,7 +68,7 @@ static const char *unit_words(enum loss_unit unit)
 
 /* "better than dense by 0.041 nats per token (95 % interval 0.035 to 0.047)" */
 static void add_finding(struct text *t, enum verdict verdict, const char *baseline, enum loss_unit unit,
-                        const struct interval *i, const char *kind)
+                        const struct interval *i, const char *kind, double effect)
 {
     bool directed = verdict == VERDICT_BETTER || verdict == VERDICT_WORSE;
     double sign = verdict == VERDICT_BETTER ? -1 : 1;
@@ -81,9 +81,23 @@ static void add_finding(struct text *t, enum verdict verdict, const char *baseli
                     verdict == VERDICT_EQUIVALENT ? "equivalent to" : "undetermined against", baseline,
                     i->estimate, unit_words(unit));
     if (isnan(i->low))
-        text_add(t, " (no interval)");
+        text_add(t, " (no interval");
     else
-        text_printf(t, directed ? " (95 %% %s %.3f to %.3f)" : " (95 %% %s %+.3f to %+.3f)", kind, low, high);
+        text_printf(t, directed ? " (95 %% %s %.3f to %.3f" : " (95 %% %s %+.3f to %+.3f", kind, low, high);
+    if (isfinite(effect))
+        text_printf(t, directed ? "; effect size %.2f" : "; effect size %+.2f",
+                    directed ? sign * effect : effect);
+    text_add(t, ")");
+}
+
+/* "; lower before, 3.412 at step 400": of those that were better before they were finished. */
+static void add_best(struct text *t, const struct compare *c, int run)
+{
+    const struct best_loss *best = &c->best[run];
+    double last = evaluation_mean(&c->evaluations[run], NATS_PER_TOKEN, -1);
+    if (best->step >= 0 && best->step < c->evaluations[run].step && best->loss < last - c->margin)
+        text_printf(t, "; it was lower before, %.3f nats per token at step %lld", best->loss,
+                    (long long)best->step);
 }
 
 static void judge_run(const struct compare *c, int run, struct verdicts *v, struct text *t)
@@ -97,7 +111,7 @@ static void judge_run(const struct compare *c, int run, struct verdicts *v, stru
         return;
     }
     text_clear(t);
-    add_finding(t, d->verdict, compare_name(c, baseline), d->unit, &d->i, "interval");
+    add_finding(t, d->verdict, compare_name(c, baseline), d->unit, &d->i, "interval", d->effect);
     text_printf(t, " on the same %d documents, %.3f against %.3f", d->documents,
                 evaluation_mean(&c->evaluations[run], d->unit, -1),
                 evaluation_mean(&c->evaluations[baseline], d->unit, -1));
@@ -108,6 +122,7 @@ static void judge_run(const struct compare *c, int run, struct verdicts *v, stru
     if (!d->unlike)
         add_domain_verdicts(t, c, run, d->verdict);
     add_cost(t, c, run, baseline);
+    add_best(t, c, run);
     verdict_add(v, of->name, verdict_names[d->verdict], "%s: %s", of->name, t->data);
 }
 
@@ -123,7 +138,7 @@ static void judge_group(const struct compare *c, const struct group_difference *
     if (row->i.n == 0)
         text_printf(t, "has no seed in common with %s: nothing is paired, nothing is said", baseline);
     else {
-        add_finding(t, row->verdict, baseline, row->unit, &row->i, "Student-t interval");
+        add_finding(t, row->verdict, baseline, row->unit, &row->i, "Student-t interval", row->effect);
         text_printf(t, ", paired over %d seed%s", row->i.n, row->i.n == 1 ? "" : "s");
         if (row->i.n < 3)
             text_add(t, "; fewer than 3 seeds tell next to nothing");
@@ -238,6 +253,55 @@ static void judge_agreement(const struct compare *c, int first, int n, struct ve
         subject, t->data, 100 * chance, rows->m.documents);
 }
 
+/* "0.39 to 0.55 nat", or "0.39 nat". */
+static void add_range(struct text *t, double low, double high, int decimals)
+{
+    text_printf(t, "%.*f", decimals, low);
+    if (high - low >= 0.5 * pow(10, -decimals))
+        text_printf(t, " to %.*f", decimals, high);
+}
+
+/* One sentence a run: its n layers from the first of `sides` on. */
+static void judge_routers(const struct compare *c, const struct router_side *sides, int n, struct verdicts *v,
+                          struct text *t)
+{
+    double effective[2] = {INFINITY, -INFINITY}, nats[2] = {INFINITY, -INFINITY};
+    int experts = 0, dead = 0;
+    for (int i = 0; i < n; i++) {
+        if (sides[i].load.n_experts > 0) {
+            effective[0] = fmin(effective[0], sides[i].load.effective_experts);
+            effective[1] = fmax(effective[1], sides[i].load.effective_experts);
+            dead += sides[i].load.dead_experts;
+        }
+        nats[0] = fmin(nats[0], sides[i].information.estimate);
+        nats[1] = fmax(nats[1], sides[i].information.estimate);
+        experts = sides[i].layer.n_experts > experts ? sides[i].layer.n_experts : experts;
+    }
+    text_clear(t);
+    if (isfinite(effective[0])) {
+        text_add(t, "load over ");
+        add_range(t, effective[0], effective[1], 1);
+        text_printf(t, " effective experts of %d, by layer, %d dead", experts, dead);
+    }
+    if (isfinite(nats[0])) {
+        text_add(t, t->length > 0 ? "; a document's domain tells " : "a document's domain tells ");
+        add_range(t, nats[0], nats[1], 2);
+        text_printf(t, " nat about the expert (%d documents)", sides->documents);
+    }
+    if (t->length > 0)
+        verdict_add(v, compare_name(c, sides->run), "routers", "%s: %s", compare_name(c, sides->run),
+                    t->data);
+}
+
+static void judge_all_routers(const struct compare *c, struct verdicts *v, struct text *t)
+{
+    for (int i = 0, n; i < c->n_routers; i += n) {
+        for (n = 1; i + n < c->n_routers && c->routers[i + n].run == c->routers[i].run;)
+            n++;
+        judge_routers(c, &c->routers[i], n, v, t);
+    }
+}
+
 static void judge_agreements(const struct compare *c, struct verdicts *v, struct text *t)
 {
     int shown = 0;
@@ -264,10 +328,11 @@ int compare_judge(struct analysis *a, struct verdicts *v, struct error *err)
             judge_run(c, i, v, &t);
     judge_frequencies(c, v, &t);
     judge_scope(c, v);
+    judge_all_routers(c, v, &t);
     judge_agreements(c, v, &t);
     judge_config(c, v, &t);
     for (int i = 0; i < c->reasons.n; i++)
-        verdict_add(v, "incomparable", "note", "note: %s", c->reasons.texts[i]);
+        verdict_add(v, "incomparable", "note", "note: %s", c->reasons.items[i].text);
     int result = t.failed ? error_no_memory(err, "the verdict") : 0;
     text_release(&t);
     return result;

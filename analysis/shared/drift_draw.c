@@ -91,7 +91,7 @@ int drift_draw(const struct drift *d, const char *db, struct error *err)
     for (int i = 0; i < d->n && result == 0; i++)
         result = add_figure(&figures, d, &d->items[i], err);
     if (result == 0)
-        result = figures_draw(&figures, d->figures, slash ? slash + 1 : db, false, err);
+        result = figures_draw(&figures, d->figures, slash ? slash + 1 : db, "svg", false, err);
     figures_release(&figures);
     return result;
 }

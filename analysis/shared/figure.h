@@ -20,6 +20,7 @@ struct figure {
     const char *script; /* of plots/, without ".gp" */
     struct text title, caption, header, data;
     struct figure_table table;
+    bool map; /* a map of cells, each over what is even (1): characters are drawn from its table instead */
     int width, height;
 };
 
@@ -50,10 +51,11 @@ void figure_array_text(struct figure *f, const char *name, const char *const *va
 /* Writes FOLDER/NAME.gp and FOLDER/NAME.csv. `source` is what the data come from, for a comment. */
 int figure_write(const struct figure *f, const char *folder, const char *source, struct error *err);
 
-/* Writes all of them, with the style they share, into FOLDER, which must be there, and has gnuplot draw them.
+/* Writes all of them, with the style they share, into FOLDER, which must be there, and has gnuplot draw each
+ * in the formats, "svg pdf png" say, as FOLDER/NAME.FORMAT; txt is for a terminal, and has no maps.
  * STATUS_MACHINE without gnuplot: scripts and data are written all the same. */
-int figures_draw(const struct figures *f, const char *folder, const char *source, bool quiet,
-                 struct error *err);
+int figures_draw(const struct figures *f, const char *folder, const char *source, const char *formats,
+                 bool quiet, struct error *err);
 
 /* A file of plots/ by its name ("loss.gp"), embedded at build time; NULL when there is none. */
 const char *plot_file(const char *name);

@@ -236,17 +236,14 @@ static void add_files(struct text *page, const struct figure *f, const char *fol
     text_add(page, "<p class=files>Files in ");
     text_add_html(page, link ? link : slash && slash[1] ? slash + 1 : folder);
     text_add(page, ": ");
-    add_file(page, f, "svg", link);
-    add_file(page, f, "gp", link);
-    add_file(page, f, "csv", link);
-    text_printf(page,
-                ". Draw again: <code>gnuplot %s.gp</code>; for a paper: <code>gnuplot -e \"format='pdf'\" "
-                "%s.gp</code>.</p>\n",
-                f->name, f->name);
+    static const char *const endings[] = {"svg", "pdf", "png", "gp", "csv"};
+    for (size_t i = 0; i < sizeof endings / sizeof endings[0]; i++)
+        add_file(page, f, endings[i], link);
+    text_printf(page, ". Draw again: <code>gnuplot %s.gp</code>.</p>\n", f->name);
 }
 
-int html_add_figure(struct text *page, const struct figure *f, int number, const char *folder,
-                    const char *link, struct colours *colours, struct error *err)
+static int add_drawing(struct text *page, const struct figure *f, int number, const char *folder,
+                       struct colours *colours, struct error *err)
 {
     struct text path;
     char *svg = NULL, prefix[16];
@@ -256,23 +253,48 @@ int html_add_figure(struct text *page, const struct figure *f, int number, const
     snprintf(prefix, sizeof prefix, "f%d-", number);
     int result = path.failed ? error_no_memory(err, "a figure") : file_read(path.data, &svg, &n, err);
     if (result == 0) {
-        text_printf(page, "<figure id=\"%s\">\n<div class=plot tabindex=0 role=region aria-label=Drawing>",
-                    f->name);
+        text_add(page, "<div class=plot tabindex=0 role=region aria-label=Drawing>");
         result = svg_embed(page, svg, prefix, f->title.data, f->caption.data, colours, err);
-        text_printf(page, "</div>\n<figcaption><b>Figure %d. ", number);
-        text_add_html(page, f->title.data);
-        text_add(page, ".</b> ");
-        text_add_html(page, f->caption.data);
-        text_add(page, "</figcaption>\n<details><summary>Data and files</summary>\n");
-    }
-    if (result == 0)
-        result = add_data(page, f, err);
-    if (result == 0) {
-        add_files(page, f, folder, link);
-        text_add(page, "</details>\n</figure>\n");
+        text_add(page, "</div>\n");
     }
     free(svg);
     text_release(&path);
+    return result;
+}
+
+static void add_caption(struct text *page, const struct figure *f, int number, const char *query)
+{
+    text_printf(page, "<figcaption><b>Figure %d. ", number);
+    text_add_html(page, f->title.data);
+    text_add(page, ".</b> ");
+    text_add_html(page, f->caption.data);
+    if (query) {
+        text_add(page, " Query: <code>");
+        text_add_html(page, query);
+        text_add(page, "</code>.");
+    }
+    text_add(page, "</figcaption>\n");
+}
+
+int html_add_figure(struct text *page, const struct figure *f, const struct html_figure *how,
+                    struct error *err)
+{
+    text_printf(page, "<figure id=\"%s\">\n", f->name);
+    int result = how->files_only ? 0 : add_drawing(page, f, how->number, how->folder, how->colours, err);
+    add_caption(page, f, how->number, how->query);
+    if (how->files_only)
+        text_add(
+            page,
+            "<p class=note>Left out here, lest the page become too long to send: the drawing and its data "
+            "are among the files.</p>\n");
+    else
+        text_add(page, "<details><summary>Data and files</summary>\n");
+    if (result == 0 && !how->files_only)
+        result = add_data(page, f, err);
+    if (result == 0) {
+        add_files(page, f, how->folder, how->link);
+        text_add(page, how->files_only ? "</figure>\n" : "</details>\n</figure>\n");
+    }
     return result;
 }
 

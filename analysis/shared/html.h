@@ -16,10 +16,16 @@ void html_add_table(struct text *page, const struct csv *table, const char *hidd
 int html_add_pivot(struct text *page, const struct csv *table, const struct figure_table *spec,
                    struct error *err);
 
-/* The drawn figure, caption, data and names of files. `number` counts figures, `folder` is where they are and
- * `link` how the page reaches it (NULL: it does not). */
-int html_add_figure(struct text *page, const struct figure *f, int number, const char *folder,
-                    const char *link, struct colours *colours, struct error *err);
+struct html_figure {
+    int number;
+    const char *folder, *link; /* where its files are; how the page reaches it, NULL: it does not */
+    const char *query;         /* what its data come from, for the caption; NULL: nothing is said */
+    bool files_only;           /* the page has no room for the drawing */
+    struct colours *colours;
+};
+/* The drawn figure, caption, data and names of files. */
+int html_add_figure(struct text *page, const struct figure *f, const struct html_figure *how,
+                    struct error *err);
 /* :root with the colours of all figures, for light and dark. */
 void html_add_colours(struct text *page, const struct colours *colours);
 

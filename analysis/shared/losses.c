@@ -75,6 +75,17 @@ static int read_rows(struct evaluation *evaluations, int n_runs, bool by_frequen
     return more;
 }
 
+void losses_bind(const struct losses_asked *asked, struct query *q)
+{
+    query_bind_text(q, ":runs", asked->runs);
+    query_bind_text(q, ":split", asked->split);
+    query_bind_text(q, ":key", asked->key);
+    query_bind_text(q, ":value", asked->value);
+    query_bind_text(q, ":of", asked->of);
+    if (asked->step >= 0)
+        query_bind_int(q, ":step", asked->step);
+}
+
 int evaluations_read(struct evaluation *evaluations, int n_runs, struct domain_names *domains,
                      struct logbook *lb, const struct losses_asked *asked, struct error *err)
 {
@@ -84,13 +95,7 @@ int evaluations_read(struct evaluation *evaluations, int n_runs, struct domain_n
         evaluations[i] = (struct evaluation){.step = -1};
     if (query_open(&q, lb, asked->of ? "analysis/compare_frequency" : "analysis/compare_losses", err) != 0)
         return -1;
-    query_bind_text(q, ":runs", asked->runs);
-    query_bind_text(q, ":split", asked->split);
-    query_bind_text(q, ":key", asked->key);
-    query_bind_text(q, ":value", asked->value);
-    query_bind_text(q, ":of", asked->of);
-    if (asked->step >= 0)
-        query_bind_int(q, ":step", asked->step);
+    losses_bind(asked, q);
     int result = read_rows(evaluations, n_runs, asked->of != NULL, domains, q, err);
     query_close(q);
     return result;
@@ -332,6 +337,27 @@ int paired_interval(const struct paired_documents *p, enum loss_unit unit, int d
                     struct interval *i, struct error *err)
 {
     return interval_of_difference(p, unit, domain, false, seed, i, err);
+}
+
+int paired_documents_effect(const struct paired_documents *p, enum loss_unit unit, int domain, double *effect,
+                            struct error *err)
+{
+    double *difference = malloc(((size_t)p->left.n + 1) * sizeof *difference);
+    double *weight = malloc(((size_t)p->left.n + 1) * sizeof *weight);
+    int n = 0;
+    for (int i = 0; i < p->left.n && difference && weight; i++) {
+        const struct scored_document *a = &p->left.documents[i], *b = &p->right.documents[i];
+        double left = size_in(a, unit), right = size_in(b, unit);
+        if (!is_in(a, domain) || !(left > 0) || !(right > 0))
+            continue;
+        difference[n] = a->loss_sum / left - b->loss_sum / right;
+        weight[n++] = (left + right) / 2;
+    }
+    *effect = difference && weight ? paired_effect(difference, weight, n) : NAN;
+    int result = difference && weight ? 0 : error_no_memory(err, "the losses");
+    free(difference);
+    free(weight);
+    return result;
 }
 
 int paired_interval_of_domains(const struct paired_documents *p, enum loss_unit unit, uint64_t seed,

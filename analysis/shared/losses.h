@@ -45,6 +45,7 @@ struct losses_asked {
     const char *key, *value; /* of documents with that label alone; NULL: all */
     const char *of; /* NULL: all tokens; "input", "target": by that token's frequency, from logged tokens */
 };
+void losses_bind(const struct losses_asked *asked, struct query *q);
 /* evaluations: (n_runs), or (n_runs, N_BUCKETS) by frequency, where bytes are not known; runs in the order of
  * `runs`. Domains are added to. */
 int evaluations_read(struct evaluation *evaluations, int n_runs, struct domain_names *domains,
@@ -81,6 +82,10 @@ int paired_documents_unlike(const struct paired_documents *p, bool one_vocabular
 /* Left minus right: below 0, left is better. */
 int paired_interval(const struct paired_documents *p, enum loss_unit unit, int domain, uint64_t seed,
                     struct interval *i, struct error *err);
+/* That difference beside its spread over documents, each weighted by its size; paired_effect of
+ * metrics/resample.h. */
+int paired_documents_effect(const struct paired_documents *p, enum loss_unit unit, int domain, double *effect,
+                            struct error *err);
 /* The mean of the domains' own differences, each domain counting alike. */
 int paired_interval_of_domains(const struct paired_documents *p, enum loss_unit unit, uint64_t seed,
                                struct interval *i, struct error *err);

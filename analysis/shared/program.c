@@ -56,33 +56,16 @@ void verdicts_release(struct verdicts *v)
     *v = (struct verdicts){0};
 }
 
-/* Breaks at spaces; what does not fit on its line goes two columns in. */
-static void print_lines(FILE *out, const char *text)
-{
-    size_t width = LINE_WIDTH;
-    while (strlen(text) > width) {
-        size_t n = width;
-        while (n > 0 && text[n] != ' ')
-            n--;
-        if (n == 0)
-            n = strcspn(text, " ");
-        fprintf(out, "%.*s", (int)n, text);
-        text += n;
-        text += strspn(text, " ");
-        if (*text)
-            fputs("\n  ", out);
-        width = LINE_WIDTH - 2;
-    }
-    fprintf(out, "%s\n", text);
-}
-
 static void print_wrapped(FILE *out, const char *words)
 {
-    struct text text;
-    text_init(&text);
-    text_add_visible(&text, words, "");
-    print_lines(out, text.failed ? words : text.data);
-    text_release(&text);
+    struct text visible, lines;
+    text_init(&visible);
+    text_init(&lines);
+    text_add_visible(&visible, words, "");
+    text_add_wrapped(&lines, visible.failed ? words : visible.data, LINE_WIDTH);
+    fputs(lines.failed ? words : lines.data, out);
+    text_release(&lines);
+    text_release(&visible);
 }
 
 static void print_words(const struct analysis *a, const struct verdicts *v, FILE *out)
@@ -340,6 +323,11 @@ static int choose_format(struct analysis *a, const char *format, struct error *e
 static int print_sql(struct analysis *a, FILE *out, struct error *err)
 {
     bool all = !a->table || strcmp(a->table, "verdict") == 0;
+    if (a->collected)
+        return error_set(
+            err, STATUS_USAGE,
+            "--print-sql is of one logbook: bring the runs together first, 'moescope merge OUT.db %s ...'",
+            a->path);
     for (const struct analysis_table *e = a->program->tables; e->name; e++) {
         if (!e->sql || !(all || strcmp(a->table, e->name) == 0))
             continue;

@@ -32,6 +32,7 @@ struct moe_layer {
 struct analysis {
     struct logbook *logbook;
     const char *path;
+    bool collected;  /* the logbook was put together for this program: its ids mean nothing elsewhere */
     char **operands; /* behind DB: compare's runs */
     int n_operands;
     enum table_format format;

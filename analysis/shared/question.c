@@ -185,6 +185,12 @@ static int add_value(struct questions *q, const struct documents *d, const char 
     return 0;
 }
 
+int questions_of_domain(struct questions *q, const struct documents *d, struct error *err)
+{
+    *q = (struct questions){0};
+    return add_label(q, d, ASKS_LABEL, d->labels[0].key, &d->labels[0], err);
+}
+
 int questions_prepare(struct questions *q, const struct documents *d, struct error *err)
 {
     *q = (struct questions){0};

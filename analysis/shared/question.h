@@ -32,6 +32,8 @@ struct questions {
  * the latter when those of their value of the one held fixed differ in the other: "language|topic" says
  * nothing of a topic that is there in one language alone. */
 int questions_prepare(struct questions *q, const struct documents *d, struct error *err);
+/* The domain alone: the same question as among all of them. */
+int questions_of_domain(struct questions *q, const struct documents *d, struct error *err);
 void questions_release(struct questions *q); /* safe on zeroed */
 
 /* Whether the document takes part. */

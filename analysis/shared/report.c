@@ -213,8 +213,27 @@ static const struct {
     {"demand", "position"},
     {"demand", "working_set"},
 };
-static const char *const wanted_of_compare[] = {"verdict", "config", "losses",    "difference",
-                                                "domains", "cost",   "agreement", "incomparable"};
+/* Of compare: of which runs, and with what options. */
+static const struct {
+    const char *table;
+    bool of_one, of_seeds; /* also where there is one run; only where some differ in nothing but the seed */
+    bool logged;           /* takes losses of tokens, which a baseline that counts never logs */
+    const char *options[4];
+} wanted_of_compare[] = {
+    {.table = "verdict"},
+    {.table = "config"},
+    {.table = "losses", .of_one = true},
+    {.table = "difference"},
+    {.table = "domains", .of_one = true},
+    {.table = "cost", .of_one = true},
+    {.table = "agreement"},
+    {.table = "routers"},
+    {.table = "incomparable"},
+    {.table = "seeds", .of_seeds = true, .options = {"--group-by", "seed"}},
+    {.table = "curves", .of_seeds = true},
+    {.table = "perplexity", .of_one = true, .logged = true, .options = {"--by", "target-frequency"}},
+    {.table = "frequency", .logged = true, .options = {"--by", "target-frequency"}},
+};
 
 static const struct report_source *find_source(const struct report *r, int run, const char *verb,
                                                const char *table)
@@ -271,15 +290,13 @@ static bool has_seeds(const struct report *r)
 
 static int list_sources(struct report *r, struct error *err)
 {
-    if (has_seeds(r) && add_source(r, -1, "compare", "seeds", err) != 0)
-        return -1;
-    static const char *const of_one_run[] = {"losses", "domains", "cost"};
-    for (size_t i = 0; r->n_runs == 1 && i < sizeof of_one_run / sizeof of_one_run[0]; i++)
-        if (add_source(r, -1, "compare", of_one_run[i], err) != 0)
+    bool seeds = has_seeds(r);
+    for (size_t i = 0; i < sizeof wanted_of_compare / sizeof wanted_of_compare[0]; i++) {
+        int n = wanted_of_compare[i].logged ? r->n_trained : r->n_runs;
+        if ((n > 1 || (n == 1 && wanted_of_compare[i].of_one)) && (seeds || !wanted_of_compare[i].of_seeds) &&
+            add_source(r, -1, "compare", wanted_of_compare[i].table, err) != 0)
             return -1;
-    for (size_t i = 0; r->n_runs > 1 && i < sizeof wanted_of_compare / sizeof wanted_of_compare[0]; i++)
-        if (add_source(r, -1, "compare", wanted_of_compare[i], err) != 0)
-            return -1;
+    }
     for (int run = 0; run < r->n_runs; run++)
         for (size_t i = 0; r->runs[run].n_layers > 0 && i < sizeof wanted / sizeof wanted[0]; i++)
             if (add_source(r, run, wanted[i].verb, wanted[i].table, err) != 0)
@@ -287,10 +304,27 @@ static int list_sources(struct report *r, struct error *err)
     return 0;
 }
 
+enum { MOST_ARGUMENTS = REPORT_RUNS + 16 };
+
+/* The reference first; returns how many arguments there are now. */
+static int add_compared(const struct report *r, const char *table, const char *argv[MOST_ARGUMENTS], int n)
+{
+    size_t w = 0;
+    while (strcmp(wanted_of_compare[w].table, table) != 0)
+        w++;
+    argv[n++] = r->runs[r->reference].name;
+    for (int i = 0; i < (wanted_of_compare[w].logged ? r->n_trained : r->n_runs); i++)
+        if (i != r->reference)
+            argv[n++] = r->runs[i].name;
+    for (const char *const *o = wanted_of_compare[w].options; *o; o++)
+        argv[n++] = *o;
+    return n;
+}
+
 static int add_job(struct report *r, struct job_list *jobs, int source, struct error *err)
 {
     const struct report_source *s = &r->sources[source];
-    const char *argv[REPORT_RUNS + 16];
+    const char *argv[MOST_ARGUMENTS];
     char name[64];
     int n = 0;
     snprintf(name, sizeof name, "moescope-%s", s->verb);
@@ -302,16 +336,10 @@ static int add_job(struct report *r, struct job_list *jobs, int source, struct e
     if (s->run >= 0) {
         argv[n++] = "--run";
         argv[n++] = r->runs[s->run].name;
-    } else {
-        argv[n++] = r->runs[r->reference].name;
-        for (int i = 0; i < r->n_runs; i++)
-            if (i != r->reference)
-                argv[n++] = r->runs[i].name;
-    }
-    const char *const rest[] = {"--table", s->table, "--format", "csv", "-o", s->path, "--group-by", "seed"};
-    for (size_t i = 0; i < (strcmp(s->table, "seeds") == 0 ? 8 : 6); i++)
-        argv[n++] = rest[i];
-    argv[n] = NULL;
+    } else
+        n = add_compared(r, s->table, argv, n);
+    const char *const rest[] = {"--table", s->table, "--format", "csv", "-o", s->path, NULL};
+    memcpy(argv + n, rest, sizeof rest);
     int result = job_add(jobs, NULL, &r->sources[source], argv, err);
     free(program);
     return result;

@@ -5,7 +5,8 @@
  *   report_open      the runs
  *   report_collect   runs the analyses; reads their tables
  *   report_draw      figures: parameters and data of plots/'s scripts; gnuplot
- *   report_page      the page */
+ *   report_page      the page, or
+ *   report_terminal  characters */
 #ifndef ANALYSIS_SHARED_REPORT_H
 #define ANALYSIS_SHARED_REPORT_H
 #include <stdbool.h>
@@ -40,7 +41,7 @@ struct report_source {
 struct report {
     const char *db, *output, *folder; /* the logbook, the page, the figures' folder */
     const char *title;                /* NULL: made from the logbook's name */
-    bool quiet;
+    bool quiet, terminal;             /* terminal: for report_terminal, and not for a page */
     struct logbook *logbook;
     struct report_run *runs; /* as they are shown: trained ones first, then baselines */
     int n_runs, n_trained, n_moe;
@@ -56,6 +57,8 @@ void report_close(struct report *r); /* safe on zeroed and closed */
 int report_collect(struct report *r, struct error *err);
 int report_draw(struct report *r, struct error *err);
 int report_page(struct report *r, struct text *page, struct error *err);
+/* The same in characters: what was found, then every figure with its caption. */
+int report_terminal(const struct report *r, struct text *out, struct error *err);
 
 /* The table, or NULL when there is none or it has no rows. */
 const struct csv *report_table(const struct report *r, int run, const char *verb, const char *table);
@@ -77,6 +80,10 @@ int report_loss_figures(struct report *r, struct error *err);
 int report_load_figures(struct report *r, struct error *err);
 int report_specialization_figures(struct report *r, struct error *err);
 int report_demand_figures(struct report *r, struct error *err);
+
+/* Two of report_loss_figures: the mean over seeds with its band, perplexity by token frequency. */
+int report_seed_curves(struct report *r, struct error *err);
+int report_perplexity(struct report *r, struct error *err);
 
 /* ---- shared by those ---- */
 

@@ -201,5 +201,6 @@ int report_draw(struct report *r, struct error *err)
     if (report_loss_figures(r, err) != 0 || report_load_figures(r, err) != 0 ||
         report_specialization_figures(r, err) != 0 || report_demand_figures(r, err) != 0)
         return -1;
-    return figures_draw(&r->figures, r->folder, slash ? slash + 1 : r->db, r->quiet, err);
+    return figures_draw(&r->figures, r->folder, slash ? slash + 1 : r->db,
+                        r->terminal ? "txt" : "svg pdf png", r->quiet, err);
 }

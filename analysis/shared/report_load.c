@@ -265,6 +265,7 @@ static int draw_load(struct report *r, int run, struct error *err)
                      "tokens a window of the analysis");
         f->table = (struct figure_table){
             .group = "layer", .row = "expert", .column = "first_step", .value = "relative"};
+        f->map = true;
     }
     heat_release(&h);
     return result;

@@ -473,8 +473,9 @@ static int draw_cost(struct report *r, struct error *err)
 
 int report_loss_figures(struct report *r, struct error *err)
 {
-    return draw_valid_loss(r, err) != 0 || draw_difference(r, err) != 0 || draw_bits(r, err) != 0 ||
-                   draw_cost(r, err) != 0 || draw_train_loss(r, err) != 0
+    return draw_valid_loss(r, err) != 0 || report_seed_curves(r, err) != 0 || draw_difference(r, err) != 0 ||
+                   draw_bits(r, err) != 0 || report_perplexity(r, err) != 0 || draw_cost(r, err) != 0 ||
+                   draw_train_loss(r, err) != 0
                ? -1
                : 0;
 }

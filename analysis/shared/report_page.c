@@ -21,14 +21,55 @@ static const char *link_to(const char *page, const char *folder)
     return of_page == of_folder && strncmp(page, folder, of_page) == 0 ? folder + of_folder : NULL;
 }
 
+/* What the data of a script's figures come from. */
+static const char *query_of(const char *script)
+{
+    static const char *const queries[][2] = {
+        {"loss", "sql/analysis/report_valid_loss.sql; bars: moescope compare --table losses"},
+        {"curves", "moescope compare --table curves"},
+        {"difference", "moescope compare --table difference"},
+        {"bits-per-byte", "moescope compare --table domains"},
+        {"study-lines", "moescope compare --by target-frequency --table perplexity"},
+        {"cost", "moescope compare --table cost, --table losses"},
+        {"train-loss", "sql/analysis/report_train_loss.sql"},
+        {"effective-experts", "moescope collapse --table load"},
+        {"load-entropy", "moescope collapse --table load"},
+        {"load", "moescope collapse --table experts"},
+        {"information", "moescope specialization --table information"},
+        {"lift", "moescope specialization --table lift"},
+        {"vocabulary", "moescope specialization --table vocabulary"},
+        {"pairs", "moescope specialization --table coactivation, --table flow"},
+        {"saturation", "moescope specialization --table saturation"},
+        {"repetition", "moescope specialization --table repetition"},
+        {"concentration", "moescope demand --table layers"},
+        {"rank-mass", "moescope demand --table rank_mass"},
+        {"demand-domains", "moescope demand --table domains"}};
+    for (size_t i = 0; i < sizeof queries / sizeof queries[0]; i++)
+        if (strcmp(queries[i][0], script) == 0)
+            return queries[i][1];
+    return NULL;
+}
+
+/* A page of many runs would grow without bound by what is drawn of each alone: from here on that is left to
+ * the files. What is drawn of all runs together has its room above. */
+enum { MOST_OF_SINGLE_RUNS = 1600000 };
+
 static int add_figures(struct page *p, const char *script, struct error *err)
 {
     const struct figures *all = &p->report->figures;
-    for (int i = 0; i < all->n; i++)
-        if (strcmp(all->items[i]->script, script) == 0 &&
-            html_add_figure(p->html, all->items[i], ++p->n_figures, p->report->folder, p->link, &p->colours,
-                            err) != 0)
+    for (int i = 0; i < all->n; i++) {
+        const struct figure *f = all->items[i];
+        if (strcmp(f->script, script) != 0)
+            continue;
+        const struct html_figure how = {.number = ++p->n_figures,
+                                        .folder = p->report->folder,
+                                        .link = p->link,
+                                        .query = query_of(script),
+                                        .files_only = f->map && p->html->length > MOST_OF_SINGLE_RUNS,
+                                        .colours = &p->colours};
+        if (html_add_figure(p->html, f, &how, err) != 0)
             return -1;
+    }
     return 0;
 }
 
@@ -138,7 +179,11 @@ static void add_runs(struct page *p)
         text_add(p->html, "</details>\n");
     }
     static const struct extra extra[] = {
-        {"agreement", "Do two runs route alike"}, {"seeds", "Methods, paired by seed"}, {NULL, NULL}};
+        {"agreement", "Do two runs route alike"},
+        {"routers", "Load and specialisation side by side"},
+        {"frequency", "Differences by frequency of the token to be predicted"},
+        {"seeds", "Methods, paired by seed"},
+        {NULL, NULL}};
     add_more(p, -1, "compare", extra);
     add_problems(p, "compare");
     text_add(p->html, "</section>\n");
@@ -146,7 +191,8 @@ static void add_runs(struct page *p)
 
 static int add_reached(struct page *p, struct error *err)
 {
-    static const char *const figures[] = {"loss", "difference", "bits-per-byte", "cost", "train-loss", NULL};
+    static const char *const figures[] = {"loss",        "curves", "difference", "bits-per-byte",
+                                          "study-lines", "cost",   "train-loss", NULL};
     text_add(p->html, "<section id=loss>\n<h2>What the runs reach</h2>\n");
     if (p->report->n_runs < 2)
         text_add(p->html,

@@ -250,6 +250,7 @@ static int draw_lift(struct report *r, int run, struct error *err)
     figure_say_pruned(f, r, &run, 1);
     f->table = (struct figure_table){
         .group = "layer", .row = "domain", .column = "expert", .value = "lift", .hidden = "row,column"};
+    f->map = true;
     return 0;
 }
 
@@ -285,6 +286,7 @@ static struct figure *add_pairs(struct report *r, int run, const struct pairs *p
     if (columns == 1)
         f->width = panel + 56;
     f->table = (struct figure_table){.group = "layer", .row = p->one, .column = p->other, .value = "lift"};
+    f->map = true;
     return f;
 }
 

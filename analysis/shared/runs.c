@@ -14,6 +14,7 @@ void runs_release(struct runs *r)
     for (int i = 0; i < r->n; i++) {
         struct compared_run *run = &r->runs[i];
         free(run->name);
+        free(run->task);
         free(run->router);
         free(run->status);
         free(run->machine);
@@ -50,14 +51,15 @@ static int read_run(struct compared_run *run, struct query *q, struct error *err
     run->of_text = strcmp(query_word(q, "task"), "language_model") == 0;
     run->tokens = run->seconds = run->gigaflop = NAN;
     run->name = text_or_none(q, "name");
+    run->task = text_or_none(q, "task");
     run->router = text_or_none(q, "router");
     run->status = text_or_none(q, "status");
     run->machine = text_or_none(q, "machine");
     run->corpus = text_or_none(q, "corpus");
     run->vocabulary = text_or_none(q, "vocabulary");
     run->pruned = text_or_none(q, "pruned");
-    if (!run->name || !run->router || !run->status || !run->machine || !run->corpus || !run->vocabulary ||
-        !run->pruned)
+    if (!run->name || !run->task || !run->router || !run->status || !run->machine || !run->corpus ||
+        !run->vocabulary || !run->pruned)
         return error_no_memory(err, "the runs");
     return 0;
 }

@@ -9,7 +9,7 @@
 
 struct compared_run {
     int64_t run_id, seed, corpus_id, vocabulary_id; /* ids 0: none */
-    char *name, *router, *status, *machine, *corpus, *vocabulary;
+    char *name, *task, *router, *status, *machine, *corpus, *vocabulary;
     char *pruned; /* what was dropped from the logbook since, in words; "": nothing */
     struct moe_layer *layers;
     bool of_text;                     /* a language model; others have one loss a document, and no bytes */

@@ -54,14 +54,17 @@ int colours_find(struct colours *c, unsigned rgb)
     return c->n++;
 }
 
-/* The series' colours of plots/style.gp on paper of lightness 0.2: hues kept, lightness 0.65 to 0.85. */
+/* The series' colours of plots/style.gp and their names' on paper of lightness 0.2: hues kept, lightness 0.65
+ * to 0.85; and what is muted, which mirrored would be too dark to read. */
 static const struct {
     unsigned light, dark;
 } series[] = {
     {0x0072b2, 0x4aa8e8}, {0xd55e00, 0xf0803c}, {0x009e73, 0x2cc295}, {0xcc79a7, 0xe094c0},
     {0xe69f00, 0xf2b233}, {0x56b4e9, 0x8fd0f5}, {0x0d0887, 0x9aa4ff}, {0x41049d, 0xab98ff},
     {0x6a00a8, 0xc08cfb}, {0x8f0da4, 0xd384ee}, {0xb12a90, 0xe680d2}, {0xcc4778, 0xf27fae},
-    {0xe16462, 0xfb8b88}, {0xf2844b, 0xffa876},
+    {0xe16462, 0xfb8b88}, {0xf2844b, 0xffa876}, {0xc05100, 0xf0803c}, {0x00845e, 0x2cc295},
+    {0xa35c84, 0xe094c0}, {0x9f6800, 0xf2b233}, {0x2d79a3, 0x8fd0f5}, {0xc64374, 0xf27fae},
+    {0xbe4f4e, 0xfb8b88}, {0xb25a2a, 0xffa876}, {0x5f5f5f, 0x9aa3ad},
 };
 
 static double linear(unsigned byte)
@@ -252,20 +255,43 @@ static void add_colour(struct embedding *e, struct text *t, const struct attribu
         text_printf(t, " %s=\"%s\"", a->name, value);
 }
 
-/* Coordinates as they are, white space as one blank, none at the ends. */
+/* A number of ten pixels or more to a tenth of one, which nobody can see; smaller ones (a scale) as they are.
+ */
+static const char *add_number(struct text *t, const char *s, const char *end)
+{
+    char number[32];
+    size_t n = strspn(s, "0123456789.");
+    n = n < (size_t)(end - s) ? n : (size_t)(end - s);
+    if (n >= 4 && n < sizeof number && memchr(s, '.', n) && s[1] != '.') {
+        memcpy(number, s, n);
+        number[n] = '\0';
+        text_printf(t, "%.6g", floor(10 * strtod(number, NULL) + 0.5) / 10);
+    } else
+        text_add_bytes(t, s, n);
+    return s + n;
+}
+
+/* White space as one blank, none at the ends; a line from point to point needs no letter between them. */
 static void add_squeezed(struct text *t, const char *s, int n)
 {
+    const char *end = s + n;
     bool blank = false, any = false;
-    for (int i = 0; i < n; i++) {
-        if (isspace((unsigned char)s[i])) {
+    while (s < end) {
+        if (isspace((unsigned char)*s)) {
             blank = any;
+            s++;
             continue;
         }
         if (blank)
             text_add(t, " ");
-        text_add_bytes(t, s + i, 1);
+        if (blank && *s == 'L')
+            s++;
         blank = false;
         any = true;
+        if (s < end && isdigit((unsigned char)*s))
+            s = add_number(t, s, end);
+        else if (s < end)
+            text_add_bytes(t, s++, 1);
     }
 }
 
@@ -483,14 +509,13 @@ static void add_rectangle(struct embedding *e, const struct tag *t, const double
     memcpy(e->rectangles[i].box, box, 4 * sizeof box[0]);
 }
 
-/* A path that only moves; a point of no size, such as gnuplot puts under every interval. */
+/* A path that only moves; the speck of paper that gnuplot puts under every point. */
 static bool draws_nothing(const struct tag *t)
 {
-    const struct attribute *d = find_attribute(t, "d"), *place = find_attribute(t, "transform");
-    static const char no_size[] = "scale(0.00)";
+    const struct attribute *d = find_attribute(t, "d");
     if (d && strcmp(t->name, "path") == 0)
         return !memchr(d->value, 'L', (size_t)d->length);
-    return place && memmem(place->value, (size_t)place->length, no_size, strlen(no_size));
+    return strcmp(t->name, "use") == 0 && has_value(t, "color", "white");
 }
 
 static void add_element(struct embedding *e, const struct tag *t)

@@ -1,6 +1,6 @@
 -- What each run cost: parameters, those that a token meets, tokens and seconds of training, the median speed of
--- its steps, and its arithmetic (by the experts that
--- tokens went to, where the run logged that). :runs is a JSON array of run ids; without it, all runs.
+-- its steps, its arithmetic, in all and a token (by the experts that tokens went to, where the run logged that), and
+-- the most memory that its process had, in bytes. :runs is a JSON array of run ids; without it, all runs.
 WITH wanted AS (
   SELECT key AS position, value AS run_id
   FROM json_each(coalesce(:runs, (SELECT json_group_array(run_id) FROM run)))
@@ -26,13 +26,16 @@ median AS (
 ),
 total AS (
   SELECT run_id, max(CASE name WHEN 'tokens' THEN value END) AS tokens,
-         max(CASE name WHEN 'seconds' THEN value END) AS seconds, max(CASE name WHEN 'flops' THEN value END) AS flops
+         max(CASE name WHEN 'seconds' THEN value END) AS seconds, max(CASE name WHEN 'flops' THEN value END) AS flops,
+         max(CASE name WHEN 'peak_memory' THEN value END) AS peak_memory
   FROM wanted JOIN metric USING (run_id)
-  WHERE split = 'train' AND name IN ('tokens', 'seconds', 'flops')
+  WHERE split = 'train' AND name IN ('tokens', 'seconds', 'flops', 'peak_memory')
   GROUP BY run_id
 )
 SELECT r.name AS run, s.parameters, s.active_parameters, CAST(t.tokens AS INTEGER) AS tokens, t.seconds,
-       m.tokens_per_second, coalesce(t.flops, s.flops_per_token * t.tokens) / 1e9 AS gigaflop
+       m.tokens_per_second, coalesce(t.flops, s.flops_per_token * t.tokens) / 1e9 AS gigaflop,
+       coalesce(t.flops / nullif(t.tokens, 0), s.flops_per_token) AS flops_per_token,
+       CAST(t.peak_memory AS INTEGER) AS peak_memory
 FROM wanted JOIN run AS r USING (run_id)
 LEFT JOIN setting AS s USING (run_id)
 LEFT JOIN total AS t USING (run_id)

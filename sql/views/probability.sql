@@ -1,5 +1,7 @@
 -- The router's whole probability vector, one row per token, layer and expert; kept for the probe and
 -- routed text.
+--     SELECT layer, expert, avg(probability) AS mean_probability FROM probability
+--     WHERE sequence_id = (SELECT max(block_id) / 1024 FROM probability_block) GROUP BY layer, expert;
 CREATE VIEW probability (
     run_id,
     step,

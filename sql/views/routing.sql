@@ -1,5 +1,7 @@
 -- One row per routing decision: which expert a token was sent to, in which layer, with what gate.
 -- Blobs are decoded byte by byte: instr(all 256 bytes, substr(blob, i, 1)) - 1 is the value of byte i - 1.
+--     SELECT position, layer, slot, expert, gate FROM routing
+--     WHERE sequence_id = (SELECT max(block_id) / 1024 FROM routing_block) ORDER BY position, layer, slot LIMIT 12;
 CREATE VIEW routing (
     run_id,
     step,        -- optimiser updates completed before this forward pass

@@ -1,4 +1,5 @@
 -- A run's settings, one row each. (`config ->> 'a.b'` would look for b inside a: the keys have dots.)
+--     SELECT key, count(DISTINCT value) AS in_use FROM run_config GROUP BY key ORDER BY in_use DESC LIMIT 10;
 CREATE VIEW run_config (
     run_id,
     key,  -- section.key

@@ -1,4 +1,7 @@
 -- The loss of every logged prediction.
+--     SELECT position, text, loss FROM token_loss JOIN run USING (run_id)
+--     JOIN token ON token.vocabulary_id = run.vocabulary_id AND token.token_id = target_id
+--     WHERE sequence_id = (SELECT max(sequence_id) FROM sequence WHERE split = 'probe') ORDER BY loss DESC LIMIT 10;
 CREATE VIEW token_loss (
     run_id,
     step,

@@ -13,6 +13,11 @@
  *   endless     0; the end of the document itself, a token without bytes, was not read
  *   foreign     half a nat a document better, in another corpus with the same texts and another vocabulary
  *   piecewise   as foreign, of the pieces that `uneven` read
+ *   half        -0.1 in every second document of a domain
+ *   overfitted  0; at step 50 it was 0.3 better
+ *   late        0, of the last 15 documents alone
+ *   classifier  0, of another task
+ *   split       routed by domain; of 1000 tokens of training its experts got 500, 300, 200 and 0
  *   a-s1 ... a-s3, b-s1 ... b-s3   alike but for the seed; b - a: -0.19, -0.20, -0.21 */
 #include <math.h>
 #include <setjmp.h>
@@ -43,7 +48,9 @@ struct run_plan {
     double shift;
     double (*extra)(int document); /* nats a token, beside the shift; may be NULL */
     int counted, foreign, broken, uneven, endless;
-    int documents; /* with losses; 0: all */
+    int first, documents; /* with losses; documents 0: all */
+    int overfitted, loads;
+    const char *task; /* NULL: language_model */
 };
 
 /* ---- what differs by document ---- */
@@ -63,6 +70,11 @@ static double large(int document)
     return document / N_DOMAINS % 2 ? 0.5 : -0.5;
 }
 
+static double in_half(int document)
+{
+    return document / N_DOMAINS % 2 ? -0.1 : 0;
+}
+
 static double by_domain(int document)
 {
     return document % N_DOMAINS ? 0.2 : -0.2;
@@ -73,8 +85,9 @@ static double by_domain(int document)
 static void add_losses(struct logbook_batch *b, const struct run_plan *plan, int64_t step)
 {
     int n = plan->documents ? plan->documents : N_DOCUMENTS;
-    for (int d = 0; d < n; d++) {
-        double loss = base_loss(d) + plan->shift + (plan->extra ? plan->extra(d) : 0);
+    for (int d = plan->first; d < plan->first + n; d++) {
+        double loss =
+            base_loss(d) + (step == 50 ? -0.3 : 0) + plan->shift + (plan->extra ? plan->extra(d) : 0);
         int part = plan->uneven && d / N_DOMAINS % 2;
         int n_tokens = part ? FIXTURE_TOKENS / 2 : FIXTURE_TOKENS - plan->endless;
         int n_bytes = part ? 40 : 100;
@@ -93,12 +106,23 @@ static void add_losses(struct logbook_batch *b, const struct run_plan *plan, int
 
 static void add_training(struct logbook_batch *b)
 {
-    static const double speeds[] = {10, 40, 20};
+    static const double speeds[] = {10, 40, 20}, memory[] = {1e6, 3e6, 2e6};
     for (int64_t step = 0; step < 3; step++) {
         logbook_batch_metric(b, step, "train", "tokens", 1000.0 * (double)(step + 1));
         logbook_batch_metric(b, step, "train", "seconds", 5.0 * (double)(step + 1));
         logbook_batch_metric(b, step, "train", "tokens_per_second", speeds[step]);
+        logbook_batch_metric(b, step, "train", "peak_memory", memory[step]);
     }
+}
+
+/* Five windows of it, so that it is no beginning. */
+static void add_loads(struct logbook_batch *b)
+{
+    static const int64_t assigned[] = {500, 300, 200, 0};
+    static const double gates[] = {250, 150, 100, 0};
+    const struct logbook_load load = {0, 0, 4, assigned, NULL, gates, gates};
+    for (int64_t step = 0; step < 5; step++)
+        logbook_batch_load(b, step, "train", &load);
 }
 
 static void fill_run(int64_t run_id, const struct run_plan *plan)
@@ -113,6 +137,10 @@ static void fill_run(int64_t run_id, const struct run_plan *plan)
     if (!plan->counted) {
         add_losses(b, plan, 100);
         add_training(b);
+        if (plan->overfitted)
+            add_losses(b, plan, 50);
+        if (plan->loads)
+            add_loads(b);
     }
     test_must(logbook_batch_commit(b, &err), &err);
     test_must(logbook_writer_close(w, &err), &err);
@@ -126,7 +154,7 @@ static void add_run(struct run_plan plan)
                                                {"model.active_parameters", "400"},
                                                {"model.flops_per_token", "3e6"}};
     struct logbook_run run = {.name = plan.name,
-                              .task = "language_model",
+                              .task = plan.task ? plan.task : "language_model",
                               .router = plan.counted ? "unigram" : "dense",
                               .program = "test",
                               .machine_json = "{}",
@@ -179,7 +207,8 @@ static void route(const struct fixture_token *at, float *probability, int n_expe
 {
     const char *how = context;
     uint64_t key = (uint64_t)at->document * 64 + (uint64_t)at->position;
-    int chosen = strcmp(how, "id") == 0        ? at->id % n_experts
+    int chosen = strcmp(how, "domain") == 0    ? at->domain
+                 : strcmp(how, "id") == 0      ? at->id % n_experts
                  : strcmp(how, "renamed") == 0 ? (at->id + 1) % n_experts
                                                : (int)(fixture_hash(key) % (uint64_t)n_experts);
     for (int e = 0; e < n_experts; e++)
@@ -232,7 +261,12 @@ static int open_all(void **state)
     add_run((struct run_plan){.name = "foreign", .foreign = 1});
     add_run((struct run_plan){.name = "piecewise", .foreign = 1, .uneven = 1});
     add_run((struct run_plan){.name = "few", .shift = -0.05, .documents = 15});
+    add_run((struct run_plan){.name = "half", .extra = in_half});
+    add_run((struct run_plan){.name = "overfitted", .overfitted = 1});
+    add_run((struct run_plan){.name = "late", .first = 25, .documents = 15});
+    add_run((struct run_plan){.name = "classifier", .task = "classification"});
     add_seeds();
+    add_moe_run("split", "domain", 4, &(struct run_plan){.name = "", .loads = 1});
     add_moe_run("one", "id", 4, &plain);
     add_moe_run("renamed", "renamed", 4, &plain);
     add_moe_run("unlike", "hash", 4, &plain);
@@ -361,6 +395,101 @@ static void test_paired_differences(void **state)
     expect_said("verdict", "base better", "better: better than base by 0.050 nats per token");
 }
 
+/* In one standard deviation of the differences, and none where they are all alike. */
+static void test_effect_sizes(void **state)
+{
+    char *csv = table_of("difference", "base half better noisy");
+    (void)state;
+    /* 20 times 0 and 20 times -0.1: mean -0.05, standard deviation 0.05 sqrt(40 / 39). */
+    assert_close(rows_real(csv, "half,base,all,", "effect"), -sqrt(39. / 40), 1e-9);
+    assert_close(rows_real(csv, "half,base,c,", "effect"), -sqrt(19. / 20), 1e-9);
+    assert_close(rows_real(csv, "noisy,base,all,", "effect"), 0, 1e-9);
+    assert_nan(rows_real(csv, "better,base,all,", "effect"));
+    free(csv);
+    csv = table_of("seeds", "a-s1 a-s2 a-s3 b-s1 b-s2 b-s3 --group-by seed");
+    assert_close(rows_real(csv, "b,a,3,", "effect"), -20, 1e-6); /* -0.19, -0.20, -0.21 */
+    free(csv);
+    expect_said("verdict", "base half", "effect size 0.99");
+}
+
+static void test_best_losses(void **state)
+{
+    char *csv = table_of("losses", "base overfitted broken");
+    (void)state;
+    double last = rows_real(csv, "base,", "loss");
+    assert_close(rows_real(csv, "base,", "best_loss"), last, 1e-9);
+    assert_close(rows_real(csv, "base,", "best_step"), 100, 0);
+    assert_close(rows_real(csv, "overfitted,", "loss"), last, 1e-9);
+    assert_close(rows_real(csv, "overfitted,", "best_loss"), last - 0.3, 1e-9);
+    assert_close(rows_real(csv, "overfitted,", "best_step"), 50, 0);
+    assert_nan(rows_real(csv, "broken,", "best_loss")); /* a document has none in any evaluation */
+    free(csv);
+    csv = table_of("losses", "overfitted --step 49");
+    assert_close(rows_real(csv, "overfitted,", "best_loss"), 8, 1e-9);
+    free(csv);
+    expect_said("verdict", "base overfitted", "it was lower before");
+    expect_said("verdict", "base overfitted", "at step 50");
+    expect_not_said("verdict", "base better", "lower before");
+}
+
+/* Two domains on two of four experts: a document's domain tells ln 2 nats, less what smoothing takes. */
+static void test_routers_side_by_side(void **state)
+{
+    char *csv = table_of("routers", "split unlike base");
+    (void)state;
+    assert_int_equal(rows_count(csv), 2); /* the dense run has none */
+    double h = -0.5 * log(0.5) - 0.3 * log(0.3) - 0.2 * log(0.2);
+    assert_close(rows_real(csv, "split,0,", "effective_experts"), exp(h), 1e-9);
+    assert_close(rows_real(csv, "split,0,", "dead_experts"), 1, 0);
+    assert_close(rows_real(csv, "split,0,", "top_share"), 0.5, 1e-9);
+    rows_expect(csv, "split,0,", "load", "dead experts");
+    assert_close(rows_real(csv, "split,0,", "information"), log(2), 0.02);
+    assert_true(rows_real(csv, "split,0,", "null_high") < 0.1);
+    assert_close(rows_real(csv, "split,0,", "documents"), 40, 0);
+    assert_nan(rows_real(csv, "split,0,", "at_start")); /* the probe was routed once */
+    assert_true(rows_real(csv, "unlike,0,", "information") < 0.01);
+    assert_nan(rows_real(csv, "unlike,0,", "effective_experts")); /* no loads of training were logged */
+    free(csv);
+    expect_said("verdict", "split unlike",
+                "split: load over 2.8 effective experts of 4, by layer, 1 dead; a document's "
+                "domain tells 0.69 nat");
+    expect_said("incomparable", "split unlike", "routing,run 'unlike' logged no loads");
+}
+
+/* Runs in a file of their own are compared as if they were in this one. */
+static void test_runs_of_other_logbooks(void **state)
+{
+    (void)state;
+    char there[600], runs[1400];
+    snprintf(there, sizeof there, "%s/other.db", fixture.folder);
+    char *bin = test_bin();
+    struct test_run r =
+        test_run("%s/moescope-merge '%s' '%s' -q && %s/moescope-runs '%s' --delete base --delete half", bin,
+                 there, fixture.path, bin, there);
+    if (r.status != 0)
+        fail_msg("%s", r.err);
+    test_run_release(&r);
+    free(bin);
+    static const char *const same[] = {"difference", "cost", "agreement", "routers", "domains"};
+    for (size_t i = 0; i < sizeof same / sizeof *same; i++) {
+        snprintf(runs, sizeof runs, "one '%s:split' '%s:better'", there, there);
+        char *apart = table_of(same[i], runs), *together = table_of(same[i], "one split better"), prefix[620];
+        snprintf(prefix, sizeof prefix, "%s:", there);
+        for (char *at; (at = strstr(apart, prefix)) != NULL;) /* names as they were given */
+            memmove(at, at + strlen(prefix), strlen(at + strlen(prefix)) + 1);
+        assert_string_equal(apart, together);
+        free(apart);
+        free(together);
+    }
+    snprintf(runs, sizeof runs, "base better '%s:better'", there);
+    fixture_status(&fixture, runs, 2, "is the same run as 'better'");
+    snprintf(runs, sizeof runs, "better '%s:base'", there);
+    fixture_status(&fixture, runs, 3, "base");
+    fixture_status(&fixture, "better nowhere.db:base", 3, "no file before a colon");
+    snprintf(runs, sizeof runs, "base '%s:better' --print-sql", there);
+    fixture_status(&fixture, runs, 2, "moescope merge");
+}
+
 static void test_margin_and_baseline(void **state)
 {
     (void)state;
@@ -407,6 +536,11 @@ static void test_what_is_not_comparable(void **state)
     expect_said("incomparable", "base foreign", "different vocabularies: only bits per byte");
     expect_said("incomparable", "base few", "losses of 15 documents, 'base' of 40: the 15 that both have");
     expect_said("incomparable", "base few", "a domain has only 7 documents in common (10 are needed)");
+    expect_said("incomparable", "base foreign", "different tokenisers (other, fixture)");
+    expect_said("incomparable", "base foreign", "vocabulary,");
+    expect_said("incomparable", "few late", "no held-out document in common (of 15 and 15)");
+    expect_said("incomparable", "base classifier", "the task classification and 'base' on language_model");
+    expect_said("verdict", "base classifier", "classifier,not compared");
     expect_said("incomparable", "base one", "no MoE layers: no routing to compare with");
     expect_said("incomparable", "one wider", "8 experts in 'wider' and 4 in 'one'");
 }
@@ -446,6 +580,8 @@ static void test_costs_and_config(void **state)
     assert_close(rows_real(csv, "base,", "seconds"), 15, 0);
     assert_close(rows_real(csv, "base,", "tokens_per_second"), 20, 0); /* the median of 10, 40, 20 */
     assert_close(rows_real(csv, "base,", "gigaflop"), 9, 1e-12);       /* 3e6 x 3000 */
+    assert_close(rows_real(csv, "base,", "flops_per_token"), 3e6, 1e-6);
+    assert_close(rows_real(csv, "base,", "peak_memory"), 3e6, 0); /* the most of 1, 3 and 2 */
     assert_nan(rows_real(csv, "counted,", "tokens"));
     free(csv);
     csv = table_of("config", "base better");
@@ -499,6 +635,24 @@ static void test_seeds_as_the_unit(void **state)
     free(csv);
     expect_said("verdict", runs, "paired over 3 seeds; five are usual for a headline");
     expect_said("verdict", runs, "statements about methods");
+}
+
+static void test_curves_of_groups(void **state)
+{
+    char *csv = table_of("curves", "a-s1 a-s2 a-s3 better");
+    (void)state;
+    double mean = 0;
+    for (int d = 0; d < N_DOCUMENTS; d++)
+        mean += base_loss(d) / N_DOCUMENTS;
+    assert_int_equal(rows_count(csv), 4); /* two groups, steps 0 and 100 */
+    assert_close(rows_real(csv, "a,100,3,", "loss"), mean + 0.2, 1e-9);
+    assert_close(rows_real(csv, "a,100,3,", "high"), mean + 0.2 + 4.302653 * 0.1 / sqrt(3), 1e-6);
+    assert_close(rows_real(csv, "a,100,3,", "lowest"), mean + 0.1, 1e-9);
+    assert_close(rows_real(csv, "a,100,3,", "highest"), mean + 0.3, 1e-9);
+    assert_close(rows_real(csv, "a,0,3,", "loss"), 8, 1e-9);
+    assert_close(rows_real(csv, "better,100,1,", "loss"), mean - 0.05, 1e-9);
+    assert_nan(rows_real(csv, "better,100,1,", "low"));
+    free(csv);
 }
 
 static void test_few_seeds_are_warned_of(void **state)
@@ -562,6 +716,10 @@ int main(void)
         cmocka_unit_test(test_one_run_alone),
         cmocka_unit_test(test_documents_read_in_part),
         cmocka_unit_test(test_paired_differences),
+        cmocka_unit_test(test_effect_sizes),
+        cmocka_unit_test(test_best_losses),
+        cmocka_unit_test(test_routers_side_by_side),
+        cmocka_unit_test(test_runs_of_other_logbooks),
         cmocka_unit_test(test_margin_and_baseline),
         cmocka_unit_test(test_same_seed_same_output),
         cmocka_unit_test(test_losses_of_an_earlier_step),
@@ -572,6 +730,7 @@ int main(void)
         cmocka_unit_test(test_costs_and_config),
         cmocka_unit_test(test_agreement_of_routers),
         cmocka_unit_test(test_seeds_as_the_unit),
+        cmocka_unit_test(test_curves_of_groups),
         cmocka_unit_test(test_few_seeds_are_warned_of),
         cmocka_unit_test(test_exit_statuses),
         cmocka_unit_test(test_sql_in_the_shell),

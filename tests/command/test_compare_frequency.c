@@ -254,6 +254,24 @@ static void test_by_input(void **state)
     free(csv);
 }
 
+static void test_perplexity(void **state)
+{
+    char *csv = fixture_table(&fixture, "perplexity", "smoe.seed1 mask.seed1 --by input-frequency");
+    char *alone = fixture_table(&fixture, "perplexity", "smoe.seed1 --by input-frequency");
+    (void)state;
+    assert_int_equal(rows_count(csv), 8); /* four buckets of either */
+    assert_close(rows_real(csv, "smoe.seed1,first 50 %,", "tokens"), 40, 0);
+    assert_close(rows_real(csv, "smoe.seed1,first 50 %,", "documents"), 20, 0);
+    assert_close(rows_real(csv, "smoe.seed1,first 50 %,", "perplexity"), exp(2), 1e-9); /* 1 2 and 1 4 */
+    assert_close(rows_real(csv, "mask.seed1,rest,", "loss"), 4.375, exact);
+    /* The same in every document: however they are drawn. */
+    assert_close(rows_real(csv, "smoe.seed1,rest,", "perplexity_low"), exp(5), 1e-9);
+    assert_close(rows_real(alone, "smoe.seed1,rest,", "perplexity_high"), exp(5), 1e-9);
+    free(csv);
+    free(alone);
+    fixture_status(&fixture, "smoe.seed1 --table perplexity", 2, "takes --by input-frequency");
+}
+
 static void test_one_language(void **state)
 {
     static const struct expected expected[] = {
@@ -372,6 +390,7 @@ int main(void)
         cmocka_unit_test(test_what_buckets_are),
         cmocka_unit_test(test_by_target),
         cmocka_unit_test(test_by_input),
+        cmocka_unit_test(test_perplexity),
         cmocka_unit_test(test_one_language),
         cmocka_unit_test(test_seeds),
         cmocka_unit_test(test_other_pieces_are_not_judged),

@@ -70,6 +70,13 @@ static const char *const tables[][2] = {
     {"compare-cost.csv", "run,parameters,active_parameters,tokens,seconds,tokens_per_second,gigaflop\n"
                          "top1,5000000,1000000,2000000,90,22000,4000\n"
                          "\"dense <b>&'_\"\"x\"\", y\",1000000,1000000,2000000,80,25000,2000\n"},
+    {"compare-perplexity.csv",
+     "run,bucket,documents,tokens,loss,low,high,perplexity,perplexity_low,perplexity_high\n"
+     "top1,first 50 %,24,500,2,1.9,2.1,7.389,6.686,8.166\n"
+     "top1,rest,20,40,4,,,54.6,,\n"},
+    {"compare-curves.csv", "group,step,seeds,loss,low,high,lowest,highest\n"
+                           "dense,0,3,8,7.9,8.1,7.95,8.05\ndense,100,3,2.5,2.2,2.8,2.4,2.6\n"
+                           "wide,0,2,8,,,7.9,8.1\nwide,100,2,2.7,-1,6,2.6,2.75\ntop1,100,1,3,,,3,3\n"},
     {"compare-config.csv", "key,top1,dense\nrouter.k,1,\n"},
     {"compare-agreement.csv", "run_a,run_b,layer,agreement,chance\n"},
     {"compare-incomparable.csv", "reason\nthe dense run has no router\n"},
@@ -271,7 +278,9 @@ static void test_words(void **state)
     holds(page, "<h3>Layer 1</h3>\n<ul class=experts aria-label=\"Experts and their share of the first "
                 "choices\"><li class=x0>0 <sub>100 %</sub></ul>");
     holds(page, ".x3{--h:");
-    holds(page, "none below ten documents. N = 12 documents a domain.</figcaption>");
+    holds(page,
+          "none below ten documents. N = 12 documents a domain. Query: <code>moescope compare --table domains"
+          "</code>.</figcaption>");
     holds(page, "rule 1: as written");
     holds(page, "the dense run has no router");
     free(page);
@@ -403,10 +412,10 @@ static void test_page_stands_alone(void **state)
         drawings++;
     for (const char *s = page; (s = strstr(s, "<figcaption><b>Figure ")) != NULL; s++)
         named++;
-    /* loss, difference, bits, cost, training; effective experts, load entropy, load; information, lift;
-     * concentration, rank mass. */
-    assert_int_equal(drawings, 12);
-    assert_int_equal(named, 12);
+    /* loss, difference, bits, perplexity, cost, training; effective experts, load entropy, load; information,
+     * lift; concentration, rank mass. */
+    assert_int_equal(drawings, 13);
+    assert_int_equal(named, 13);
     holds(page, "prefers-color-scheme:dark");
     holds_not(page, fixture.folder); /* where the logbook lies is nobody's business */
     free(page);
@@ -481,6 +490,75 @@ static void test_data_of_the_load(void **state)
     free(data);
 }
 
+static void test_perplexity_of_rare_tokens(void **state)
+{
+    (void)state;
+    char *page = page_of("-o out.html -q"), *data = read_out("out.figures/perplexity.csv");
+    holds(page, "Perplexity of frequent and of rare tokens.</b>");
+    holds(page, "N = 20 to 24 documents. N = 40 to 500 tokens a bucket. Query: <code>moescope compare --by "
+                "target-frequency --table perplexity</code>.");
+    /* What is drawn: the bucket's place, the perplexity and its bar, which the rest has none of; the run. */
+    holds(data, "7.389,6.686,8.166,0,7.389,6.686,8.166,1\n");
+    holds(data, "54.6,,,1,54.6,,,1\n");
+    holds_not(page, "Validation loss over seeds"); /* no two runs are alike but for it */
+    free(page);
+    free(data);
+}
+
+/* Two dense runs of different seeds: bands are Student's over three seeds, and what lies between two. */
+static void test_curves_over_seeds(void **state)
+{
+    (void)state;
+    char *page = page_of_changed("UPDATE run SET router = 'dense', seed = 7 WHERE name = 'unigram'");
+    char *data = read_out("out.figures/curves.csv"), *script = read_out("out.figures/curves.gp");
+    holds(page, "Validation loss over seeds.</b>");
+    holds(data, "dense,100,3,2.5,2.2,2.8,2.4,2.6,2.2,2.8\n");
+    holds(data, "wide,100,2,2.7,-1,6,2.6,2.75,2.6,2.75\n");
+    holds(data, "top1,100,1,3,,,3,3,3,3\n");
+    holds(script, "array seeds[3] = [3, 2, 1]");
+    free(page);
+    free(data);
+    free(script);
+}
+
+static void test_every_format(void **state)
+{
+    static const char *const endings[] = {"svg", "pdf", "png", "gp", "csv"};
+    (void)state;
+    char *page = page_of("-o out.html -q"), name[64], link[128];
+    for (size_t i = 0; i < sizeof endings / sizeof endings[0]; i++) {
+        snprintf(name, sizeof name, "out.figures/lift-top1.%s", endings[i]);
+        snprintf(link, sizeof link, "<a href=\"%s\">", name);
+        assert_true(is_there(name));
+        holds(page, link);
+    }
+    free(page);
+}
+
+/* Characters instead of a page, and no file left behind. */
+static void test_in_a_terminal(void **state)
+{
+    (void)state;
+    struct test_run r =
+        test_run("cd %s && mkdir -p tmp && TMPDIR=%s/tmp bin/moescope-report %s --terminal -q && ls tmp",
+                 folder, folder, fixture.path);
+    if (r.status != 0)
+        fail_msg("status %d: %s", r.status, r.err);
+    holds(r.out, "top1: worse than the dense one by 0.500 nats per token (0.450 to 0.550)\n");
+    holds(r.out, "Do the routers collapse?\n\ntop1: 1 of 2 MoE layers collapsed");
+    holds(r.out, "Figure 1. Validation loss by training step\n");
+    holds(r.out, "validation loss (nats per token)");
+    holds(r.out, "training step");
+    /* The map of loads, two windows of two characters: a quarter each is even, then 3.8, 0.2 and none. */
+    holds(r.out,
+          "  layer 1: expert down, first_step across, from 0 to 50\n"
+          "               0 ▒▒██\n               1 ▒▒··\n               2 ▒▒××\n               3 ▒▒××\n");
+    assert_false(is_there("out.html"));
+    if (strstr(r.out, "moescope-report-"))
+        fail_msg("a folder is left: %s", r.out);
+    test_run_release(&r);
+}
+
 static void test_same_page_twice(void **state)
 {
     (void)state;
@@ -505,7 +583,7 @@ static void fails(const char *arguments, int status, const char *complaint)
 static void test_usage(void **state)
 {
     (void)state;
-    fails("", 2, "no output was named");
+    fails("", 2, "no output was named: -o FILE.html, or --terminal");
     fails("-o out.html --run top1 --run top1", 2, "run 'top1' is named twice");
     fails("-o out.html --run top2", 3, "top2");
     struct test_run r = test_run("%s/bin/moescope-report %s/none.db -o %s/out.html", folder, folder, folder);
@@ -588,6 +666,10 @@ int main(void)
         ON_STAGE(test_run_without_anything),
         ON_STAGE(test_figures_stand_alone),
         ON_STAGE(test_data_of_the_load),
+        ON_STAGE(test_perplexity_of_rare_tokens),
+        ON_STAGE(test_curves_over_seeds),
+        ON_STAGE(test_every_format),
+        ON_STAGE(test_in_a_terminal),
         ON_STAGE(test_same_page_twice),
         ON_STAGE(test_usage),
         ON_STAGE(test_failing_analysis),

@@ -234,6 +234,20 @@ static void test_interval_usage(void **state)
 
 /* ---- seeds ---- */
 
+static void test_effect_size(void **state)
+{
+    const double alike[] = {1, 2, 3}, uneven[] = {0, 4, 100}, weights[] = {3, 1, 0}, same[] = {0.1, 0.1, 0.1};
+    (void)state;
+    assert_close(paired_effect(alike, NULL, 3), 2, exact); /* mean 2, standard deviation 1 */
+    /* Weights 3 and 1: mean 1; (3 x 1 + 1 x 9) / 4 = 3, x 2 / (2 - 1) = 6. */
+    assert_close(paired_effect(uneven, weights, 3), 1 / sqrt(6), exact);
+    assert_nan(paired_effect(alike, NULL, 1));
+    assert_nan(paired_effect(uneven, (const double[]){0, 1, 0}, 3));
+    assert_nan(paired_effect(same, NULL, 3));
+    assert_nan(paired_effect((const double[]){NAN, 1}, NULL, 2));
+    assert_close(paired_effect((const double[]){-1, 1}, NULL, 2), 0, 0);
+}
+
 static void test_student(void **state)
 {
     (void)state;
@@ -401,6 +415,7 @@ int main(void)
         cmocka_unit_test(test_strata_counting_alike),
         cmocka_unit_test(test_interval_usage),
         cmocka_unit_test(test_student),
+        cmocka_unit_test(test_effect_size),
         cmocka_unit_test(test_verdict),
         cmocka_unit_test(test_benjamini_hochberg),
         cmocka_unit_test(test_adjusted_verdict),

@@ -495,11 +495,11 @@ static void check_step(const struct memory_sink *s, int64_t step, const char *co
 static void test_what_a_step_tells(void **state)
 {
     static const char *const names[] = {
-        "loss",          "balance_loss", "z_loss", "entropy_loss", "lm_loss",           "grad_norm",
-        "learning_rate", "tokens",       "flops",  "seconds",      "tokens_per_second", NULL};
-    static const char *const dense_names[] = {"loss",   "lm_loss", "grad_norm", "learning_rate",
-                                              "tokens", "flops",   "seconds",   "tokens_per_second",
-                                              NULL};
+        "loss",   "balance_loss", "z_loss",  "entropy_loss",      "lm_loss",     "grad_norm", "learning_rate",
+        "tokens", "flops",        "seconds", "tokens_per_second", "peak_memory", NULL};
+    static const char *const dense_names[] = {"loss",        "lm_loss", "grad_norm", "learning_rate",
+                                              "tokens",      "flops",   "seconds",   "tokens_per_second",
+                                              "peak_memory", NULL};
     struct training r;
 
     (void)state;
@@ -519,7 +519,7 @@ static void test_metrics_add_up(void **state)
 {
     static const char *const weights[] = {"loss.balance=0.5", "loss.z=0.25", NULL};
     struct training r;
-    double tokens = 0.0, seconds = 0.0;
+    double tokens = 0.0, seconds = 0.0, peak = 0.0;
 
     (void)state;
     training_open(&r, weights, 1, 1);
@@ -540,6 +540,9 @@ static void test_metrics_add_up(void **state)
         assert_true(memory_metric(&r.sink, c->step, SPLIT_TRAIN, "seconds") >= seconds);
         seconds = memory_metric(&r.sink, c->step, SPLIT_TRAIN, "seconds");
         assert_true(memory_metric(&r.sink, c->step, SPLIT_TRAIN, "tokens_per_second") > 0.0);
+        double memory = memory_metric(&r.sink, c->step, SPLIT_TRAIN, "peak_memory");
+        assert_true(memory >= peak && memory > 1e6 && memory < 1e10);
+        peak = memory;
     }
     assert_close(tokens, (double)r.trainer.tokens, 0.0);
     training_close(&r);
