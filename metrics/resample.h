@@ -52,8 +52,9 @@ int difference_interval(const double *numerator_a, const double *denominator_a, 
 void student_interval(const double *difference, int n, double level, struct interval *i);
 
 /* The least true difference that a study of such scatter and size would have found with that power: (t of the
- * level + t of the power) standard errors, both of n - 1 degrees of freedom (after Cohen 1988, chapter 2). i: from
- * student_interval at that level; NaN without an interval. Trap: what was not found may still be so large. */
+ * level + t of the power) standard errors, both of n - 1 degrees of freedom (after Cohen 1988, chapter 2). i:
+ * from student_interval at that level; NaN without an interval. Trap: what was not found may still be so
+ * large. */
 double student_detectable(const struct interval *i, double level, double power);
 
 /* How large a paired difference is beside its spread over the units: weighted mean / weighted standard
