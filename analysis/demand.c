@@ -126,45 +126,65 @@ static int step_rows(struct analysis *a, struct table *t, struct error *err)
     return kept > 0 ? 0 : spread_missing(a, s->step, err);
 }
 
-static int frequency_row(struct table *t, const struct demand *s, const struct layer_spread *l, int bucket,
-                         double *departure, struct error *err)
+static int group_row(struct table *t, const struct demand *s, const struct layer_spread *l, enum grouping by,
+                     int group, double *departure, struct error *err)
 {
     int n = s->documents.n_documents;
-    const double *needed = demand_bucket(l->bucket.needed, bucket, n),
-                 *tokens = demand_bucket(l->bucket.tokens, bucket, n);
+    const double *needed = demand_group(l->group[by].needed, group, n),
+                 *tokens = demand_group(l->group[by].tokens, group, n);
     double all = total(tokens, n);
     struct interval interval;
     if (all == 0)
         return 0;
     if (demand_interval(s, needed, tokens, true, &interval, err) != 0 ||
-        demand_departures(s, l, bucket, departure, err) != 0)
+        demand_departures(s, l, by, group, departure, err) != 0)
         return -1;
     table_int(t, l->layer->layer);
-    table_text(t, bucket_names[bucket]);
+    table_text(t, groupings[by].names[group]);
     table_figure(t, interval.estimate);
     table_int(t, (int64_t)all);
     table_figure(t, interval.low);
     table_figure(t, interval.high);
     table_figure(t, concentration_mean_needed(&l->all, LEVEL_90) + total(departure, n) / all);
     table_int(t, interval.n);
-    table_int(t, s->spread.n_ids[bucket]);
+    if (by == BY_COUNT)
+        table_int(t, s->spread.n_ids[group]);
     return 0;
 }
 
-static int frequency_rows(struct analysis *a, struct table *t, struct error *err)
+static int group_rows(struct analysis *a, struct table *t, enum grouping by, struct error *err)
 {
     struct demand *s = a->state;
-    int result = 0;
+    int result = 0, n = groupings[by].n;
     if (demand_spread(s, a, err) != 0)
         return -1;
     double *departure = malloc(((size_t)s->documents.n_documents + 1) * sizeof *departure);
     if (!departure)
-        return error_no_memory(err, "the tokens' frequencies");
-    for (int i = 0; i < a->n_layers * N_COUNT_BUCKETS && result == 0; i++)
-        result =
-            frequency_row(t, s, &s->spread.layers[i / N_COUNT_BUCKETS], i % N_COUNT_BUCKETS, departure, err);
+        return error_no_memory(err, "the groups of tokens");
+    for (int i = 0; i < a->n_layers * n && result == 0; i++)
+        result = group_row(t, s, &s->spread.layers[i / n], by, i % n, departure, err);
     free(departure);
     return result;
+}
+
+static int frequency_rows(struct analysis *a, struct table *t, struct error *err)
+{
+    return group_rows(a, t, BY_COUNT, err);
+}
+
+static int word_rows(struct analysis *a, struct table *t, struct error *err)
+{
+    return group_rows(a, t, BY_WORD, err);
+}
+
+static int difficulty_rows(struct analysis *a, struct table *t, struct error *err)
+{
+    const struct demand *s = a->state;
+    if (a->table && !s->difficulty_by)
+        return error_set(err, STATUS_USAGE,
+                         "table difficulty needs --difficulty-by RUN, whose losses say how hard a "
+                         "token is");
+    return group_rows(a, t, BY_DIFFICULTY, err);
 }
 
 static int position_rows(struct analysis *a, struct table *t, struct error *err)
@@ -282,6 +302,13 @@ static const struct analysis_table tables[] = {
     {"frequency", "the same by how often the token occurs in the text trained on",
      "layer,bucket,concentration_90,tokens,low,high,within_domain,documents,ids", "analysis/demand_frequency",
      frequency_rows, NULL},
+    {"words", "the same where words begin and where they go on",
+     "layer,class,concentration_90,tokens,low,high,within_domain,documents", "analysis/demand_words",
+     word_rows, NULL},
+    {"difficulty",
+     "the same by how hard another run (--difficulty-by) finds the token, in tenths: 1 is the easiest",
+     "layer,tenth,concentration_90,tokens,low,high,within_domain,documents", "analysis/demand_difficulty",
+     difficulty_rows, NULL},
     {"position", "the same by position in the sample", "layer,position,concentration_90,tokens",
      "analysis/demand_position", position_rows, NULL},
     {"working_set", "experts that take 90 % of all decisions, and how many a document meets",
@@ -321,6 +348,8 @@ int main(int argc, char **argv)
         {"step", 0, OPTION_INT, &s.step, "N", "the probe step to look at (default: the last)"},
         {"positions", 0, OPTION_INT, &s.positions, "N",
          "positions that domains are compared over (default 32)"},
+        {"difficulty-by", 0, OPTION_STRING, &s.difficulty_by, "RUN",
+         "a run of the same text whose losses on the probe say how hard a token is, for `difficulty`"},
         {"margin", 0, OPTION_REAL, &s.ablations.margin, "NATS",
          "loss a token that `needed` may cost (default 0.01)"},
         {"split", 0, OPTION_STRING, &s.ablations.split, "SPLIT", "of ablations: valid (default) or probe"},

@@ -1,7 +1,7 @@
 # Differences from one run, paired by document: over all text, then by domain. Filled where the interval
 # leaves zero out. Data: run, baseline, domain, documents, difference, low, high, verdict, unit, row.
 # Parameters: run[], run_type[], domain[] (first row first), height of a row in pixels, all_low, all_high,
-# domain_low, domain_high, baseline.
+# domain_low, domain_high, all_unit, domain_unit, baseline.
 
 load 'style.gp'
 
@@ -50,7 +50,7 @@ do for [part = 0:1] {
         set yrange [n_domains - 0.5:-0.5]
         set ytics () scale 0
         do for [d = 1:n_domains] { set ytics add (domain[d] d - 1) }
-        set xlabel 'bits per byte'
+        set xlabel domain_unit
     }
     set arrow 1 from 0, graph 0 to 0, graph 1 nohead lc rgb axis lw 1.5 back
     plot for [r = 1:|run|] data using (when(is(r, whole), column("difference"))):(at_row(r)):"low":"high" \

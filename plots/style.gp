@@ -113,11 +113,14 @@ panel = "set lmargin at screen panel_left(i); set rmargin at screen panel_right(
 # Names of lines stand to their right.
 room_for_labels = "longest = 0; do for [r = 1:|label|] { longest = strlen(label[r]) > longest ? strlen(label[r]) : " . \
                   "longest }; room_right = 40 + 6.3 * longest"
-heading = "set label 1 title at graph 0, 1 offset character 0, 0.8 left font ',13' textcolor rgb ink"
-headings = "set label 1 title at graph 0, 1 offset character 0, 1.9 left font ',13' textcolor rgb ink; " . \
-           "set label 2 unit at graph 0, 1 offset character 0, 0.8 left font ',11' textcolor rgb muted"
+# Lines above a panel; in characters a label on half a line would be written over the border.
+first_line = format eq 'txt' ? 1 : 0.8
+second_line = format eq 'txt' ? 2 : 1.9
+heading = "set label 1 title at graph 0, 1 offset character 0, first_line left font ',13' textcolor rgb ink"
+headings = "set label 1 title at graph 0, 1 offset character 0, second_line left font ',13' textcolor rgb ink; " . \
+           "set label 2 unit at graph 0, 1 offset character 0, first_line left font ',11' textcolor rgb muted"
 # What the y axis counts is said above it, level, where it is read first.
-above = "set label 2 unit at graph 0, 1 offset character 0, 0.8 left textcolor rgb muted font ',11'"
+above = "set label 2 unit at graph 0, 1 offset character 0, first_line left textcolor rgb muted font ',11'"
 # Heat maps: the scale stands above the panels, beside it what has no place on it (`none`, in `none_colour`) and
 # what is shown (`legend`). @scale before the first panel, @legends within it, `unset colorbox` in the others.
 scale = "set colorbox horizontal user origin screen 1.0 * room_left / width, screen 1 - 30.0 / height " . \

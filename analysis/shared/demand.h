@@ -19,7 +19,9 @@ struct demand {
     int64_t step, positions, budget; /* budget 0: half of the experts a token that the run has */
 
     struct documents documents;
-    struct working_set *sets;    /* (n_layers) */
+    struct working_set *sets;  /* (n_layers) */
+    const char *difficulty_by; /* the run whose losses say how hard a token is; NULL: none */
+    struct difficulty difficulty;
     struct spread spread;        /* layers NULL: not measured yet */
     struct concentration *start; /* (n_steps, n_layers) of the first pass; the rest is empty */
     int n_start;
@@ -41,10 +43,10 @@ int demand_interval(const struct demand *s, const double *needed, const double *
 /* Of one domain's documents, at matched positions. */
 int demand_domain_interval(const struct demand *s, const struct layer_spread *l, int domain,
                            struct interval *i, struct error *err);
-/* A bucket's sums by document as departures from the mean of the document's domain, since rare tokens are of
+/* A group's sums by document as departures from the mean of the document's domain, since rare tokens are of
  * other domains than frequent ones. departure: (n_documents) */
-int demand_departures(const struct demand *s, const struct layer_spread *l, int bucket, double *departure,
-                      struct error *err);
+int demand_departures(const struct demand *s, const struct layer_spread *l, enum grouping by, int group,
+                      double *departure, struct error *err);
 
 /* The verdict of the program: `state` of *a is a struct demand. */
 int demand_judge(struct analysis *a, struct verdicts *v, struct error *err);
@@ -55,10 +57,10 @@ static inline const int *demand_strata(const struct demand *s)
     return s->documents.labels[0].value;
 }
 
-/* The documents of one bucket. */
-static inline const double *demand_bucket(const double *sums, int bucket, int n_documents)
+/* The documents of one group. */
+static inline const double *demand_group(const double *sums, int group, int n_documents)
 {
-    return sums + (size_t)bucket * (size_t)n_documents;
+    return sums + (size_t)group * (size_t)n_documents;
 }
 
 #endif

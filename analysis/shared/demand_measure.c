@@ -7,6 +7,7 @@
 void demand_release(struct demand *s)
 {
     spread_release(&s->spread);
+    difficulty_release(&s->difficulty);
     spread_steps_release(s->start, s->n_start);
     documents_release(&s->documents);
     ablations_release(&s->ablations);
@@ -17,7 +18,11 @@ int demand_spread(struct demand *s, const struct analysis *a, struct error *err)
 {
     if (s->spread.layers)
         return 0;
-    return spread_measure(&s->spread, a, &s->documents, s->step, (int)s->positions, err);
+    if (s->difficulty_by &&
+        difficulty_read(&s->difficulty, a->logbook, s->difficulty_by, &s->documents, err) != 0)
+        return -1;
+    return spread_measure(&s->spread, a, &s->documents, s->step, (int)s->positions,
+                          s->difficulty_by ? &s->difficulty : NULL, err);
 }
 
 int demand_ablations(struct demand *s, const struct analysis *a, struct error *err)
@@ -146,8 +151,8 @@ static double domain_mean(const struct demand *s, const struct layer_spread *l, 
     return needed / tokens;
 }
 
-int demand_departures(const struct demand *s, const struct layer_spread *l, int bucket, double *departure,
-                      struct error *err)
+int demand_departures(const struct demand *s, const struct layer_spread *l, enum grouping by, int group,
+                      double *departure, struct error *err)
 {
     const struct labels_of *domains = &s->documents.labels[0];
     int n = s->documents.n_documents;
@@ -157,8 +162,8 @@ int demand_departures(const struct demand *s, const struct layer_spread *l, int 
     for (int domain = 0; domain < domains->n_values; domain++)
         mean[domain] = domain_mean(s, l, domain);
     for (int d = 0; d < n; d++) {
-        double tokens = demand_bucket(l->bucket.tokens, bucket, n)[d];
-        double needed = demand_bucket(l->bucket.needed, bucket, n)[d];
+        double tokens = demand_group(l->group[by].tokens, group, n)[d];
+        double needed = demand_group(l->group[by].needed, group, n)[d];
         departure[d] = needed - (tokens > 0 ? tokens * mean[demand_strata(s)[d]] : 0);
     }
     free(mean);

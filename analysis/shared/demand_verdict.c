@@ -128,10 +128,10 @@ enum { FEWEST_IDS = 10 };
 static int end_bucket(const struct demand *s, const struct layer_spread *l, bool rarest)
 {
     int n = s->documents.n_documents;
-    for (int i = 0; i < N_COUNT_BUCKETS; i++) {
-        int bucket = rarest ? i : N_COUNT_BUCKETS - 1 - i, documents = 0;
+    for (int i = 0; i < groupings[BY_COUNT].n; i++) {
+        int bucket = rarest ? i : groupings[BY_COUNT].n - 1 - i, documents = 0;
         for (int d = 0; d < n; d++)
-            documents += l->bucket.tokens[bucket * n + d] > 0;
+            documents += l->group[BY_COUNT].tokens[bucket * n + d] > 0;
         if (documents >= interval_defaults().min_documents && s->spread.n_ids[bucket] >= FEWEST_IDS)
             return bucket;
     }
@@ -145,11 +145,11 @@ static int compare_buckets(const struct demand *s, const struct layer_spread *l,
     struct random r;
     int n = s->documents.n_documents;
     random_seed(&r, 4, 2);
-    if (demand_departures(s, l, rare, scratch, err) != 0 ||
-        demand_departures(s, l, frequent, scratch + n, err) != 0)
+    if (demand_departures(s, l, BY_COUNT, rare, scratch, err) != 0 ||
+        demand_departures(s, l, BY_COUNT, frequent, scratch + n, err) != 0)
         return -1;
-    return difference_interval(scratch, demand_bucket(l->bucket.tokens, rare, n), scratch + n,
-                               demand_bucket(l->bucket.tokens, frequent, n), NULL, n, &o, &r, i, err);
+    return difference_interval(scratch, demand_group(l->group[BY_COUNT].tokens, rare, n), scratch + n,
+                               demand_group(l->group[BY_COUNT].tokens, frequent, n), NULL, n, &o, &r, i, err);
 }
 
 /* Rare tokens against frequent ones of the same domain, in one sentence for all layers. */
@@ -175,7 +175,7 @@ static int judge_frequency(struct analysis *a, struct demand *s, struct verdicts
             v, "frequency", "compared",
             "rare tokens (seen %s times in training) against frequent ones (%s times), within the same "
             "domain:%s experts",
-            bucket_names[rare], bucket_names[frequent], t.data);
+            groupings[BY_COUNT].names[rare], groupings[BY_COUNT].names[frequent], t.data);
     v->failed = v->failed || t.failed;
     text_release(&t);
     free(scratch);

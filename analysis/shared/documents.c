@@ -291,8 +291,13 @@ static int widen(struct vocabulary *v, int n)
     if (!count)
         return -1;
     v->train_count = count;
+    bool *piece = realloc(v->piece, (size_t)n * sizeof *piece);
+    if (!piece)
+        return -1;
+    v->piece = piece;
     memset(text + v->n, 0, (size_t)(n - v->n) * sizeof *text);
     memset(count + v->n, 0, (size_t)(n - v->n) * sizeof *count);
+    memset(piece + v->n, 0, (size_t)(n - v->n) * sizeof *piece);
     v->n = n;
     return 0;
 }
@@ -309,6 +314,7 @@ static int add_token(struct vocabulary *v, struct query *q, struct error *err)
             return error_no_memory(err, "the vocabulary");
     }
     v->train_count[id] = query_int(q, "train_count");
+    v->piece[id] = strcmp(query_word(q, "kind"), "piece") == 0;
     free(v->text[id]);
     v->text[id] = strdup(query_word(q, "text"));
     return v->text[id] ? 0 : error_no_memory(err, "the vocabulary");
@@ -339,6 +345,7 @@ void vocabulary_release(struct vocabulary *v)
         free(v->text[i]);
     free(v->text);
     free(v->train_count);
+    free(v->piece);
     *v = (struct vocabulary){0};
 }
 

@@ -2,6 +2,8 @@
  * unit of every statistic; probe.h has what the router did with them. */
 #ifndef ANALYSIS_SHARED_DOCUMENTS_H
 #define ANALYSIS_SHARED_DOCUMENTS_H
+#include <stdbool.h>
+
 #include "base/options.h"
 #include "sql/read.h"
 
@@ -44,6 +46,7 @@ int documents_index(const struct documents *d, int64_t document_id); /* -1: not 
 struct vocabulary {
     char **text; /* (n) NULL: no such token */
     int64_t *train_count;
+    bool *piece; /* neither a byte nor special */
     int n;
 };
 int vocabulary_read(struct vocabulary *v, struct logbook *lb, int64_t run_id, struct error *err);

@@ -418,6 +418,14 @@ struct estimate report_final_bits(const struct report *r, int run)
     return final_estimate(r, run, "bits_per_byte", "bits_low", "bits_high");
 }
 
+bool report_has_bits(const struct report *r)
+{
+    for (int i = 0; i < r->n_runs; i++)
+        if (isfinite(report_final_bits(r, i).value))
+            return true;
+    return false;
+}
+
 struct estimate report_final(const struct report *r, int run)
 {
     return r->in_bits ? report_final_bits(r, run) : report_final_loss(r, run);

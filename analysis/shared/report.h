@@ -72,6 +72,8 @@ struct estimate {
 };
 struct estimate report_final_loss(const struct report *r, int run); /* nats per token */
 struct estimate report_final_bits(const struct report *r, int run); /* bits per byte */
+/* Whether any run's documents are text, and so have bytes. */
+bool report_has_bits(const struct report *r);
 /* The one of them in which the runs compare. */
 struct estimate report_final(const struct report *r, int run);
 

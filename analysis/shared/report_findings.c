@@ -165,12 +165,15 @@ static void add_reach(struct page *p)
         int run = (int)order[i][1];
         struct text t;
         text_init(&t);
+        bool of_text = isfinite(report_final_bits(r, run).value); /* an image has no bytes of text */
         if (!r->in_bits) {
             add_interval(&t, 2, report_final_loss(r, run));
-            text_add(&t, " nats per token, ");
+            text_add(&t, of_text ? " nats per token, " : " nats per token");
         }
-        add_interval(&t, 3, report_final_bits(r, run));
-        text_add(&t, " bits per byte");
+        if (of_text) {
+            add_interval(&t, 3, report_final_bits(r, run));
+            text_add(&t, " bits per byte");
+        }
         add_beside_baselines(&t, r, order[i][0]);
         add_cost_words(&t, r, run);
         page_add_finding(p, r->runs[run].name, NULL, t.data);

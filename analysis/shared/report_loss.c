@@ -174,7 +174,7 @@ static void describe_valid_loss(const struct report *r, struct figure *f, const 
              r->n_trained > 1 ? ", not whether two runs differ: for that see the paired differences." : ".");
     if (r->n_trained < r->n_runs)
         text_add(&f->caption, " Dashed lines: baselines that count words.");
-    f->table = (struct figure_table){.hidden = ""};
+    f->table = (struct figure_table){.hidden = report_has_bits(r) ? "" : "bits_per_byte"};
 }
 
 static int draw_valid_loss(struct report *r, struct error *err)
@@ -280,6 +280,17 @@ static const char *unit_of_whole(const struct report *r, const struct csv *table
     return unit;
 }
 
+/* What the domains are counted in: bits per byte of text. */
+static const char *unit_of_domains(const struct csv *table)
+{
+    for (int i = 0; i < table->n_rows; i++) {
+        const char *of = csv_text(table, i, "unit");
+        if (!is_whole(table, i) && of)
+            return strcmp(of, "bits/byte") == 0 ? "bits per byte" : of;
+    }
+    return "bits per byte";
+}
+
 /* Trained runs named in the table's column `run`. */
 static void runs_in(const struct report *r, const struct csv *table, struct run_list *list)
 {
@@ -320,6 +331,7 @@ static int draw_difference(struct report *r, struct error *err)
     figure_set_int(f, "n_domains", n);
     figure_set_text(f, "baseline", r->runs[r->reference].name);
     figure_set_text(f, "all_unit", unit_of_whole(r, table));
+    figure_set_text(f, "domain_unit", unit_of_domains(table));
     interval_range(r, table, WHOLE_OF_TRAINED, &low, &high);
     figure_set_real(f, "all_low", fmin(low, 0));
     figure_set_real(f, "all_high", fmax(high, 0));
@@ -333,9 +345,11 @@ static int draw_difference(struct report *r, struct error *err)
     text_add(&f->caption,
              "Left of zero is better. Bars: 95 % intervals of the paired difference, over documents "
              "within domains; a filled mark's interval leaves zero out. The statement is "
-             "about these trained models, not about the methods: that needs seeds. Over all text in "
-             "nats per token; domains in bits per byte, because bytes per token differ between "
-             "them.");
+             "about these trained models, not about the methods: that needs seeds.");
+    if (strcmp(unit_of_domains(table), "bits per byte") == 0)
+        text_add(&f->caption,
+                 " Over all text in nats per token; domains in bits per byte, because bytes per token "
+                 "differ between them.");
     figure_say_n(f, report_table(r, -1, "compare", "losses"), "documents", "documents");
     if (r->in_bits)
         text_add(&f->caption,
@@ -345,6 +359,15 @@ static int draw_difference(struct report *r, struct error *err)
     return 0;
 }
 
+/* Images have domains, their classes, and no bytes. */
+static bool any_bits(const struct csv *table)
+{
+    for (int i = 0; i < table->n_rows; i++)
+        if (isfinite(csv_real(table, i, "bits_per_byte")))
+            return true;
+    return false;
+}
+
 static int draw_bits(struct report *r, struct error *err)
 {
     const char *domains[MOST_DOMAINS], *baselines[REPORT_RUNS];
@@ -352,7 +375,7 @@ static int draw_bits(struct report *r, struct error *err)
     struct run_list list;
     double low, high;
     int n_baselines = 0;
-    if (!table)
+    if (!table || !any_bits(table))
         return 0;
     runs_in(r, table, &list);
     if (list.n == 0)

@@ -123,7 +123,8 @@ static void add_run_row(struct page *p, int run)
     add_parameters_cell(p, run);
     add_training_cell(p, run);
     add_interval_cell(p, report_final_loss(r, run));
-    add_interval_cell(p, report_final_bits(r, run));
+    if (report_has_bits(r))
+        add_interval_cell(p, report_final_bits(r, run));
     add_load_cell(p, run);
     text_add(p->html, "\n");
 }
@@ -133,8 +134,9 @@ void page_add_runs_table(struct page *p)
     text_add(p->html,
              "<div class=scroll tabindex=0 role=region aria-label=Table><table class=runs><thead><tr><th "
              "class=l>Run<th class=l>Router"
-             "<th>Parameters<br>active<th>Training<th>Validation loss,<br>nats per token<th>Bits per byte"
-             "<th class=l>Effective<br>experts\n<tbody>\n");
+             "<th>Parameters<br>active<th>Training<th>Validation loss,<br>nats per token");
+    text_add(p->html, report_has_bits(p->report) ? "<th>Bits per byte" : "");
+    text_add(p->html, "<th class=l>Effective<br>experts\n<tbody>\n");
     for (int i = 0; i < p->report->n_runs; i++)
         add_run_row(p, i);
     text_add(p->html, "</table></div>\n");

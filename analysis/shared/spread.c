@@ -3,13 +3,16 @@
 #include <inttypes.h>
 #include <stdlib.h>
 
-const char *const bucket_names[N_COUNT_BUCKETS] = {"0",         "1-9",         "10-99",  "100-999",
-                                                   "1000-9999", "10000-99999", "100000+"};
+const struct groups groupings[N_GROUPINGS] = {
+    [BY_COUNT] = {7, {"0", "1-9", "10-99", "100-999", "1000-9999", "10000-99999", "100000+"}},
+    [BY_WORD] = {3, {"word start", "continuation", "other"}},
+    [BY_DIFFICULTY] = {10, {"1", "2", "3", "4", "5", "6", "7", "8", "9", "10"}},
+};
 
 static int bucket_of(int64_t train_count)
 {
     int bucket = 0;
-    for (int64_t bound = 1; bucket < N_COUNT_BUCKETS - 1 && train_count >= bound; bound *= 10)
+    for (int64_t bound = 1; bucket < groupings[BY_COUNT].n - 1 && train_count >= bound; bound *= 10)
         bucket++;
     return bucket;
 }
@@ -38,14 +41,15 @@ static int layer_spread_init(struct layer_spread *l, const struct moe_layer *lay
 {
     size_t documents = (size_t)n_documents, positions = (size_t)n_positions;
     l->layer = layer;
-    l->memory = calloc(2 * ((2 + N_COUNT_BUCKETS) * documents + positions) + 1, sizeof *l->memory);
+    l->memory = calloc(2 * ((2 + N_GROUPINGS * MOST_GROUPS) * documents + positions) + 1, sizeof *l->memory);
     if (!l->memory)
         return error_no_memory(err, "the router's probabilities");
     double *rest = l->memory;
     l->document = carve(&rest, documents);
     l->matched = carve(&rest, documents);
     l->position = carve(&rest, positions);
-    l->bucket = carve(&rest, N_COUNT_BUCKETS * documents);
+    for (int g = 0; g < N_GROUPINGS; g++)
+        l->group[g] = carve(&rest, MOST_GROUPS * documents);
     return concentration_init(&l->all, layer->n_experts, err);
 }
 
@@ -78,6 +82,7 @@ struct context {
     const struct analysis *analysis;
     const struct documents *documents;
     const struct vocabulary *vocabulary;
+    const struct difficulty *difficulty;
     double *mass; /* (max_experts) scratch */
     int matched, n_positions;
 };
@@ -87,10 +92,20 @@ static int64_t count_of(const struct vocabulary *v, int32_t id)
     return id < v->n ? v->train_count[id] : 0;
 }
 
-static void add_token(struct layer_spread *l, const struct context *c, const float *p, int document,
-                      int position, int32_t id)
+/* A piece that begins with a space begins a word; bytes and special tokens are neither. */
+static int word_of(const struct vocabulary *v, int32_t id)
 {
-    rank_mass(p, l->all.n_experts, c->mass);
+    if (id >= v->n || !v->piece[id])
+        return 2;
+    return v->text[id] && v->text[id][0] == ' ' ? 0 : 1;
+}
+
+static void add_token(struct layer_spread *l, const struct context *c, const struct probability_block *b,
+                      int document, int position)
+{
+    int32_t id = b->ids[position];
+    int n = c->documents->n_documents;
+    rank_mass(b->probability + (size_t)position * (size_t)b->n_experts, l->all.n_experts, c->mass);
     int needed = experts_for_mass(c->mass, l->all.n_experts, concentration_levels[LEVEL_90]);
     if (needed == 0) /* no probability at all */
         return;
@@ -99,7 +114,11 @@ static void add_token(struct layer_spread *l, const struct context *c, const flo
         add(&l->matched, document, needed);
     if (position < c->n_positions)
         add(&l->position, position, needed);
-    add(&l->bucket, bucket_of(count_of(c->vocabulary, id)) * c->documents->n_documents + document, needed);
+    add(&l->group[BY_COUNT], bucket_of(count_of(c->vocabulary, id)) * n + document, needed);
+    add(&l->group[BY_WORD], word_of(c->vocabulary, id) * n + document, needed);
+    int tenth = c->difficulty ? difficulty_of(c->difficulty, b->sample_id, position) : -1;
+    if (tenth >= 0)
+        add(&l->group[BY_DIFFICULTY], tenth * n + document, needed);
 }
 
 static void add_block(struct spread *s, const struct context *c, const struct probability_block *b)
@@ -111,7 +130,7 @@ static void add_block(struct spread *s, const struct context *c, const struct pr
     struct layer_spread *l = &s->layers[layer];
     concentration_add(&l->all, b->probability, b->n_tokens);
     for (int t = 0; t < b->n_tokens; t++)
-        add_token(l, c, b->probability + (size_t)t * (size_t)b->n_experts, document, t, b->ids[t]);
+        add_token(l, c, b, document, t);
 }
 
 /* Tokens of ids beyond the vocabulary are not told apart. */
@@ -155,12 +174,12 @@ static int read_step(struct spread *s, const struct analysis *a, const struct co
 }
 
 int spread_measure(struct spread *s, const struct analysis *a, const struct documents *d, int64_t step,
-                   int matched, struct error *err)
+                   int matched, const struct difficulty *difficulty, struct error *err)
 {
     struct vocabulary v;
     if (vocabulary_read(&v, a->logbook, a->run_id, err) != 0)
         return -1;
-    struct context c = {a, d, &v, malloc((size_t)a->max_experts * sizeof *c.mass), matched, 0};
+    struct context c = {a, d, &v, difficulty, malloc((size_t)a->max_experts * sizeof *c.mass), matched, 0};
     int result = c.mass ? spread_init(s, a, d, err) : error_no_memory(err, "the router's probabilities");
     c.n_positions = s->n_positions;
     if (result == 0)

@@ -253,13 +253,14 @@ static void test_refusals(void **state)
 static void test_print_sql(void **state)
 {
     static const char *const tables[] = {"layers",    "rank_mass", "domains",
-                                         "frequency", "position",  "working_set"};
-    static const char *const rows[] = {"2,", "0,2,", "0,english,", "2,10-99,", "3,16,", "1,"};
+                                         "frequency", "position",  "working_set", "words"};
+    static const char *const rows[] = {"2,", "0,2,", "0,english,", "2,10-99,", "3,16,", "1,", "2,word start,"};
     static const char *const columns[] = {"concentration_90", "mass",
                                           "concentration_90", "concentration_90",
-                                          "concentration_90", "experts_for_90_percent_of_load"};
+                                          "concentration_90", "experts_for_90_percent_of_load",
+                                          "concentration_90"};
     (void)state;
-    for (int i = 0; i < 6; i++) {
+    for (int i = 0; i < 7; i++) {
         char *csv = table_of("known", tables[i]);
         char *shell = fixture_sql(&fixture, "--run known --table %s", tables[i]);
         assert_int_equal(rows_count(shell), rows_count(csv));

@@ -505,6 +505,28 @@ static void test_perplexity_of_rare_tokens(void **state)
     free(data);
 }
 
+/* Images have no bytes of text: nothing is said, listed or drawn in bits per byte. */
+static void test_without_bytes(void **state)
+{
+    (void)state;
+    write_file("tables", "compare-losses.csv",
+               "run,seed,step,documents,loss,low,high,bits_per_byte,bits_low,bits_high\n"
+               "top1,1,100,24,3,2.9,3.1,,,\nunigram,1,0,24,3.5,3.4,3.6,,,\n");
+    write_file("tables", "compare-domains.csv",
+               "run,domain,documents,bits_per_byte,low,high\ntop1,c,12,,,\n");
+    write_file("tables", "compare-difference.csv",
+               "run,baseline,domain,documents,difference,low,high,verdict,unit\n"
+               "top1,d,all,24,0.5,0.45,0.55,worse,nats/token\ntop1,d,c,12,0.25,0.2,0.3,worse,nats/token\n");
+    char *page = page_of("-o out.html -q"), *script = read_out("out.figures/difference.gp");
+    holds(page, "3.00 (2.90 to 3.10) nats per token; 0.50 below unigram");
+    holds_not(page, "bits per byte");
+    holds_not(page, "<th>Bits per byte");
+    holds(script, "domain_unit = 'nats/token'");
+    assert_false(is_there("out.figures/bits-per-byte.gp"));
+    free(page);
+    free(script);
+}
+
 /* Two dense runs of different seeds: bands are Student's over three seeds, and what lies between two. */
 static void test_curves_over_seeds(void **state)
 {
@@ -667,6 +689,7 @@ int main(void)
         ON_STAGE(test_figures_stand_alone),
         ON_STAGE(test_data_of_the_load),
         ON_STAGE(test_perplexity_of_rare_tokens),
+        ON_STAGE(test_without_bytes),
         ON_STAGE(test_curves_over_seeds),
         ON_STAGE(test_every_format),
         ON_STAGE(test_in_a_terminal),
