@@ -79,13 +79,13 @@ static void draw_stratum(struct stratum *s, const struct part *parts, struct ran
 static void add_variance(struct drawn *d, const struct stratum *s)
 {
     int n = s->end - s->first;
-    double rest[2] = {s->signed_off - d->off * s->share, s->signed_share - d->share * s->share};
-    double squares[3] = {s->off_off - 2 * d->off * s->signed_off_share + d->off * d->off * s->share_share,
-                         2 * (s->off_share - d->off * s->signed_share_share - d->share * s->signed_off_share +
-                              d->off * d->share * s->share_share),
-                         s->share_share - 2 * d->share * s->signed_share_share +
-                             d->share * d->share * s->share_share};
-    double sums[3] = {rest[0] * rest[0], 2 * rest[0] * rest[1], rest[1] * rest[1]};
+    const double rest[2] = {s->signed_off - d->off * s->share, s->signed_share - d->share * s->share};
+    const double squares[3] = {
+        s->off_off - 2 * d->off * s->signed_off_share + d->off * d->off * s->share_share,
+        2 * (s->off_share - d->off * s->signed_share_share - d->share * s->signed_off_share +
+             d->off * d->share * s->share_share),
+        s->share_share - 2 * d->share * s->signed_share_share + d->share * d->share * s->share_share};
+    const double sums[3] = {rest[0] * rest[0], 2 * rest[0] * rest[1], rest[1] * rest[1]};
     for (int i = 0; i < 3 && n > 1; i++)
         d->variance[i] += n / (n - 1.) * (squares[i] - sums[i] / n);
 }

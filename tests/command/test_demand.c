@@ -252,9 +252,10 @@ static void test_refusals(void **state)
 /* The plain shell answers the same. */
 static void test_print_sql(void **state)
 {
-    static const char *const tables[] = {"layers",    "rank_mass", "domains",
-                                         "frequency", "position",  "working_set", "words"};
-    static const char *const rows[] = {"2,", "0,2,", "0,english,", "2,10-99,", "3,16,", "1,", "2,word start,"};
+    static const char *const tables[] = {"layers",   "rank_mass",   "domains", "frequency",
+                                         "position", "working_set", "words"};
+    static const char *const rows[] = {"2,",    "0,2,", "0,english,",   "2,10-99,",
+                                       "3,16,", "1,",   "2,word start,"};
     static const char *const columns[] = {"concentration_90", "mass",
                                           "concentration_90", "concentration_90",
                                           "concentration_90", "experts_for_90_percent_of_load",
