@@ -214,7 +214,7 @@ static int router_rows(struct analysis *a, struct table *t, struct error *err)
             table_null(t);
         table_text(t, r->load.n_experts ? finding_names[r->finding] : NULL);
         table_figure(t, r->load.n_experts ? r->load.effective_experts : NAN);
-        table_figure(t, r->load.n_experts ? r->load.dead_experts : NAN);
+        table_figure(t, r->load.n_experts ? (double)r->load.dead_experts : (double)NAN);
         table_figure(t, r->load.n_experts ? r->load.top_share_of_tokens : NAN);
         table_figure(t, r->information.estimate);
         table_figure(t, r->information.low);
