@@ -27,12 +27,11 @@ struct interval_options interval_defaults(void);
 /* The token-weighted ratio sum(numerator) / sum(denominator), say of loss sums in nats to tokens, or to bytes
  * x ln 2 for bits per byte, with an interval by changes of sign (signs.h): all values from which documents
  * depart to either side as they would by chance. Of ten documents as unequal as texts are it holds the truth
- * as often as it says, while percentiles of resampled documents miss it twice as often (`make calibration`).
- * Deviations are taken within strata (domains).
- * numerator, denominator: (n), stratum: (n) any numbers or NULL. Documents with denominator 0 are left out.
- * NaN also where one document outweighs all others.
- * Trap: it says nothing about other domains than these; and documents that lie far off to one side only (a
- * skewed distribution) are taken for rarer than they are. */
+ * as often as it says, while percentiles of resampled documents miss it twice as often (docs/results.md,
+ * Calibration). Deviations are taken within strata (domains). numerator, denominator: (n), stratum: (n) any
+ * numbers or NULL. Documents with denominator 0 are left out. NaN also where one document outweighs all
+ * others. Trap: it says nothing about other domains than these; and documents that lie far off to one side
+ * only (a skewed distribution) are taken for rarer than they are. */
 int ratio_interval(const double *numerator, const double *denominator, const int *stratum, int n,
                    const struct interval_options *o, struct random *r, struct interval *i, struct error *err);
 /* Ratio a minus ratio b over the same documents: the interval of the difference, which is far shorter than
