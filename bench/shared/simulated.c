@@ -114,7 +114,7 @@ static void draw_document_routing(struct simulated *s, const struct simulated_ef
         size_t at = (size_t)layer * (size_t)s->n_tokens + (size_t)t;
         float *p = s->probability + at * (size_t)n;
         draw_probability(r, preference, scale, n, p);
-        choose_largest(p, n, k, s->expert + at * (size_t)k, s->gate + at * (size_t)k);
+        take_largest(p, n, k, s->expert + at * (size_t)k, s->gate + at * (size_t)k);
     }
 }
 

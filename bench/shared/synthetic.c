@@ -28,7 +28,7 @@ static void draw_probability(struct random *r, const float *preference, float *p
         p[e] /= sum;
 }
 
-void choose_largest(const float *p, int n_experts, int k, int32_t *expert, float *gate)
+void take_largest(const float *p, int n_experts, int k, int32_t *expert, float *gate)
 {
     for (int slot = 0; slot < k; slot++) {
         int best = -1;
@@ -81,7 +81,7 @@ static void draw_layer(struct synthetic *s, struct random *r, const float *prefe
         int domain = t / shape->context % shape->domains;
         int k = shape->varying ? 1 + (int)random_below(r, (uint64_t)shape->k) : shape->k;
         draw_probability(r, preference + (size_t)domain * (size_t)shape->experts, p, shape->experts);
-        choose_largest(p, shape->experts, k, l->expert + n, l->gate + n);
+        take_largest(p, shape->experts, k, l->expert + n, l->gate + n);
         l->offsets[t] = n;
         n += k;
         add_to_load(l, shape, domain, l->offsets[t], n, p);

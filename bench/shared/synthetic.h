@@ -53,7 +53,7 @@ struct synthetic {
 };
 
 /* The k likeliest of n_experts, likeliest first, with their probabilities. expert, gate: (k) */
-void choose_largest(const float *p, int n_experts, int k, int32_t *expert, float *gate);
+void take_largest(const float *p, int n_experts, int k, int32_t *expert, float *gate);
 
 /* Draws n_steps steps; with probabilities: whole vectors are kept, for passes of the probe. */
 int synthetic_init(struct synthetic *s, const struct synthetic_shape *shape, int n_steps, bool probabilities,
