@@ -1,6 +1,6 @@
 -- How much every expert was used in every logged step, exact, experts that were never chosen included.
 --     SELECT layer, expert, sum(assignments) AS assignments, sum(dropped) AS dropped FROM expert_load
---     WHERE run_id = (SELECT max(run_id) FROM moe_layer) AND split = 'train' AND domain_id IS NULL
+--     WHERE run_id = (SELECT min(run_id) FROM moe_layer) AND split = 'train' AND domain_id IS NULL
 --     GROUP BY layer, expert;
 CREATE VIEW expert_load (
     run_id,

@@ -1,6 +1,6 @@
 -- Loads of training summed over windows of a hundred steps, from 0 on: what a question about a whole run should read.
 --     SELECT first_step, layer, sum(assignments > 0) AS experts_in_use FROM expert_load_window
---     WHERE run_id = (SELECT max(run_id) FROM moe_layer) GROUP BY first_step, layer;
+--     WHERE run_id = (SELECT min(run_id) FROM moe_layer) GROUP BY first_step, layer;
 CREATE VIEW expert_load_window (
     run_id,
     first_step,
