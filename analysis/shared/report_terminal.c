@@ -39,7 +39,8 @@ static void add_answers(struct text *t, const struct report *r, const char *ques
             const char *subject = csv_text(table, i, "subject"), *text = csv_text(table, i, "text");
             if (!subject || strcmp(subject, "run") != 0 || !text)
                 continue;
-            text_printf(t, any ? "" : "\n%s\n\n", question);
+            if (!any)
+                text_printf(t, "\n%s\n\n", question);
             any = true;
             add_sentence(t, r->runs[run].name, text);
         }
