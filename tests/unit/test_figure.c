@@ -93,7 +93,7 @@ static void test_colours_of_the_scripts(void **state)
     int n = 0;
     (void)state;
     assert_non_null(style);
-    for (const char *s = style; (s = strstr(s, "set linetype ")) != NULL; s++) {
+    for (const char *s = style; (s = strstr(s, "\nset linetype ")) != NULL; s++) {
         const char *colour = strchr(s, '#');
         assert_non_null(colour);
         unsigned rgb = (unsigned)strtoul(colour + 1, NULL, 16), dark = colour_in_the_dark(rgb);
