@@ -9,7 +9,7 @@
 struct choices {
     struct string_list runs;
     const char *output, *figures, *title;
-    bool quiet, terminal;
+    bool quiet, terminal, svg_only;
 };
 
 /* "demo.html" -> "demo.figures" */
@@ -94,7 +94,8 @@ static int run(void *context, char **operands, int n_operands, FILE *out, struct
                        .folder = folder.data,
                        .title = c->title,
                        .quiet = c->quiet,
-                       .terminal = c->terminal};
+                       .terminal = c->terminal,
+                       .svg_only = c->svg_only};
     if (result == 0)
         result = folder.failed ? error_no_memory(err, "the report") : make_report(&r, c, out, err);
     report_close(&r);
@@ -116,6 +117,8 @@ int main(int argc, char **argv)
          "the page's title (default: from the logbook's name)"},
         {"terminal", 0, OPTION_FLAG, &c.terminal, NULL,
          "print what was found and draw the figures in characters; only --figures keeps files then"},
+        {"svg-only", 0, OPTION_FLAG, &c.svg_only, NULL,
+         "no PDF and PNG of the figures, in a third of the time"},
         {"quiet", 'q', OPTION_FLAG, &c.quiet, NULL, "show no progress"},
         {0}};
     const struct program program = {

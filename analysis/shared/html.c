@@ -230,6 +230,17 @@ static void add_file(struct text *page, const struct figure *f, const char *endi
     text_add(page, strcmp(ending, "csv") == 0 ? "" : ", ");
 }
 
+/* PDF and PNG may have been left out. */
+static bool is_drawn(const struct figure *f, const char *folder, const char *ending)
+{
+    struct text path;
+    text_init(&path);
+    text_printf(&path, "%s/%s.%s", folder, f->name, ending);
+    bool drawn = path.failed || file_exists(path.data);
+    text_release(&path);
+    return drawn;
+}
+
 static void add_files(struct text *page, const struct figure *f, const char *folder, const char *link)
 {
     const char *slash = strrchr(folder, '/');
@@ -238,7 +249,8 @@ static void add_files(struct text *page, const struct figure *f, const char *fol
     text_add(page, ": ");
     static const char *const endings[] = {"svg", "pdf", "png", "gp", "csv"};
     for (size_t i = 0; i < sizeof endings / sizeof endings[0]; i++)
-        add_file(page, f, endings[i], link);
+        if (is_drawn(f, folder, endings[i]))
+            add_file(page, f, endings[i], link);
     text_printf(page, ". Draw again: <code>gnuplot %s.gp</code>.</p>\n", f->name);
 }
 

@@ -42,6 +42,7 @@ struct report {
     const char *db, *output, *folder; /* the logbook, the page, the figures' folder */
     const char *title;                /* NULL: made from the logbook's name */
     bool quiet, terminal;             /* terminal: for report_terminal, and not for a page */
+    bool svg_only;                    /* no PDF and PNG of the figures */
     struct logbook *logbook;
     struct report_run *runs; /* as they are shown: trained ones first, then baselines */
     int n_runs, n_trained, n_moe;

@@ -202,5 +202,8 @@ int report_draw(struct report *r, struct error *err)
         report_specialization_figures(r, err) != 0 || report_demand_figures(r, err) != 0)
         return -1;
     return figures_draw(&r->figures, r->folder, slash ? slash + 1 : r->db,
-                        r->terminal ? "txt" : "svg pdf png", r->quiet, err);
+                        r->terminal   ? "txt"
+                        : r->svg_only ? "svg"
+                                      : "svg pdf png",
+                        r->quiet, err);
 }
