@@ -59,9 +59,9 @@ static void add_experts(struct text *t, const struct ablations *s, const struct 
     }
     if (!most)
         return;
-    text_printf(t, "; leaving out expert %d ", most->expert);
+    text_printf(t, " leaving out expert %d ", most->expert);
     add_cost(t, most);
-    text_printf(t, ", the most of any; %d of %d could each go within %g", harmless, tried, s->margin);
+    text_printf(t, ", the most of any; %d of %d could each go within %g;", harmless, tried, s->margin);
 }
 
 static void judge_layer(const struct ablations *s, const struct moe_layer *layer, struct verdicts *v)
@@ -78,13 +78,16 @@ static void judge_layer(const struct ablations *s, const struct moe_layer *layer
     if (random) {
         text_add(&t, " random choices within its load ");
         add_cost(&t, random);
+        text_add(&t, ";");
     }
     add_experts(&t, s, layer);
     if (ablations_needed(s, layer, &needed) && needed.at)
-        text_printf(&t, "; needs %d of its experts a token (truncated to that it loses %.4g)", needed.needed,
+        text_printf(&t, " needs %d of its experts a token (truncated to that it loses %.4g)", needed.needed,
                     needed.at->all.i.estimate);
     else if (needed.now > 1 && ablations_find(s, "k", layer->layer, -1, needed.now - 1))
-        text_printf(&t, "; needs all its %d experts a token", needed.now);
+        text_printf(&t, " needs all its %d experts a token", needed.now);
+    if (t.length > 0 && t.data[t.length - 1] == ';') /* nothing followed */
+        t.data[--t.length] = '\0';
     if (strlen(t.data ? t.data : "") > strlen(subject) + 1)
         verdict_add(v, subject, verdict, "%s", t.failed ? subject : t.data);
     text_release(&t);

@@ -39,6 +39,7 @@ struct random_routing {
     char *run;            /* its name; NULL: there is none */
     struct interval cost; /* nats a token, random minus own */
     bool no_effect;       /* within +- random_margin */
+    bool has_effect;      /* surely worse by more than that */
 };
 static const double random_margin = 0.01; /* nats a token */
 

@@ -75,6 +75,7 @@ static int pair_losses(struct collapse *c, const struct evaluation of[2], struct
         return -1;
     int result = paired_interval(&pairs, NATS_PER_TOKEN, -1, 0, &c->random.cost, err);
     c->random.no_effect = interval_verdict(&c->random.cost, random_margin) == VERDICT_EQUIVALENT;
+    c->random.has_effect = c->random.cost.low > random_margin;
     paired_documents_release(&pairs);
     return result;
 }

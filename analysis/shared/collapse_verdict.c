@@ -291,13 +291,20 @@ static void judge_no_alarm(const struct collapse *c, struct verdicts *v)
 static void judge_random(const struct collapse *c, struct verdicts *v)
 {
     const struct interval *i = &c->random.cost;
+    const char *effect = "unknown", *words = "not shown to be within";
     if (!c->random.run)
         return;
-    verdict_add(v, "random routing", c->random.no_effect ? "no effect" : "effect or unknown",
+    if (c->random.no_effect) {
+        effect = "no effect";
+        words = "no effect, within";
+    } else if (c->random.has_effect) {
+        effect = "effect";
+        words = "who gets what matters, by more than";
+    }
+    verdict_add(v, "random routing", effect,
                 "random routing: with choices drawn at random in all layers (run '%s') the loss changes by "
                 "%+.4f nats a token (95 %% interval %+.4f to %+.4f, %d documents, paired): %s +-%g",
-                c->random.run, i->estimate, i->low, i->high, i->n,
-                c->random.no_effect ? "no effect, within" : "not shown to be within", random_margin);
+                c->random.run, i->estimate, i->low, i->high, i->n, words, random_margin);
 }
 
 /* ---- capacity ---- */

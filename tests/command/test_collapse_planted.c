@@ -433,7 +433,7 @@ static void test_random_routing(void **state)
     rows_expect(table_of("dip", VERDICT), "random routing,", "verdict", "no effect");
     expect_words("dip", "the loss changes by +0.0010 nats a token");
     expect_words("dip", "24 documents");
-    rows_expect(table_of("healthy", VERDICT), "random routing,", "verdict", "effect or unknown");
+    rows_expect(table_of("healthy", VERDICT), "random routing,", "verdict", "effect");
     expect_words("healthy", "the loss changes by +0.4000 nats a token");
     assert_null(strstr(table_of("dead", VERDICT), "random routing"));
 }
