@@ -254,7 +254,7 @@ static void test_print_sql(void **state)
 {
     static const char *const tables[] = {"layers",   "rank_mass",   "domains", "frequency",
                                          "position", "working_set", "words"};
-    static const char *const rows[] = {"2,",    "0,2,", "0,english,",   "2,10-99,",
+    static const char *const rows[] = {"2,",    "0,2,", "0,english,",     "2,10-99,",
                                        "3,16,", "1,",   "2,continuation,"};
     static const char *const columns[] = {"concentration_90", "mass",
                                           "concentration_90", "concentration_90",
