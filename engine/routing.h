@@ -24,7 +24,7 @@ struct routing {
     int32_t *expert;  /* (n_decisions) */
     float *gate;      /* (n_decisions) the router's raw probability or score: what is logged */
     float *weight;    /* (n_decisions) what the expert's output is multiplied with; 0 when dropped */
-    uint8_t *dropped; /* (n_decisions) refused by capacity */
+    uint8_t *dropped; /* (n_decisions) refused by capacity, or taken away by an intervention */
     int n_dropped;
     float *logit, *probability;        /* (T, N); scores, where a router has no softmax */
     float *log_sum;                    /* (T) log-sum-exp of the logits */

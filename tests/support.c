@@ -203,3 +203,9 @@ void test_run_release(struct test_run *r)
     free(r->err);
     *r = (struct test_run){0};
 }
+
+char *test_bench(void)
+{
+    const char *given = getenv("MOESCOPE_BENCH");
+    return realpath(given ? given : "build/release/bench", NULL);
+}

@@ -35,5 +35,7 @@ void test_make_version_1(const char *path);
 
 /* Where the programs under test are: $MOESCOPE_BIN, else "bin"; always an absolute path. Caller frees. */
 char *test_bin(void);
+/* The same of the benches: $MOESCOPE_BENCH, else "build/release/bench"; NULL: not there. Caller frees. */
+char *test_bench(void);
 
 #endif

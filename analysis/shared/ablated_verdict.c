@@ -17,6 +17,11 @@ static void add_cost(struct text *t, const struct ablated *x)
         text_printf(t, " (%.4g to %.4g more; %d documents)", i->low, i->high, x->documents);
 }
 
+static void add_clause(struct text *t, const char *words)
+{
+    text_printf(t, "%s%s", t->length > 0 ? "; " : "", words);
+}
+
 static void judge_choice(const struct ablations *s, struct verdicts *v, const char *what, const char *words)
 {
     const struct ablated *x = ablations_find(s, what, -1, -1, -1);
@@ -59,9 +64,10 @@ static void add_experts(struct text *t, const struct ablations *s, const struct 
     }
     if (!most)
         return;
-    text_printf(t, " leaving out expert %d ", most->expert);
+    add_clause(t, "leaving out expert ");
+    text_printf(t, "%d ", most->expert);
     add_cost(t, most);
-    text_printf(t, ", the most of any; %d of %d could each go within %g;", harmless, tried, s->margin);
+    text_printf(t, ", the most of any; %d of %d could each go within %g", harmless, tried, s->margin);
 }
 
 static void judge_layer(const struct ablations *s, const struct moe_layer *layer, struct verdicts *v)
@@ -74,22 +80,22 @@ static void judge_layer(const struct ablations *s, const struct moe_layer *layer
 
     text_init(&t);
     snprintf(subject, sizeof subject, "layer %d", layer->layer);
-    text_printf(&t, "%s:", subject);
     if (random) {
-        text_add(&t, " random choices within its load ");
+        add_clause(&t, "random choices within its load ");
         add_cost(&t, random);
-        text_add(&t, ";");
     }
     add_experts(&t, s, layer);
-    if (ablations_needed(s, layer, &needed) && needed.at)
-        text_printf(&t, " needs %d of its experts a token (truncated to that it loses %.4g)", needed.needed,
+    if (ablations_needed(s, layer, &needed) && needed.at) {
+        add_clause(&t, "needs ");
+        text_printf(&t, "%d of its experts a token (truncated to that it loses %.4g)", needed.needed,
                     needed.at->all.i.estimate);
-    else if (needed.now > 1 && ablations_find(s, "k", layer->layer, -1, needed.now - 1))
-        text_printf(&t, " needs all its %d experts a token", needed.now);
-    if (t.length > 0 && t.data[t.length - 1] == ';') /* nothing followed */
-        t.data[--t.length] = '\0';
-    if (strlen(t.data ? t.data : "") > strlen(subject) + 1)
-        verdict_add(v, subject, verdict, "%s", t.failed ? subject : t.data);
+    } else if (needed.now > 1 && ablations_find(s, "k", layer->layer, -1, needed.now - 1)) {
+        add_clause(&t, "needs all its ");
+        text_printf(&t, "%d experts a token", needed.now);
+    }
+    if (t.length > 0)
+        verdict_add(v, subject, verdict, "%s: %s", subject, t.data);
+    v->failed |= t.failed;
     text_release(&t);
 }
 

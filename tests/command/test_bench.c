@@ -126,10 +126,9 @@ static void test_soft(void **state)
 
 static int open_group(void **state)
 {
-    const char *given = getenv("MOESCOPE_BENCH");
     (void)state;
     folder = test_folder();
-    bench = realpath(given ? given : "build/release/bench", NULL);
+    bench = test_bench();
     return bench ? 0 : -1;
 }
 

@@ -85,10 +85,9 @@ static void test_nothing_is_found_where_nothing_is(void **state)
 
 static int open_group(void **state)
 {
-    const char *given = getenv("MOESCOPE_BENCH");
     (void)state;
     folder = test_folder();
-    bench = realpath(given ? given : "build/release/bench", NULL);
+    bench = test_bench();
     for (int part = 0; bench && part < PARTS; part++)
         ask(part);
     return bench ? 0 : -1;
