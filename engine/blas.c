@@ -9,7 +9,7 @@
 
 /* Large enough that packing B anew for each tile costs little, small enough that a few products already make
  * tasks for every core. */
-enum { TILE_ROWS = 256, TILE_COLUMNS = 1024 };
+enum { TILE_ROWS = 512, TILE_COLUMNS = 1024 };
 
 void gemm_one(const struct gemm *g)
 {

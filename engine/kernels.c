@@ -228,62 +228,30 @@ void rope_apply(struct pool *pool, float *qkv, const int32_t *position, const fl
 
 /* ---- SwiGLU ---- */
 
-struct swiglu {
-    const float *h, *d_a;
-    float *a, *d_h;
-    int F;
-};
-
-static EACH_CPU void swiglu_rows(const struct swiglu *c, int first, int last)
+EACH_CPU void swiglu_forward(const float *h, float *a, int T, int F)
 {
-    for (int t = first; t < last; t++) {
-        const float *gate = c->h + (size_t)t * 2 * c->F, *up = gate + c->F;
-        float *a = c->a + (size_t)t * c->F;
+    for (int t = 0; t < T; t++) {
+        const float *gate = h + (size_t)t * 2 * F, *up = gate + F;
+        float *to = a + (size_t)t * F;
 #pragma omp simd
-        for (int i = 0; i < c->F; i++)
-            a[i] = gate[i] * up[i] / (1.0F + fast_exp(-gate[i]));
+        for (int i = 0; i < F; i++)
+            to[i] = gate[i] * up[i] / (1.0F + fast_exp(-gate[i]));
     }
-}
-
-static void swiglu_range(void *context, int first, int last, int worker)
-{
-    (void)worker;
-    swiglu_rows(context, first, last);
-}
-
-void swiglu_forward(struct pool *pool, const float *h, float *a, int T, int F)
-{
-    struct swiglu c = {.h = h, .a = a, .F = F};
-
-    pool_ranges(pool, swiglu_range, &c, T, ROWS);
 }
 
 /* With s = sigmoid(gate): d_gate = d_a up s (1 + gate (1 - s)); d_up = d_a gate s. */
-static EACH_CPU void swiglu_rows_backward(const struct swiglu *c, int first, int last)
+EACH_CPU void swiglu_backward(float *h, const float *d_a, int T, int F)
 {
-    for (int t = first; t < last; t++) {
-        float *gate = c->d_h + (size_t)t * 2 * c->F, *up = gate + c->F;
-        const float *d_a = c->d_a + (size_t)t * c->F;
+    for (int t = 0; t < T; t++) {
+        float *gate = h + (size_t)t * 2 * F, *up = gate + F;
+        const float *d = d_a + (size_t)t * F;
 #pragma omp simd
-        for (int i = 0; i < c->F; i++) {
+        for (int i = 0; i < F; i++) {
             float g = gate[i], u = up[i], s = 1.0F / (1.0F + fast_exp(-g));
-            gate[i] = d_a[i] * u * s * (1.0F + g * (1.0F - s));
-            up[i] = d_a[i] * g * s;
+            gate[i] = d[i] * u * s * (1.0F + g * (1.0F - s));
+            up[i] = d[i] * g * s;
         }
     }
-}
-
-static void swiglu_backward_range(void *context, int first, int last, int worker)
-{
-    (void)worker;
-    swiglu_rows_backward(context, first, last);
-}
-
-void swiglu_backward(struct pool *pool, float *h, const float *d_a, int T, int F)
-{
-    struct swiglu c = {.d_h = h, .d_a = d_a, .F = F};
-
-    pool_ranges(pool, swiglu_backward_range, &c, T, ROWS);
 }
 
 /* ---- softmax ---- */

@@ -22,11 +22,11 @@ void rope_apply(struct pool *pool, float *qkv /* (T, 3 D) */, const int32_t *pos
                 int T, int D, int n_heads, float sign);
 void rope_table(float *table /* (context, D / n_heads) */, int context, int head_width);
 
-/* a = silu(h[:, :F]) * h[:, F:] (Shazeer 2020, "GLU variants"). */
-void swiglu_forward(struct pool *pool, const float *h /* (T, 2 F) */, float *a /* (T, F) */, int T, int F);
+/* a = silu(h[:, :F]) * h[:, F:] (Shazeer 2020, "GLU variants"). In the calling thread: for use inside tasks.
+ */
+void swiglu_forward(const float *h /* (T, 2 F) */, float *a /* (T, F) */, int T, int F);
 /* h is replaced by its gradient: the forward values are not needed after. */
-void swiglu_backward(struct pool *pool, float *h /* (T, 2 F) in: values, out: gradient */, const float *d_a,
-                     int T, int F);
+void swiglu_backward(float *h /* (T, 2 F) in: values, out: gradient */, const float *d_a, int T, int F);
 
 /* The place of the largest of n, the first of equals. */
 int largest_of(const float *x, int n);

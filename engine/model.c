@@ -10,7 +10,16 @@
 #include "engine/kernels.h"
 
 /* Logits are made, used and forgotten in chunks of tokens: the whole (T, V) matrix never exists. */
-enum { LOGIT_ROWS = 512, LOGIT_TASK_ROWS = 64 };
+enum { LOGIT_ROWS = 2048 };
+
+/* That one task takes through the vocabulary and back: OpenBLAS copies the embedding once for each. By the
+ * chunk, not by the number of threads. */
+static int logit_task_rows(int rows)
+{
+    int eighth = rows / 8;
+
+    return eighth < 64 ? 64 : eighth > 256 ? 256 : eighth;
+}
 
 const char *const part_names[N_PARTS] = {"embedding", "attention", "router", "experts", "output",
                                          "network",   "optimiser", "data",   "logging"};
@@ -290,7 +299,7 @@ static int init_activations(struct model *m, struct error *err)
     m->normed = claim(m, T * D);
     m->inverse_rms = claim(m, T);
     m->token_loss = claim(m, T);
-    m->logits = claim(m, (size_t)LOGIT_ROWS * (size_t)c->vocabulary);
+    m->logits = claim(m, (T < LOGIT_ROWS ? T : LOGIT_ROWS) * (size_t)c->vocabulary);
     m->d_stream = claim(m, T * D);
     m->d_normed = claim(m, T * D);
     m->d_wide = claim(m, 3 * T * D);
@@ -473,7 +482,7 @@ static double output_loss(struct model *m, const struct batch *b, bool train, fl
         struct output_chunk c = {m, b, first, train, scale};
         struct gemm embedding = gemm_weight_gradient(m->logits, m->normed + (size_t)first * (size_t)D,
                                                      m->d_embedding, rows, D, V);
-        pool_ranges(m->pool, output_rows, &c, rows, LOGIT_TASK_ROWS);
+        pool_ranges(m->pool, output_rows, &c, rows, logit_task_rows(rows));
         if (train)
             gemm_batch(m->pool, &embedding, 1);
     }

@@ -19,10 +19,17 @@ struct experts {         /* weights of one block; expert e's matrices follow e -
     int n_experts, D, F;
 };
 
+struct piece { /* rows that one task takes through an expert */
+    int expert, first, rows;
+};
+
 struct dispatch {      /* one block's intermediate values, kept from forward to backward */
     int32_t *row;      /* (decisions) row of a decision, -1 when dropped */
     int32_t *token;    /* (R) token of a row */
+    int32_t *decision; /* (R) decision of a row */
     int32_t *first;    /* (N + 1) first row of each expert */
+    struct piece *pieces;
+    int n_pieces;
     float *x;          /* (R, D) gathered inputs */
     float *h;          /* (R, 2 F) */
     float *a;          /* (R, F) */
