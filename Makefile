@@ -13,7 +13,7 @@ endif
 compiler := $(notdir $(firstword $(CC)))
 out := build/$(VARIANT)$(if $(filter-out gcc,$(compiler)),-$(compiler))
 
-packages := openblas sqlite3 gsl inih zlib libmd libcjson
+packages := openblas sqlite3 gsl inih zlib libdeflate libmd libcjson
 only_glyphs := freetype2
 warnings := -Wall -Wextra -Wpedantic -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wpointer-arith \
             -Wwrite-strings -Wundef -Wvla -Wformat=2
@@ -42,8 +42,8 @@ library_objects := $(library:%.c=$(out)/%.o) $(out)/sql/embedded.o $(out)/plots/
 sql_files := $(shell find sql -name '*.sql' | LC_ALL=C sort)
 plot_files := $(sort $(wildcard plots/*.gp plots/*.css))
 # What SQLite loads, as moescope.so, or is linked with, as libmoescope-sqlite.a.
-extension := sql/extension.c sql/vtab.c sql/cursor.c sql/count.c sql/relation.c sql/groups.c sql/aggregate.c sql/scan.c sql/db.c sql/codec.c \
-             sql/text.c base/error.c metrics/load.c metrics/sample.c
+extension := sql/extension.c sql/vtab.c sql/cursor.c sql/count.c sql/relation.c sql/groups.c sql/aggregate.c sql/crew.c sql/scan.c sql/db.c sql/codec.c \
+             sql/text.c base/cores.c base/error.c metrics/load.c metrics/sample.c
 # Tests of speed, of figures that numpy works out again, and of error rates have nothing to say about memory that others
 # have not.
 spared := $(if $(filter sanitize,$(VARIANT)),$(patsubst %,$(out)/tests/command/test_%,bench calibration recompute))
@@ -197,7 +197,7 @@ $(out)/loadable/sql/embedded.o: $(out)/sql/embedded.c $(out)/flags
 $(bindir)/moescope.so: $(extension:%.c=$(out)/loadable/%.o) $(out)/loadable/sql/embedded.o $(linked)
 	@mkdir -p $(@D)
 	$(call say,LINK,$@)
-	$(quiet)$(CC) -shared $(LDFLAGS) $(filter %.o,$^) -lz -lm -o $@
+	$(quiet)$(CC) -shared $(LDFLAGS) $(filter %.o,$^) -ldeflate -lm -o $@
 # One object, so that none but the entry point is seen from outside.
 $(bindir)/libmoescope-sqlite.a: $(extension:%.c=$(out)/%.o) $(out)/sql/embedded.o $(linked)
 	@mkdir -p $(@D)

@@ -17,15 +17,6 @@
 
 /* ---- this program ---- */
 
-int process_cores(void)
-{
-    cpu_set_t cores;
-    /* Fails on machines of more cores than the set holds. */
-    int n =
-        sched_getaffinity(0, sizeof cores, &cores) ? (int)sysconf(_SC_NPROCESSORS_ONLN) : CPU_COUNT(&cores);
-    return n > 0 ? n : 1;
-}
-
 double process_peak_memory(void)
 {
     struct rusage usage = {0};

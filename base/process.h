@@ -34,9 +34,6 @@ int process_wait(struct process *p, struct text *complaints, struct error *err);
 /* Ends it, if it runs, and forgets it; safe on a zeroed struct. */
 void process_kill(struct process *p);
 
-/* Cores that this process may run on, at least 1: what taskset and sets of cores leave of the machine's. */
-int process_cores(void);
-
 /* Bytes of memory that this process has had at once so far, at most (resident: pages that are there). */
 double process_peak_memory(void);
 

@@ -3,6 +3,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/cores.h"
 #include "base/process.h"
 #include "engine/corpus.h"
 #include "engine/tokenizer.h"

@@ -6,7 +6,7 @@
 #include <stdbool.h>
 #include <stdlib.h>
 
-#include "base/process.h"
+#include "base/cores.h"
 
 /* A worker looks for new work this many times before it sleeps: kernels follow each other within
  * microseconds, and a sleeping thread takes tens of them to wake. */

@@ -1,219 +1,213 @@
-/* Decisions, tokens, losses and probabilities in bulk: blobs straight into arrays. */
-#include <math.h>
+/* Decisions, tokens and losses in bulk: blobs straight into arrays, a chunk of sequences at a time, by
+ * whichever thread. */
 #include <stdlib.h>
 #include <string.h>
 
-#include "sql/read.h"
-#include "sql/scan.h"
+#include "sql/crew.h"
+#include "sql/reader.h"
 
-/* The reader of a kind begins with it. */
-struct reader {
-    struct scan scan;
-    int64_t sequence_id; /* that ids and loss are of; -1: none */
-    int32_t *ids;        /* (n_tokens + 1) */
-    float *loss;         /* (n_tokens) */
-    size_t capacity;
+enum { SEQUENCES = 32 }; /* of a chunk: some milliseconds of decoding, some megabytes */
+
+/* ---- a chunk ---- */
+
+struct decoded {
+    struct contents contents[SEQUENCES];
+    char split[SEQUENCES][sizeof((struct scan_sequence *)0)->split];
+    struct block *blocks;        /* (n) as the caller is given them */
+    struct decisions *decisions; /* (capacity) what they point to */
+    int n, capacity;
+    bool failed; /* behind those n */
+    struct error err;
 };
 
-/* ---- what both kinds share ---- */
-
-static void reader_close(struct reader *r)
+static void *decoded_new(void)
 {
-    scan_close(&r->scan);
-    free(r->ids);
-    free(r->loss);
+    return calloc(1, sizeof(struct decoded));
 }
 
-/* A reader of so many bytes, zeroed but for its beginning; NULL on failure. */
-static void *reader_new(size_t size, struct logbook *lb, enum scan_kind kind,
-                        const struct block_filter *filter, struct error *err)
+static void decoded_free(void *result)
 {
-    struct scan_filter f;
-    struct reader *r = calloc(1, size);
-    if (r == NULL) {
-        (void)error_no_memory(err, "a reader of blocks");
-        return NULL;
+    struct decoded *r = result;
+    for (int i = 0; i < SEQUENCES; i++) {
+        contents_release(&r->contents[i]);
     }
-    if (scan_open(&r->scan, lb, kind, true, err) != 0) {
-        free(r);
-        return NULL;
+    for (int i = 0; i < r->capacity; i++) {
+        decisions_release(&r->decisions[i]);
     }
-    scan_filter_all(&f);
-    f.run = (struct scan_range){filter->run_id, filter->run_id};
-    f.step = (struct scan_range){filter->first_step, filter->last_step};
-    f.split = filter->split;
-    if (filter->layer >= 0) {
-        f.layer = (struct scan_range){filter->layer, filter->layer};
-    }
-    r->sequence_id = -1;
-    scan_start(&r->scan, &f);
-    return r;
+    free(r->blocks);
+    free(r->decisions);
+    free(r);
 }
 
-static bool reserve_tokens(struct reader *r, size_t n)
+/* Room for one more block. */
+static int decoded_grow(struct decoded *r, struct error *err)
 {
-    if (r->ids != NULL && n <= r->capacity) {
-        return true;
+    int capacity = r->capacity > 0 ? 2 * r->capacity : SEQUENCES;
+    if (r->n < r->capacity) {
+        return 0;
     }
-    free(r->ids);
-    free(r->loss);
-    r->capacity = 0;
-    r->ids = malloc((n + 1) * sizeof *r->ids);
-    r->loss = malloc((n + 1) * sizeof *r->loss);
-    if (r->ids == NULL || r->loss == NULL) {
-        return false;
+    struct block *blocks = realloc(r->blocks, (size_t)capacity * sizeof *blocks);
+    if (blocks == NULL) {
+        return error_no_memory(err, "decoded blocks");
     }
-    r->capacity = n;
-    return true;
-}
-
-/* The tokens and losses of the sequence that the scan has come to. */
-static int unpack_sequence(struct reader *r, struct error *err)
-{
-    const struct scan_sequence *q = &r->scan.sequence;
-    size_t n = (size_t)q->n_tokens;
-    if (!reserve_tokens(r, n)) {
-        return error_no_memory(err, "a sequence's tokens");
+    r->blocks = blocks;
+    struct decisions *decisions = realloc(r->decisions, (size_t)capacity * sizeof *decisions);
+    if (decisions == NULL) {
+        return error_no_memory(err, "decoded blocks");
     }
-    unpack_integers(r->ids, q->token_width, q->tokens.bytes, n + 1);
-    if (q->losses.bytes != NULL) {
-        unpack_losses(r->loss, q->losses.bytes, n);
-    }
-    for (size_t i = 0; q->losses.bytes == NULL && i < n; i++) {
-        r->loss[i] = NAN;
-    }
-    r->sequence_id = q->sequence_id;
+    r->decisions = decisions;
+    memset(decisions + r->capacity, 0, (size_t)(capacity - r->capacity) * sizeof *decisions);
+    r->capacity = capacity;
     return 0;
 }
 
-/* 1: r->scan.block is the next block, 0: no more, -1. */
-static int next_block(struct reader *r, struct error *err)
+/* The block that the scan has come to, of sequence i of the chunk. */
+static int add_block(struct decoded *r, const struct scan *s, int i, struct error *err)
 {
-    int result = scan_next_block_of_any(&r->scan, err);
-    if (result == 1 && r->scan.sequence.sequence_id != r->sequence_id && unpack_sequence(r, err) != 0) {
+    const struct scan_sequence *q = &s->sequence;
+    const struct scan_block *b = &s->block;
+    if (decoded_grow(r, err) != 0) {
         return -1;
     }
-    return result;
-}
-
-/* ---- decisions ---- */
-
-struct blocks {
-    struct reader reader;
-    struct decisions decisions;
-};
-
-int blocks_open(struct blocks **out, struct logbook *lb, const struct block_filter *filter, struct error *err)
-{
-    *out = reader_new(sizeof **out, lb, SCAN_ROUTING, filter, err);
-    return *out != NULL ? 0 : -1;
-}
-
-int blocks_next(struct blocks *bs, struct block *block, struct error *err)
-{
-    const struct scan_sequence *q = &bs->reader.scan.sequence;
-    const struct scan_block *b = &bs->reader.scan.block;
-    int result = next_block(&bs->reader, err);
-    if (result != 1) {
-        return result;
-    }
-    if (packed_block_unpack(&b->packed, q->n_tokens, b->n_experts, b->n_decisions, &bs->decisions) != NULL) {
+    struct decisions *d = &r->decisions[r->n];
+    if (packed_block_unpack(&b->packed, q->n_tokens, b->n_experts, b->n_decisions, d) != NULL) {
         return error_no_memory(err, "a block's decisions");
     }
-    *block = (struct block){
+    r->blocks[r->n++] = (struct block){
         .step = q->step,
         .sequence_id = q->sequence_id,
         .sample_id = q->sample_id,
         .document_id = q->document_id,
         .domain_id = q->domain_id,
         .offset = q->offset,
-        .split = q->split,
+        .split = r->split[i],
         .layer = b->layer,
         .n_experts = b->n_experts,
         .n_tokens = q->n_tokens,
-        .n_decisions = bs->decisions.n,
-        .offsets = bs->decisions.offsets,
-        .expert = bs->decisions.expert,
-        .gate = bs->decisions.gate,
-        .dropped = bs->decisions.dropped,
-        .ids = bs->reader.ids,
-        .loss = bs->reader.loss,
+        .n_decisions = d->n,
+        .offsets = d->offsets,
+        .expert = d->expert,
+        .gate = d->gate,
+        .dropped = d->dropped,
+        .ids = r->contents[i].ids,
+        .loss = r->contents[i].loss,
     };
+    return 0;
+}
+
+static int add_sequence(struct decoded *r, struct scan *s, int i, struct error *err)
+{
+    int result, n = r->n;
+    memcpy(r->split[i], s->sequence.split, sizeof r->split[i]);
+    while ((result = scan_next_block(s, err)) == 1) {
+        if ((r->n == n && contents_unpack(&r->contents[i], &s->sequence, err) != 0) ||
+            add_block(r, s, i, err) != 0) {
+            return -1;
+        }
+    }
+    return result;
+}
+
+static void decode_chunk(void *worker, void *result, const struct scan_sequence *sequences, int n)
+{
+    struct scan *s = worker;
+    struct decoded *r = result;
+    r->n = 0;
+    r->failed = false;
+    for (int i = 0; i < n && !r->failed; i++) {
+        int wanted = scan_enter_sequence(s, &sequences[i], i == 0, &r->err);
+        r->failed = wanted < 0 || (wanted == 1 && add_sequence(r, s, i, &r->err) != 0);
+    }
+}
+
+/* ---- the reader ---- */
+
+struct blocks {
+    struct scan scan; /* the caller's own: the crew's lead */
+    struct block_filter filter;
+    struct crew *crew;
+    struct decoded *chunk; /* that the caller is in; NULL: before the first, or at the end */
+    int next;              /* block of it */
+    bool ended;
+};
+
+static void *decoder_new(void *context, struct logbook *lb, struct error *err)
+{
+    const struct blocks *bs = context;
+    struct scan *s = malloc(sizeof *s);
+    if (s == NULL) {
+        (void)error_no_memory(err, "a reader of blocks");
+    } else if (reader_open(s, lb, SCAN_ROUTING, &bs->filter, err) != 0) {
+        free(s);
+        s = NULL;
+    }
+    return s;
+}
+
+static void decoder_free(void *worker)
+{
+    scan_close(worker);
+    free(worker);
+}
+
+static struct scan *scan_of_decoder(void *worker)
+{
+    return worker;
+}
+
+static const struct crew_trade decoding = {.chunk = SEQUENCES,
+                                           .worker_new = decoder_new,
+                                           .worker_free = decoder_free,
+                                           .result_new = decoded_new,
+                                           .result_free = decoded_free,
+                                           .work = decode_chunk,
+                                           .scan_of = scan_of_decoder};
+
+int blocks_open(struct blocks **out, struct logbook *lb, const struct block_filter *filter, struct error *err)
+{
+    struct blocks *bs = calloc(1, sizeof *bs);
+    *out = NULL;
+    if (bs == NULL) {
+        return error_no_memory(err, "a reader of blocks");
+    }
+    bs->filter = *filter;
+    if (reader_open(&bs->scan, lb, SCAN_ROUTING, filter, err) != 0 ||
+        crew_open(&bs->crew, &decoding, bs, &bs->scan, err) != 0) {
+        blocks_close(bs);
+        return -1;
+    }
+    *out = bs;
+    return 0;
+}
+
+int blocks_next(struct blocks *bs, struct block *block, struct error *err)
+{
+    while (!bs->ended && (bs->chunk == NULL || bs->next == bs->chunk->n)) {
+        void *chunk = NULL;
+        if (bs->chunk != NULL && bs->chunk->failed) {
+            *err = bs->chunk->err;
+            return -1;
+        }
+        int result = crew_next(bs->crew, &chunk, err);
+        if (result < 0) {
+            return -1;
+        }
+        bs->ended = result == 0;
+        bs->chunk = chunk;
+        bs->next = 0;
+    }
+    if (bs->ended) {
+        return 0;
+    }
+    *block = bs->chunk->blocks[bs->next++];
     return 1;
 }
 
 void blocks_close(struct blocks *bs)
 {
     if (bs != NULL) {
-        reader_close(&bs->reader);
-        decisions_release(&bs->decisions);
+        crew_close(bs->crew);
+        scan_close(&bs->scan);
         free(bs);
-    }
-}
-
-/* ---- probabilities ---- */
-
-struct probabilities {
-    struct reader reader;
-    float *probability; /* (n_tokens, n_experts) */
-    size_t capacity;
-};
-
-int probabilities_open(struct probabilities **out, struct logbook *lb, const struct block_filter *filter,
-                       struct error *err)
-{
-    *out = reader_new(sizeof **out, lb, SCAN_PROBABILITIES, filter, err);
-    return *out != NULL ? 0 : -1;
-}
-
-static int unpack_probabilities(struct probabilities *ps, struct error *err)
-{
-    struct piece p = ps->reader.scan.block.probability;
-    size_t n = p.n / 2;
-    if (n > ps->capacity || ps->probability == NULL) {
-        free(ps->probability);
-        ps->capacity = 0;
-        ps->probability = malloc((n + 1) * sizeof *ps->probability);
-        if (ps->probability == NULL) {
-            return error_no_memory(err, "router probabilities");
-        }
-        ps->capacity = n;
-    }
-    unpack_fraction(ps->probability, 2, 1, p.bytes, n);
-    return 0;
-}
-
-int probabilities_next(struct probabilities *ps, struct probability_block *block, struct error *err)
-{
-    const struct scan_sequence *q = &ps->reader.scan.sequence;
-    const struct scan_block *b = &ps->reader.scan.block;
-    int result = next_block(&ps->reader, err);
-    if (result != 1) {
-        return result;
-    }
-    if (unpack_probabilities(ps, err) != 0) {
-        return -1;
-    }
-    *block = (struct probability_block){
-        .step = q->step,
-        .sequence_id = q->sequence_id,
-        .sample_id = q->sample_id,
-        .document_id = q->document_id,
-        .domain_id = q->domain_id,
-        .layer = b->layer,
-        .n_experts = b->n_experts,
-        .n_tokens = q->n_tokens,
-        .probability = ps->probability,
-        .ids = ps->reader.ids,
-    };
-    return 1;
-}
-
-void probabilities_close(struct probabilities *ps)
-{
-    if (ps != NULL) {
-        reader_close(&ps->reader);
-        free(ps->probability);
-        free(ps);
     }
 }

@@ -1,10 +1,10 @@
 #include "sql/codec.h"
 
 #include <float.h>
+#include <libdeflate.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
-#include <zlib.h>
 
 /* Compiled for more than one processor, the best is taken where it runs. None with fused multiplication and
  * addition: what is stored must not depend on the machine. */
@@ -198,13 +198,13 @@ void unpack_bits(uint8_t *out, const uint8_t *bytes, size_t n)
 
 uint32_t piece_checksum(const struct piece *pieces, int n)
 {
-    uLong crc = crc32(0, NULL, 0);
+    uint32_t crc = 0;
     for (int i = 0; i < n; i++) {
-        if (pieces[i].n > 0) { /* crc32 of a NULL pointer would start anew */
-            crc = crc32_z(crc, pieces[i].bytes, pieces[i].n);
+        if (pieces[i].n > 0) { /* a NULL pointer would start anew */
+            crc = libdeflate_crc32(crc, pieces[i].bytes, pieces[i].n);
         }
     }
-    return (uint32_t)crc;
+    return crc;
 }
 
 uint32_t packed_block_checksum(const struct packed_block *block)

@@ -2,6 +2,7 @@
  * Private to sql/. */
 #ifndef SQL_CURSOR_H
 #define SQL_CURSOR_H
+#include "sql/crew.h"
 #include "sql/groups.h"
 #include "sql/relation.h"
 
@@ -29,6 +30,7 @@ struct cursor {
     int key_of[N_KEYS];  /* which key a field is; -1: none */
     uint64_t *cells;     /* (LANES, n_cells) */
     size_t n_cells;
+    struct crew *crew; /* that counts, unless by_decision */
     struct groups groups;
     size_t group;      /* that the cursor stands on */
     int64_t left;      /* more rows of it */
@@ -61,8 +63,9 @@ double gate_from_stored(const struct packed_block *p, double stored);
 
 /* ---- counted (sql/count.c) ---- */
 
-/* After cursor_start_scan; then count_next goes to the first row. */
-void count_start(struct cursor *c);
+/* After cursor_start_scan; then count_next goes to the first row. 0 or -1. */
+int count_start(struct cursor *c, struct error *err);
+void count_release(struct cursor *c);
 /* To the next row; c->eof at the end. 0 or -1. */
 int count_next(struct cursor *c, struct error *err);
 /* Of the row's key alone. */

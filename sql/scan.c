@@ -76,6 +76,13 @@ static void reset_all(struct scan *s)
     }
 }
 
+void scan_rest(struct scan *s)
+{
+    reset_all(s);
+    s->done = true;
+    s->on_block = s->walking = s->in_sequence = false;
+}
+
 void scan_start(struct scan *s, const struct scan_filter *filter)
 {
     reset_all(s);
@@ -217,14 +224,14 @@ static int start_blocks(struct scan *s, struct error *err)
     return 0;
 }
 
-int scan_next_sequence(struct scan *s, struct error *err)
+int scan_find_sequence(struct scan *s, struct error *err)
 {
     struct scan_sequence *q = &s->sequence;
     int result;
     while (!s->done && (result = statement_step(s->passes, err)) != 0) {
         sqlite3_stmt *row = s->passes->handle;
-        s->done = result < 0;
         if (result < 0) {
+            s->done = true;
             return -1;
         }
         const char *split = (const char *)sqlite3_column_text(row, 3);
@@ -232,24 +239,42 @@ int scan_next_sequence(struct scan *s, struct error *err)
         q->run_id = sqlite3_column_int64(row, 1);
         q->step = sqlite3_column_int64(row, 2);
         snprintf(q->split, sizeof q->split, "%s", split != NULL ? split : "");
-        if (!in_range(q->run_id, s->filter.run) || !in_range(q->step, s->filter.step) ||
-            !in_range(q->sequence_id, s->filter.sequence) ||
-            (s->filter.split != NULL && (split == NULL || strcmp(split, s->filter.split) != 0))) {
-            continue;
-        }
-        result = read_sample(s, err);
-        if (result == 1 && s->kind != SCAN_SEQUENCES &&
-            ((q->run_id != s->layers_of && read_layers(s, q->run_id, err) != 0) ||
-             start_blocks(s, err) != 0)) {
-            result = -1;
-        }
-        s->done = result < 0;
-        if (result != 0) {
-            return result;
+        if (in_range(q->run_id, s->filter.run) && in_range(q->step, s->filter.step) &&
+            in_range(q->sequence_id, s->filter.sequence) &&
+            (s->filter.split == NULL || (split != NULL && strcmp(split, s->filter.split) == 0))) {
+            return 1;
         }
     }
     s->done = true; /* stepping on would begin anew */
     return 0;
+}
+
+int scan_enter_sequence(struct scan *s, const struct scan_sequence *found, bool afresh, struct error *err)
+{
+    if (found != &s->sequence) {
+        s->sequence = *found;
+    }
+    s->walking = s->walking && !afresh;
+    int result = read_sample(s, err);
+    if (result == 1 && s->kind != SCAN_SEQUENCES &&
+        ((s->sequence.run_id != s->layers_of && read_layers(s, s->sequence.run_id, err) != 0) ||
+         start_blocks(s, err) != 0)) {
+        result = -1;
+    }
+    s->done = s->done || result < 0;
+    return result;
+}
+
+int scan_next_sequence(struct scan *s, struct error *err)
+{
+    int result;
+    while ((result = scan_find_sequence(s, err)) == 1) {
+        result = scan_enter_sequence(s, &s->sequence, false, err);
+        if (result != 0) {
+            return result;
+        }
+    }
+    return result;
 }
 
 static int read_routing(struct scan *s, struct error *err)

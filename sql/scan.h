@@ -53,9 +53,16 @@ struct scan {
 int scan_open(struct scan *s, struct logbook *lb, enum scan_kind kind, bool contents, struct error *err);
 void scan_close(struct scan *s);
 void scan_start(struct scan *s, const struct scan_filter *filter);
+/* At its end, letting go of the file: a reader that holds it keeps writers waiting (but in WAL mode). */
+void scan_rest(struct scan *s);
 
 /* 1: s->sequence is the next one, 0: no more, -1. */
 int scan_next_sequence(struct scan *s, struct error *err);
+/* Its two halves, for those who share a scan (sql/crew.h). The first finds the next sequence and no more of
+ * it than sequence_id, run_id, step and split: 1, 0, -1. The second goes there, in any scan of the same
+ * filter, and says whether it is wanted: 1, 0, -1. afresh: not behind the one before. */
+int scan_find_sequence(struct scan *s, struct error *err);
+int scan_enter_sequence(struct scan *s, const struct scan_sequence *found, bool afresh, struct error *err);
 /* 1: s->block is the next block of s->sequence, checked against its checksum and its layer; 0: no more in it,
  * -1. */
 int scan_next_block(struct scan *s, struct error *err);

@@ -99,11 +99,9 @@ static void close_logbook(struct cursor *c)
 static int close_cursor(sqlite3_vtab_cursor *base)
 {
     struct cursor *c = (struct cursor *)base;
+    count_release(c);
     close_logbook(c);
-    groups_release(&c->groups);
     free(c->split);
-    free(c->cells);
-    free(c->splits);
     free(c);
     return SQLITE_OK;
 }
@@ -250,8 +248,8 @@ static int filter_rows(sqlite3_vtab_cursor *base, int number, const char *text, 
         return fail(c, &err);
     }
     cursor_start_scan(c);
-    if (c->plan.counted) {
-        count_start(c);
+    if (c->plan.counted && count_start(c, &err) != 0) {
+        return fail(c, &err);
     }
     return next_row(base);
 }

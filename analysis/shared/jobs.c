@@ -9,7 +9,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "base/process.h"
+#include "base/cores.h"
 #include "base/text.h"
 
 /* ---- the list ---- */

@@ -608,7 +608,7 @@ static void test_static_library(void **state)
     }
     test_write_text(trial.folder, "host.c", source);
     struct test_run r =
-        test_run("cd '%s' && ${CC:-cc} host.c '%s/libmoescope-sqlite.a' -lsqlite3 -lz -lm -o host && "
+        test_run("cd '%s' && ${CC:-cc} host.c '%s/libmoescope-sqlite.a' -lsqlite3 -ldeflate -lm -o host && "
                  "./host '%s' \"SELECT count(*) = (SELECT count(*) FROM main.routing) FROM routing\"",
                  trial.folder, bin, trial.path);
     assert_string_equal(r.err, "");

@@ -12,7 +12,7 @@
 
 #include <cmocka.h>
 
-#include "base/process.h"
+#include "base/cores.h"
 
 enum { MOST_TASKS = 1000, MOST_THREADS = 4 };
 
