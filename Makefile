@@ -70,7 +70,7 @@ gallery_figures := loss effective-experts load-top1-unbalanced lift-top2-balance
 study_names := dynamic-routing maskmoe soft-moe soft-norm single-gate single-gate-glyphs mixed images demand-choice demand
 # Glyphs need fonts of 20 MB, and that study is single-gate's on other images; demand-choice has one configuration of demand.
 quick_names := $(filter-out single-gate-glyphs demand-choice,$(study_names))
-.PHONY: studies studies-quick gallery all programs demo test tests check-tests kills sanitize fuzz lint bench bench-large calibration docs clean help print-cflags print-programs FORCE
+.PHONY: studies studies-quick gallery all programs demo test tests check-tests kills sanitize fuzz lint analyze bench bench-large calibration docs clean help print-cflags print-programs FORCE
 all: programs ## build every program and the SQLite extension into bin/
 programs: $(foreach p,$(wildcard $(programs)),$(bindir)/$(call program_name,$(p))) \
           $(bindir)/moescope.so $(bindir)/libmoescope-sqlite.a
@@ -107,6 +107,9 @@ fuzz: ## attack every reader of foreign bytes, each for FUZZ_SECONDS (60); corpu
 lint: ## clang-format, cppcheck, clang-tidy, shellcheck, the laws of the house
 	sh scripts/packages.sh lint
 	sh scripts/lint.sh
+analyze: ## clang's static analyser over everything: minutes
+	sh scripts/packages.sh lint
+	sh scripts/lint.sh analyze
 
 bench: $(benches) ## speed of training, of subsets of experts, of the logbook: tables, and JSON in build/bench
 	mkdir -p build/bench
