@@ -216,7 +216,7 @@ static int export_rows(void *context, char **operands, int n, FILE *out, struct 
     if (result == 0) {
         result = write_all(lb, operands[1], c, out, err);
     }
-    logbook_close(lb);
+    moescope_close(lb);
     return result;
 }
 

@@ -11,9 +11,9 @@ static const struct span no_span = {SIZE_MAX, 0};
 
 /* ---- memory ---- */
 
-struct logbook_batch *batch_new(struct logbook_writer *w, int gate_bits)
+struct moescope_batch *batch_new(struct moescope_writer *w, int gate_bits)
 {
-    struct logbook_batch *b = calloc(1, sizeof *b);
+    struct moescope_batch *b = calloc(1, sizeof *b);
     if (b != NULL) {
         b->writer = w;
         b->gate_bytes = gate_bits == 16 ? 2 : 1;
@@ -23,7 +23,7 @@ struct logbook_batch *batch_new(struct logbook_writer *w, int gate_bits)
 
 enum { N_LISTS = 8 };
 
-static void lists_of(struct logbook_batch *b, struct list *lists[N_LISTS])
+static void lists_of(struct moescope_batch *b, struct list *lists[N_LISTS])
 {
     struct list *const all[N_LISTS] = {&b->metrics, &b->loads,        &b->document_losses,
                                        &b->events,  &b->checkpoints,  &b->sequences,
@@ -31,7 +31,7 @@ static void lists_of(struct logbook_batch *b, struct list *lists[N_LISTS])
     memcpy(lists, all, sizeof all);
 }
 
-void batch_free(struct logbook_batch *b)
+void batch_free(struct moescope_batch *b)
 {
     struct list *lists[N_LISTS];
     if (b == NULL) {
@@ -45,7 +45,7 @@ void batch_free(struct logbook_batch *b)
     free(b);
 }
 
-void batch_clear(struct logbook_batch *b)
+void batch_clear(struct moescope_batch *b)
 {
     struct list *lists[N_LISTS];
     lists_of(b, lists);
@@ -58,13 +58,13 @@ void batch_clear(struct logbook_batch *b)
     b->failed = false;
 }
 
-size_t batch_memory(const struct logbook_batch *b)
+size_t batch_memory(const struct moescope_batch *b)
 {
     return sizeof *b + b->capacity + b->list_bytes;
 }
 
 /* The first failure is the one that is told, at the commit. */
-static void fail_memory(struct logbook_batch *b)
+static void fail_memory(struct moescope_batch *b)
 {
     if (!b->failed) {
         b->failed = true;
@@ -73,7 +73,7 @@ static void fail_memory(struct logbook_batch *b)
 }
 
 /* A zeroed item at the end of a list, or NULL. */
-static void *list_add(struct logbook_batch *b, struct list *list, size_t size)
+static void *list_add(struct moescope_batch *b, struct list *list, size_t size)
 {
     if (list->n == list->capacity) {
         int capacity = list->capacity > 0 ? 2 * list->capacity : 16;
@@ -91,7 +91,7 @@ static void *list_add(struct logbook_batch *b, struct list *list, size_t size)
 }
 
 /* Room for n bytes in the buffer; *at is where. NULL when memory is short. */
-static uint8_t *reserve(struct logbook_batch *b, size_t n, struct span *span)
+static uint8_t *reserve(struct moescope_batch *b, size_t n, struct span *span)
 {
     if (b->length + n > b->capacity) {
         size_t capacity = b->capacity > 0 ? b->capacity : 4096;
@@ -112,7 +112,7 @@ static uint8_t *reserve(struct logbook_batch *b, size_t n, struct span *span)
     return b->bytes + span->at;
 }
 
-static struct span add_string(struct logbook_batch *b, const char *s)
+static struct span add_string(struct moescope_batch *b, const char *s)
 {
     struct span span = no_span;
     if (s != NULL) {
@@ -125,12 +125,12 @@ static struct span add_string(struct logbook_batch *b, const char *s)
     return span;
 }
 
-const char *batch_string(const struct logbook_batch *b, struct span span)
+const char *batch_string(const struct moescope_batch *b, struct span span)
 {
     return span.at == SIZE_MAX ? NULL : (const char *)b->bytes + span.at;
 }
 
-struct piece batch_piece(const struct logbook_batch *b, struct span span)
+struct piece batch_piece(const struct moescope_batch *b, struct span span)
 {
     struct piece piece = {NULL, 0};
     if (span.at != SIZE_MAX) {
@@ -140,20 +140,20 @@ struct piece batch_piece(const struct logbook_batch *b, struct span span)
     return piece;
 }
 
-static uint32_t span_checksum(const struct logbook_batch *b, struct span span)
+static uint32_t span_checksum(const struct moescope_batch *b, struct span span)
 {
     struct piece piece = batch_piece(b, span);
     return piece_checksum(&piece, 1);
 }
 
-void logbook_batch_discard(struct logbook_batch *b)
+void moescope_batch_discard(struct moescope_batch *b)
 {
     batch_free(b);
 }
 
 /* ---- rows ---- */
 
-static void add_metric(struct logbook_batch *b, int64_t step, const char *split, int layer, const char *name,
+static void add_metric(struct moescope_batch *b, int64_t step, const char *split, int layer, const char *name,
                        double value)
 {
     struct batch_metric *m = list_add(b, &b->metrics, sizeof *m);
@@ -164,20 +164,20 @@ static void add_metric(struct logbook_batch *b, int64_t step, const char *split,
     }
 }
 
-void logbook_batch_metric(struct logbook_batch *b, int64_t step, const char *split, const char *name,
-                          double value)
+void moescope_batch_metric(struct moescope_batch *b, int64_t step, const char *split, const char *name,
+                           double value)
 {
     add_metric(b, step, split, ANY_LAYER, name, value);
 }
 
-void logbook_batch_layer_metric(struct logbook_batch *b, int64_t step, const char *split, int layer,
-                                const char *name, double value)
+void moescope_batch_layer_metric(struct moescope_batch *b, int64_t step, const char *split, int layer,
+                                 const char *name, double value)
 {
     add_metric(b, step, split, layer, name, value);
 }
 
-void logbook_batch_document_loss(struct logbook_batch *b, int64_t step, const char *split,
-                                 int64_t document_id, int64_t n_tokens, int64_t n_bytes, double loss_sum)
+void moescope_batch_document_loss(struct moescope_batch *b, int64_t step, const char *split,
+                                  int64_t document_id, int64_t n_tokens, int64_t n_bytes, double loss_sum)
 {
     struct batch_document_loss *d = list_add(b, &b->document_losses, sizeof *d);
     if (d != NULL) {
@@ -190,8 +190,8 @@ void logbook_batch_document_loss(struct logbook_batch *b, int64_t step, const ch
     }
 }
 
-void logbook_batch_event(struct logbook_batch *b, int64_t step, const char *kind, int layer, int expert,
-                         double value, const char *message)
+void moescope_batch_event(struct moescope_batch *b, int64_t step, const char *kind, int layer, int expert,
+                          double value, const char *message)
 {
     struct batch_event *e = list_add(b, &b->events, sizeof *e);
     if (e != NULL) {
@@ -201,7 +201,7 @@ void logbook_batch_event(struct logbook_batch *b, int64_t step, const char *kind
     }
 }
 
-void logbook_batch_checkpoint(struct logbook_batch *b, int64_t step, const char *path, const char *sha256)
+void moescope_batch_checkpoint(struct moescope_batch *b, int64_t step, const char *path, const char *sha256)
 {
     struct batch_checkpoint *c = list_add(b, &b->checkpoints, sizeof *c);
     if (c != NULL) {
@@ -212,7 +212,7 @@ void logbook_batch_checkpoint(struct logbook_batch *b, int64_t step, const char 
 }
 
 /* Diverged routers are worth an event, one a step and layer: their gates and sums are not kept. */
-static void tell_not_finite(struct logbook_batch *b, int64_t step, int layer, const char *message)
+static void tell_not_finite(struct moescope_batch *b, int64_t step, int layer, const char *message)
 {
     for (int i = 0; i < b->events.n; i++) {
         const struct batch_event *e = (const struct batch_event *)b->events.items + i;
@@ -220,11 +220,11 @@ static void tell_not_finite(struct logbook_batch *b, int64_t step, int layer, co
             return;
         }
     }
-    logbook_batch_event(b, step, "not_finite", layer, -1, NAN, message);
+    moescope_batch_event(b, step, "not_finite", layer, -1, NAN, message);
 }
 
 /* Only those of training, all domains together, are summed over windows. */
-static struct span add_numbers(struct logbook_batch *b, const char *split, const struct logbook_load *load)
+static struct span add_numbers(struct moescope_batch *b, const char *split, const struct moescope_load *load)
 {
     struct span span = no_span;
     if (load->domain_id != 0 || strcmp(split, "train") != 0) {
@@ -240,8 +240,8 @@ static struct span add_numbers(struct logbook_batch *b, const char *split, const
     return span;
 }
 
-void logbook_batch_load(struct logbook_batch *b, int64_t step, const char *split,
-                        const struct logbook_load *load)
+void moescope_batch_load(struct moescope_batch *b, int64_t step, const char *split,
+                         const struct moescope_load *load)
 {
     struct text json;
     bool finite = true;
@@ -278,7 +278,7 @@ void logbook_batch_load(struct logbook_batch *b, int64_t step, const char *split
 
 /* ---- sequences ---- */
 
-static void longest_at_least(struct logbook_batch *b, int n)
+static void longest_at_least(struct moescope_batch *b, int n)
 {
     b->longest = n > b->longest ? n : b->longest;
 }
@@ -293,8 +293,8 @@ static int token_width(const int32_t *ids, int n)
     return bits < 65536 ? 2 : 4;
 }
 
-int logbook_batch_sequence(struct logbook_batch *b, int64_t step, const char *split,
-                           const struct logbook_sequence *sequence)
+int moescope_batch_sequence(struct moescope_batch *b, int64_t step, const char *split,
+                            const struct moescope_sequence *sequence)
 {
     int n = sequence->n_tokens;
     struct batch_sequence *s = list_add(b, &b->sequences, sizeof *s);
@@ -330,7 +330,7 @@ int logbook_batch_sequence(struct logbook_batch *b, int64_t step, const char *sp
 /* ---- decisions ---- */
 
 /* What cannot be stored is refused with a reason, at the commit. */
-static void refuse(struct logbook_batch *b, int layer, const char *why)
+static void refuse(struct moescope_batch *b, int layer, const char *why)
 {
     if (!b->failed) {
         b->failed = true;
@@ -338,7 +338,7 @@ static void refuse(struct logbook_batch *b, int layer, const char *why)
     }
 }
 
-static const struct batch_sequence *sequence_of(struct logbook_batch *b, int sequence)
+static const struct batch_sequence *sequence_of(struct moescope_batch *b, int sequence)
 {
     return sequence >= 0 && sequence < b->sequences.n
                ? (const struct batch_sequence *)b->sequences.items + sequence
@@ -346,7 +346,7 @@ static const struct batch_sequence *sequence_of(struct logbook_batch *b, int seq
 }
 
 /* Neither k nor offsets: a sequence whose tokens no expert chose. */
-static int64_t decision_count(const struct logbook_block *block, int n_tokens)
+static int64_t decision_count(const struct moescope_block *block, int n_tokens)
 {
     if (block->k > 0) {
         return (int64_t)n_tokens * block->k;
@@ -354,7 +354,7 @@ static int64_t decision_count(const struct logbook_block *block, int n_tokens)
     return block->offsets != NULL ? block->offsets[n_tokens] - block->offsets[0] : 0;
 }
 
-static const char *wrong_block(const struct logbook_block *block, int n_tokens, int64_t n_decisions)
+static const char *wrong_block(const struct moescope_block *block, int n_tokens, int64_t n_decisions)
 {
     if (block->layer < 0 || block->layer >= LOGBOOK_MAX_LAYERS) {
         return "the layer is out of range";
@@ -399,7 +399,7 @@ static const char *examine_gates(const float *gate, size_t n, struct gate_range 
 }
 
 /* Whether every token has all experts in their order, so that ids need not be kept. */
-static bool all_in_order(const struct logbook_block *block, int64_t n_decisions)
+static bool all_in_order(const struct moescope_block *block, int64_t n_decisions)
 {
     if (block->k == 0 || block->k != block->n_experts) {
         return false;
@@ -412,7 +412,7 @@ static bool all_in_order(const struct logbook_block *block, int64_t n_decisions)
     return true;
 }
 
-static void pack_gates(struct logbook_batch *b, struct batch_block *out, const float *gate,
+static void pack_gates(struct moescope_batch *b, struct batch_block *out, const float *gate,
                        struct gate_range range, size_t n)
 {
     out->scale = gate_scale(range.known ? range.largest : 0);
@@ -425,7 +425,7 @@ static void pack_gates(struct logbook_batch *b, struct batch_block *out, const f
     }
 }
 
-static void pack_offsets(struct logbook_batch *b, struct batch_block *out, const int32_t *offsets,
+static void pack_offsets(struct moescope_batch *b, struct batch_block *out, const int32_t *offsets,
                          int n_tokens)
 {
     uint8_t *bytes = reserve(b, 2 * ((size_t)n_tokens + 1), &out->offsets);
@@ -436,7 +436,7 @@ static void pack_offsets(struct logbook_batch *b, struct batch_block *out, const
     }
 }
 
-static void pack_dropped(struct logbook_batch *b, struct batch_block *out, const uint8_t *dropped, size_t n)
+static void pack_dropped(struct moescope_batch *b, struct batch_block *out, const uint8_t *dropped, size_t n)
 {
     if (dropped == NULL || memchr(dropped, 1, n) == NULL) {
         return; /* NULL: none */
@@ -447,7 +447,7 @@ static void pack_dropped(struct logbook_batch *b, struct batch_block *out, const
     }
 }
 
-static void pack_experts(struct logbook_batch *b, struct batch_block *out, const int32_t *expert, size_t n)
+static void pack_experts(struct moescope_batch *b, struct batch_block *out, const int32_t *expert, size_t n)
 {
     int width = out->codec->expert_bytes;
     if (width == 0) {
@@ -459,14 +459,14 @@ static void pack_experts(struct logbook_batch *b, struct batch_block *out, const
     }
 }
 
-static uint32_t block_checksum(const struct logbook_batch *b, const struct batch_block *k)
+static uint32_t block_checksum(const struct moescope_batch *b, const struct batch_block *k)
 {
     const struct piece pieces[] = {batch_piece(b, k->experts), batch_piece(b, k->gates),
                                    batch_piece(b, k->offsets), batch_piece(b, k->dropped)};
     return piece_checksum(pieces, 4);
 }
 
-void logbook_batch_routing(struct logbook_batch *b, int sequence, const struct logbook_block *block)
+void moescope_batch_routing(struct moescope_batch *b, int sequence, const struct moescope_block *block)
 {
     const struct batch_sequence *s = sequence_of(b, sequence);
     if (b->failed || s == NULL) {
@@ -518,8 +518,8 @@ static bool all_finite(const float *values, size_t n)
     return true;
 }
 
-void logbook_batch_probability(struct logbook_batch *b, int sequence, int layer, int n_experts,
-                               const float *probability)
+void moescope_batch_probability(struct moescope_batch *b, int sequence, int layer, int n_experts,
+                                const float *probability)
 {
     const struct batch_sequence *s = sequence_of(b, sequence);
     if (b->failed || s == NULL) {
@@ -578,7 +578,7 @@ static void sort(struct list *list, size_t size, int (*compare)(const void *, co
     }
 }
 
-void batch_sort(struct logbook_batch *b)
+void batch_sort(struct moescope_batch *b)
 {
     sort(&b->blocks, sizeof(struct batch_block), by_block);
     sort(&b->probabilities, sizeof(struct batch_probability), by_probability);

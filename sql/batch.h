@@ -55,7 +55,7 @@ struct batch_sequence {
     struct span split, tokens, losses;
     uint32_t checksum; /* of losses */
     bool classified;
-    struct logbook_outcome outcome;
+    struct moescope_outcome outcome;
 };
 
 struct batch_block {
@@ -78,9 +78,9 @@ struct list {
     int n, capacity;
 };
 
-struct logbook_batch {
-    struct logbook_writer *writer;
-    struct logbook_batch *next; /* in the writer's queue */
+struct moescope_batch {
+    struct moescope_writer *writer;
+    struct moescope_batch *next; /* in the writer's queue */
     int gate_bytes;
     int longest; /* the largest count of anything in a block: what _integer must reach */
     uint8_t *bytes;
@@ -91,19 +91,19 @@ struct logbook_batch {
     struct list metrics, loads, document_losses, events, checkpoints, sequences, blocks, probabilities;
 };
 
-struct logbook_batch *batch_new(struct logbook_writer *w, int gate_bits);
-void batch_free(struct logbook_batch *b);           /* safe on NULL */
-void batch_clear(struct logbook_batch *b);          /* as new, but its memory is kept */
-size_t batch_memory(const struct logbook_batch *b); /* bytes it holds, used or not */
+struct moescope_batch *batch_new(struct moescope_writer *w, int gate_bits);
+void batch_free(struct moescope_batch *b);           /* safe on NULL */
+void batch_clear(struct moescope_batch *b);          /* as new, but its memory is kept */
+size_t batch_memory(const struct moescope_batch *b); /* bytes it holds, used or not */
 /* Puts blocks and probabilities into the order of their ids, so that pages fill up one after the other. */
-void batch_sort(struct logbook_batch *b);
-const char *batch_string(const struct logbook_batch *b, struct span span);
-struct piece batch_piece(const struct logbook_batch *b, struct span span);
+void batch_sort(struct moescope_batch *b);
+const char *batch_string(const struct moescope_batch *b, struct span span);
+struct piece batch_piece(const struct moescope_batch *b, struct span span);
 
 /* Stores a batch, inside a transaction of the caller's. */
 struct store;
 int store_open(struct store **s, struct logbook *lb, int64_t run_id, struct error *err);
-int store_batch(struct store *s, struct logbook_batch *b, struct error *err);
+int store_batch(struct store *s, struct moescope_batch *b, struct error *err);
 /* The transaction was rolled back: what was learnt in it is forgotten. */
 void store_forget(struct store *s);
 void store_close(struct store *s); /* safe on NULL */

@@ -233,7 +233,7 @@ void db_abandon(struct logbook **lb)
 {
     if (*lb != NULL) {
         (*lb)->writable = false;
-        logbook_close(*lb);
+        moescope_close(*lb);
         *lb = NULL;
     }
 }
@@ -421,7 +421,7 @@ static int open_writable(struct logbook *lb, struct error *err)
     return 0;
 }
 
-int logbook_open_writable(struct logbook **out, const char *path, struct error *err)
+int moescope_open(struct logbook **out, const char *path, struct error *err)
 {
     int result = db_connect(out, path, true, err);
     if (result == 0) {
@@ -459,7 +459,7 @@ bool logbook_lacks_wal(const struct logbook *lb)
     return lb->lacks_wal;
 }
 
-bool logbook_close(struct logbook *lb)
+bool moescope_close(struct logbook *lb)
 {
     bool alone = true;
     if (lb == NULL) {
