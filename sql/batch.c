@@ -11,23 +11,24 @@ static const struct span no_span = {SIZE_MAX, 0};
 
 /* ---- memory ---- */
 
-struct moescope_batch *batch_new(struct moescope_writer *w, int gate_bits)
+struct moescope_batch *batch_new(struct moescope_writer *w, int gate_bits, bool derive_loads)
 {
     struct moescope_batch *b = calloc(1, sizeof *b);
     if (b != NULL) {
         b->writer = w;
         b->gate_bytes = gate_bits == 16 ? 2 : 1;
+        b->derive_loads = derive_loads;
     }
     return b;
 }
 
-enum { N_LISTS = 8 };
+enum { N_LISTS = 9 };
 
 static void lists_of(struct moescope_batch *b, struct list *lists[N_LISTS])
 {
-    struct list *const all[N_LISTS] = {&b->metrics, &b->loads,        &b->document_losses,
-                                       &b->events,  &b->checkpoints,  &b->sequences,
-                                       &b->blocks,  &b->probabilities};
+    struct list *const all[N_LISTS] = {&b->metrics, &b->loads,         &b->document_losses,
+                                       &b->events,  &b->checkpoints,   &b->sequences,
+                                       &b->blocks,  &b->probabilities, &b->derived};
     memcpy(lists, all, sizeof all);
 }
 
@@ -37,6 +38,7 @@ void batch_free(struct moescope_batch *b)
     if (b == NULL) {
         return;
     }
+    derived_clear(b);
     lists_of(b, lists);
     for (int i = 0; i < N_LISTS; i++) {
         free(lists[i]->items);
@@ -48,6 +50,7 @@ void batch_free(struct moescope_batch *b)
 void batch_clear(struct moescope_batch *b)
 {
     struct list *lists[N_LISTS];
+    derived_clear(b);
     lists_of(b, lists);
     for (int i = 0; i < N_LISTS; i++) {
         lists[i]->n = 0;
@@ -64,7 +67,7 @@ size_t batch_memory(const struct moescope_batch *b)
 }
 
 /* The first failure is the one that is told, at the commit. */
-static void fail_memory(struct moescope_batch *b)
+void batch_fail_memory(struct moescope_batch *b)
 {
     if (!b->failed) {
         b->failed = true;
@@ -72,14 +75,13 @@ static void fail_memory(struct moescope_batch *b)
     }
 }
 
-/* A zeroed item at the end of a list, or NULL. */
-static void *list_add(struct moescope_batch *b, struct list *list, size_t size)
+void *batch_add(struct moescope_batch *b, struct list *list, size_t size)
 {
     if (list->n == list->capacity) {
         int capacity = list->capacity > 0 ? 2 * list->capacity : 16;
         void *items = realloc(list->items, (size_t)capacity * size);
         if (items == NULL) {
-            fail_memory(b);
+            batch_fail_memory(b);
             return NULL;
         }
         b->list_bytes += (size_t)(capacity - list->capacity) * size;
@@ -100,7 +102,7 @@ static uint8_t *reserve(struct moescope_batch *b, size_t n, struct span *span)
         }
         uint8_t *bytes = realloc(b->bytes, capacity);
         if (bytes == NULL) {
-            fail_memory(b);
+            batch_fail_memory(b);
             *span = no_span;
             return NULL;
         }
@@ -156,7 +158,7 @@ void moescope_batch_discard(struct moescope_batch *b)
 static void add_metric(struct moescope_batch *b, int64_t step, const char *split, int layer, const char *name,
                        double value)
 {
-    struct batch_metric *m = list_add(b, &b->metrics, sizeof *m);
+    struct batch_metric *m = batch_add(b, &b->metrics, sizeof *m);
     if (m != NULL) {
         *m = (struct batch_metric){.step = step, .layer = layer, .value = value};
         m->split = add_string(b, split);
@@ -179,7 +181,7 @@ void moescope_batch_layer_metric(struct moescope_batch *b, int64_t step, const c
 void moescope_batch_document_loss(struct moescope_batch *b, int64_t step, const char *split,
                                   int64_t document_id, int64_t n_tokens, int64_t n_bytes, double loss_sum)
 {
-    struct batch_document_loss *d = list_add(b, &b->document_losses, sizeof *d);
+    struct batch_document_loss *d = batch_add(b, &b->document_losses, sizeof *d);
     if (d != NULL) {
         d->step = step;
         d->document_id = document_id;
@@ -193,7 +195,7 @@ void moescope_batch_document_loss(struct moescope_batch *b, int64_t step, const 
 void moescope_batch_event(struct moescope_batch *b, int64_t step, const char *kind, int layer, int expert,
                           double value, const char *message)
 {
-    struct batch_event *e = list_add(b, &b->events, sizeof *e);
+    struct batch_event *e = batch_add(b, &b->events, sizeof *e);
     if (e != NULL) {
         *e = (struct batch_event){.step = step, .layer = layer, .expert = expert, .value = value};
         e->kind = add_string(b, kind);
@@ -203,7 +205,7 @@ void moescope_batch_event(struct moescope_batch *b, int64_t step, const char *ki
 
 void moescope_batch_checkpoint(struct moescope_batch *b, int64_t step, const char *path, const char *sha256)
 {
-    struct batch_checkpoint *c = list_add(b, &b->checkpoints, sizeof *c);
+    struct batch_checkpoint *c = batch_add(b, &b->checkpoints, sizeof *c);
     if (c != NULL) {
         c->step = step;
         c->path = add_string(b, path);
@@ -214,6 +216,9 @@ void moescope_batch_checkpoint(struct moescope_batch *b, int64_t step, const cha
 /* Diverged routers are worth an event, one a step and layer: their gates and sums are not kept. */
 static void tell_not_finite(struct moescope_batch *b, int64_t step, int layer, const char *message)
 {
+    if (b->failed) {
+        return;
+    }
     for (int i = 0; i < b->events.n; i++) {
         const struct batch_event *e = (const struct batch_event *)b->events.items + i;
         if (e->step == step && e->layer == layer && strcmp(batch_string(b, e->kind), "not_finite") == 0) {
@@ -240,40 +245,57 @@ static struct span add_numbers(struct moescope_batch *b, const char *split, cons
     return span;
 }
 
-void moescope_batch_load(struct moescope_batch *b, int64_t step, const char *split,
-                         const struct moescope_load *load)
+static bool sums_finite(const struct moescope_load *load)
+{
+    for (int e = 0; e < load->n_experts; e++) {
+        if (!isfinite(load->gate_sum[e]) || !isfinite(load->probability_sum[e])) {
+            return false;
+        }
+    }
+    return true;
+}
+
+static void load_json(struct text *json, const struct moescope_load *load)
+{
+    for (int e = 0; e < load->n_experts; e++) {
+        text_add(json, e > 0 ? ",[" : "[[");
+        text_add_int(json, load->assignments[e]);
+        text_add(json, ",");
+        text_add_int(json, load->dropped != NULL ? load->dropped[e] : 0);
+        text_add(json, ",");
+        text_add_number(json, load->gate_sum[e]);
+        text_add(json, ",");
+        text_add_number(json, load->probability_sum[e]);
+        text_add(json, "]");
+    }
+    text_add(json, load->n_experts > 0 ? "]" : "[]");
+}
+
+void batch_load(struct moescope_batch *b, int64_t step, const char *split, const struct moescope_load *load)
 {
     struct text json;
-    bool finite = true;
     text_init(&json);
-    for (int e = 0; e < load->n_experts; e++) {
-        finite = finite && isfinite(load->gate_sum[e]) && isfinite(load->probability_sum[e]);
-        text_add(&json, e > 0 ? ",[" : "[[");
-        text_add_int(&json, load->assignments[e]);
-        text_add(&json, ",");
-        text_add_int(&json, load->dropped != NULL ? load->dropped[e] : 0);
-        text_add(&json, ",");
-        text_add_number(&json, load->gate_sum[e]);
-        text_add(&json, ",");
-        text_add_number(&json, load->probability_sum[e]);
-        text_add(&json, "]");
-    }
-    text_add(&json, load->n_experts > 0 ? "]" : "[]");
-    struct batch_load *l = list_add(b, &b->loads, sizeof *l);
+    load_json(&json, load);
+    struct batch_load *l = batch_add(b, &b->loads, sizeof *l);
     if (json.failed) {
-        fail_memory(b);
+        batch_fail_memory(b);
     } else if (l != NULL) {
         *l = (struct batch_load){
             .step = step, .domain_id = load->domain_id, .layer = load->layer, .n_experts = load->n_experts};
         l->split = add_string(b, split);
         l->experts = add_string(b, json.data);
         l->numbers = add_numbers(b, split, load);
-        if (!finite) {
-            tell_not_finite(b, step, load->layer,
-                            "sums over the router that are not finite; null in the load");
-        }
     }
     text_release(&json);
+}
+
+void moescope_batch_load(struct moescope_batch *b, int64_t step, const char *split,
+                         const struct moescope_load *load)
+{
+    batch_load(b, step, split, load);
+    if (!sums_finite(load)) {
+        tell_not_finite(b, step, load->layer, "sums over the router that are not finite; null in the load");
+    }
 }
 
 /* ---- sequences ---- */
@@ -297,12 +319,13 @@ int moescope_batch_sequence(struct moescope_batch *b, int64_t step, const char *
                             const struct moescope_sequence *sequence)
 {
     int n = sequence->n_tokens;
-    struct batch_sequence *s = list_add(b, &b->sequences, sizeof *s);
+    struct batch_sequence *s = batch_add(b, &b->sequences, sizeof *s);
     if (s == NULL) {
         return -1;
     }
     s->step = step;
     s->document_id = sequence->document_id;
+    s->domain_id = sequence->domain_id;
     s->offset = sequence->offset;
     s->n_tokens = n;
     s->split = add_string(b, split);
@@ -485,7 +508,7 @@ void moescope_batch_routing(struct moescope_batch *b, int sequence, const struct
         refuse(b, block->layer, wrong);
         return;
     }
-    struct batch_block *out = list_add(b, &b->blocks, sizeof *out);
+    struct batch_block *out = batch_add(b, &b->blocks, sizeof *out);
     if (out == NULL) {
         return;
     }
@@ -501,6 +524,9 @@ void moescope_batch_routing(struct moescope_batch *b, int sequence, const struct
     pack_dropped(b, out, block->dropped, (size_t)n);
     out->checksum = block_checksum(b, out);
     longest_at_least(b, block->n_experts > n_tokens ? block->n_experts : n_tokens);
+    if (b->derive_loads) {
+        derived_add(b, s, block, n);
+    }
     if (block->gate != NULL && out->gates.at == SIZE_MAX) {
         tell_not_finite(b, step, block->layer, "gates that are not finite; unknown in routing");
     }
@@ -531,7 +557,7 @@ void moescope_batch_probability(struct moescope_batch *b, int sequence, int laye
         tell_not_finite(b, s->step, layer, "router probabilities that are not finite; not kept");
         return;
     }
-    struct batch_probability *out = list_add(b, &b->probabilities, sizeof *out);
+    struct batch_probability *out = batch_add(b, &b->probabilities, sizeof *out);
     if (out == NULL) {
         return;
     }

@@ -35,7 +35,6 @@
 #ifdef __cplusplus
 extern "C" {
 #endif
-#pragma GCC visibility push(default)
 
 #ifndef moescope_error /* moescope's own sources have their own (sql/logbook.h) */
 enum { MOESCOPE_USAGE = 2, MOESCOPE_INPUT = 3, MOESCOPE_MACHINE = 4 };
@@ -45,6 +44,9 @@ struct moescope_error {
     char text[1024]; /* UTF-8, one line, says what to do next where that is known */
 };
 #endif
+
+/* "0.1.0", of the library that is running. */
+const char *moescope_version(void);
 
 /* ---- the file ---- */
 
@@ -145,6 +147,10 @@ struct moescope_writer_options {
     int gate_bits;      /* 8 or 16 */
     size_t queue_bytes; /* nor do they hold more bytes than this (default 64 MiB when 0); a batch that is
                            larger waits alone */
+    /* Every batch gets the loads that follow from the decisions logged into it, of each layer, also by domain
+     * outside of `train`; a load that the caller logs takes the place of the derived one. Right only for who
+     * logs every token's decisions. */
+    bool derive_loads;
 };
 
 int moescope_writer_open(struct moescope_writer **w, struct moescope_logbook *lb, int64_t run_id,
@@ -195,6 +201,7 @@ struct moescope_sequence {
     const int32_t *ids;                     /* (n_tokens + 1): inputs, and the last target */
     const float *loss;                      /* (n_tokens) nats; NULL: not logged */
     const struct moescope_outcome *outcome; /* what a classifier said of it; NULL: nothing */
+    int64_t domain_id;                      /* its document's, for derive_loads; 0: in no load of a domain */
 };
 /* Returns a handle for the two functions below; sequence ids are given in this order. */
 int moescope_batch_sequence(struct moescope_batch *b, int64_t step, const char *split,
@@ -207,13 +214,14 @@ struct moescope_block { /* the decisions of one sequence in one layer, token by 
     const int32_t *expert;  /* (n_decisions) */
     const float *gate;      /* (n_decisions) raw probability or score */
     const uint8_t *dropped; /* (n_decisions) 0 or 1; NULL: none */
+    /* (n_tokens, n_experts) the router's, summed by derive_loads and not stored; NULL: the sum is unknown */
+    const float *probability;
 };
 void moescope_batch_routing(struct moescope_batch *b, int sequence, const struct moescope_block *block);
 /* probability: (n_tokens, n_experts), stride n_experts, each in [0, 1]; kept in 16 bits. */
 void moescope_batch_probability(struct moescope_batch *b, int sequence, int layer, int n_experts,
                                 const float *probability);
 
-#pragma GCC visibility pop
 #ifdef __cplusplus
 }
 #endif

@@ -221,14 +221,14 @@ static int resume_run(struct logbook *lb, const char *name, int64_t step, int64_
 int moescope_resume_run(struct logbook *lb, const char *name, int64_t step, int64_t *run_id,
                         struct error *err)
 {
+    if (db_begin(lb, err) != 0) {
+        return -1;
+    }
     /* Foreign keys would have every deleted sample looked for among all sequences. */
     sqlite3_db_config(lb->db, SQLITE_DBCONFIG_ENABLE_FKEY, 0, NULL);
-    int result = db_begin(lb, err);
-    if (result == 0) {
-        result = db_end(lb, resume_run(lb, name, step, run_id, err), err);
-    }
+    int result = resume_run(lb, name, step, run_id, err);
     sqlite3_db_config(lb->db, SQLITE_DBCONFIG_ENABLE_FKEY, 1, NULL);
-    return result;
+    return db_end(lb, result, err);
 }
 
 /* The window of loads that the run ends in. */

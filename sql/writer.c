@@ -2,6 +2,7 @@
  * stored, those that wait share a transaction, since most of what a small transaction costs is the pages that
  * the next one touches again. A transaction never ends within a batch. */
 #include <pthread.h>
+#include <signal.h>
 #include <stdlib.h>
 
 #include "sql/batch.h"
@@ -17,6 +18,7 @@ struct moescope_writer {
     struct logbook *lb;
     struct store *store;
     int gate_bits, queue_batches;
+    bool derive_loads;
     size_t queue_bytes;
     pthread_t thread;
     pthread_mutex_t lock;   /* guards all that follows */
@@ -159,6 +161,26 @@ static void writer_free(struct moescope_writer *w)
     free(w);
 }
 
+/* The thread takes no signal: whoever has this library in his process handles them on threads of his own. */
+static int start_thread(struct moescope_writer *w)
+{
+    sigset_t all, before;
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &before);
+    int result = pthread_create(&w->thread, NULL, write_batches, w);
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    return result;
+}
+
+/* Another writer of the logbook may be in the middle of a transaction on the connection they share. */
+static int open_store(struct moescope_writer *w, int64_t run_id, struct error *err)
+{
+    pthread_mutex_lock(&w->lb->transaction);
+    int result = store_open(&w->store, w->lb, run_id, err);
+    pthread_mutex_unlock(&w->lb->transaction);
+    return result;
+}
+
 int moescope_writer_open(struct moescope_writer **out, struct logbook *lb, int64_t run_id,
                          const struct moescope_writer_options *options, struct error *err)
 {
@@ -172,15 +194,16 @@ int moescope_writer_open(struct moescope_writer **out, struct logbook *lb, int64
     }
     w->lb = lb;
     w->gate_bits = options->gate_bits;
+    w->derive_loads = options->derive_loads;
     w->queue_batches = options->queue_batches > 0 ? options->queue_batches : DEFAULT_QUEUE_BATCHES;
     w->queue_bytes = options->queue_bytes > 0 ? options->queue_bytes : DEFAULT_QUEUE_BYTES;
     pthread_mutex_init(&w->lock, NULL);
     pthread_cond_init(&w->changed, NULL);
-    if (store_open(&w->store, lb, run_id, err) != 0) {
+    if (open_store(w, run_id, err) != 0) {
         writer_free(w);
         return -1;
     }
-    if (pthread_create(&w->thread, NULL, write_batches, w) != 0) {
+    if (start_thread(w) != 0) {
         writer_free(w);
         return error_set(err, STATUS_MACHINE, "cannot start the logbook's writer thread");
     }
@@ -233,7 +256,7 @@ struct moescope_batch *moescope_batch_new(struct moescope_writer *w, struct erro
     struct moescope_batch *b = result == 0 ? take_spare(w) : NULL;
     pthread_mutex_unlock(&w->lock);
     if (result == 0 && b == NULL) {
-        b = batch_new(w, w->gate_bits);
+        b = batch_new(w, w->gate_bits, w->derive_loads);
         if (b == NULL) {
             error_no_memory(err, "a logbook batch");
         }
@@ -244,6 +267,7 @@ struct moescope_batch *moescope_batch_new(struct moescope_writer *w, struct erro
 int moescope_batch_commit(struct moescope_batch *b, struct error *err)
 {
     struct moescope_writer *w = b->writer;
+    derived_log(b);
     if (b->failed) {
         if (err != NULL) {
             *err = b->err;

@@ -137,7 +137,8 @@ static void add_layer(struct moescope_batch *b, int sequence, const struct fixtu
         choose(probability + t * run->n_experts, run->n_experts, run->k, expert + t * run->k,
                gate + t * run->k);
     }
-    struct moescope_block block = {at.layer, run->n_experts, run->k, NULL, expert, gate, NULL};
+    struct moescope_block block = {
+        .layer = at.layer, .n_experts = run->n_experts, .k = run->k, .expert = expert, .gate = gate};
     moescope_batch_routing(b, sequence, &block);
     if (!run->without_probabilities)
         moescope_batch_probability(b, sequence, at.layer, run->n_experts, probability);
