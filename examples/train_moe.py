@@ -298,7 +298,7 @@ class Trainer:
 
 # ---- what logging costs ----
 
-BLOCK = 4  # updates in a row, logged or not
+BLOCK = 2  # updates in a row, logged or not
 
 
 def bench(trainer, run, pairs):
