@@ -32,6 +32,7 @@ ldflags := $(LDFLAGS) $(if $(filter sanitize fuzz,$(VARIANT)),$(filter -fsanitiz
 say = @$(if $(V),,printf '  %-5s %s\n' $(1) $(2);)
 quiet = $(if $(V),,@)
 ldlibs := $(shell pkg-config --libs $(packages) 2>/dev/null) -lpthread -lm
+embedded_ldlibs := $(shell pkg-config --libs sqlite3 libdeflate libmd 2>/dev/null) -lpthread -lm
 
 # Programs are single files; everything else in a folder is its library.
 programs := base/moescope.c engine/train.c engine/route.c engine/ablate.c $(wildcard corpora/*.c analysis/*.c care/*.c)
@@ -44,6 +45,11 @@ plot_files := $(sort $(wildcard plots/*.gp plots/*.css))
 # What SQLite loads, as moescope.so, or is linked with, as libmoescope-sqlite.a.
 extension := sql/extension.c sql/vtab.c sql/cursor.c sql/count.c sql/relation.c sql/groups.c sql/aggregate.c sql/crew.c sql/scan.c sql/db.c sql/codec.c \
              sql/text.c base/cores.c base/error.c metrics/load.c metrics/sample.c
+# What other programs write logbooks with: libmoescope.so and .a, which export what sql/moescope.h declares.
+embedded := sql/logbook.c sql/run.c sql/corpora.c sql/writer.c sql/batch.c sql/derived.c sql/store.c sql/windows.c sql/db.c \
+            sql/codec.c sql/text.c sql/filesystem.c base/error.c base/text.c base/file.c base/decimal.c
+version := $(shell sed -n 's/^\#define MOESCOPE_VERSION "\(.*\)"/\1/p' base/options.h)
+soname := libmoescope.so.$(firstword $(subst ., ,$(version)))
 # Tests of speed, of figures that numpy works out again, and of error rates have nothing to say about memory that others
 # have not.
 spared := $(if $(filter sanitize,$(VARIANT)),$(patsubst %,$(out)/tests/command/test_%,bench calibration recompute))
@@ -73,7 +79,7 @@ quick_names := $(filter-out single-gate-glyphs demand-choice,$(study_names))
 .PHONY: studies studies-quick gallery all programs demo test tests check-tests kills sanitize fuzz lint analyze bench bench-large calibration docs clean help print-cflags print-programs FORCE
 all: programs ## build every program and the SQLite extension into bin/
 programs: $(foreach p,$(wildcard $(programs)),$(bindir)/$(call program_name,$(p))) \
-          $(bindir)/moescope.so $(bindir)/libmoescope-sqlite.a
+          $(bindir)/moescope.so $(bindir)/libmoescope-sqlite.a $(bindir)/libmoescope.so $(bindir)/libmoescope.a
 
 help: ## this list
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -208,6 +214,31 @@ $(bindir)/libmoescope-sqlite.a: $(extension:%.c=$(out)/%.o) $(out)/sql/embedded.
 	$(quiet)$(LD) -r $(filter %.o,$^) -o $(out)/extension.o
 	$(quiet)objcopy --keep-global-symbol=sqlite3_moescope_init $(out)/extension.o
 	$(quiet)rm -f $@ && ar rcs $@ $(out)/extension.o
+
+# Found by any program, sanitized or not, as the extension is.
+embedded_cflags = $(filter-out -fsanitize% -fno-sanitize%,$(cflags)) -fPIC -fno-semantic-interposition -ffunction-sections \
+                  -DMOESCOPE_LIBRARY
+embedded_objects := $(embedded:%.c=$(out)/embedded/%.o) $(out)/embedded/sql/embedded.o
+$(out)/embedded/%.o: %.c $(out)/flags
+	@mkdir -p $(@D)
+	$(quiet)$(CC) $(embedded_cflags) -MMD -MP -c $< -o $@
+$(out)/embedded/sql/embedded.o: $(out)/sql/embedded.c $(out)/flags
+	@mkdir -p $(@D)
+	$(quiet)$(CC) $(embedded_cflags) -Wno-overlength-strings -c $< -o $@
+$(bindir)/libmoescope.so: $(embedded_objects) $(linked)
+	@mkdir -p $(@D)
+	$(call say,LINK,$@)
+	$(quiet)$(CC) -shared $(LDFLAGS) -Wl,-soname,$(soname) -Wl,--version-script=sql/exports.map -Wl,--no-undefined \
+	    -Wl,--gc-sections $(filter %.o,$^) \
+	    $(embedded_ldlibs) -o $(@D)/$(soname)
+	$(quiet)ln -sf $(soname) $@
+$(bindir)/libmoescope.so: sql/exports.map
+$(bindir)/libmoescope.a: $(embedded_objects) $(linked)
+	@mkdir -p $(@D)
+	$(call say,AR,$@)
+	$(quiet)$(LD) -r $(filter %.o,$^) -o $(out)/embedded.o
+	$(quiet)objcopy --wildcard --keep-global-symbol='moescope_*' $(out)/embedded.o
+	$(quiet)rm -f $@ && ar rcs $@ $(out)/embedded.o
 
 $(out)/bench/%: $(out)/bench/%.o $(bench_support) $(out)/libmoescope.a
 	$(call say,LINK,$@)

@@ -120,7 +120,7 @@ static int ask(void *context, char **operands, int n, FILE *out, struct error *e
     if (result == 0 && n > 1) {
         result = answer(lb, operands[1], c, out, format, err);
     }
-    logbook_close(lb); /* before the shell: a connection must not live through exec */
+    moescope_close(lb); /* before the shell: a connection must not live through exec */
     return result == 0 && n == 1 ? run_shell(operands[0], err) : result;
 }
 

@@ -53,7 +53,7 @@ static void catch_signals(void)
 static void session_release(struct session *s)
 {
     study_results_release(&s->results);
-    logbook_close(s->logbook);
+    moescope_close(s->logbook);
     study_release(&s->study);
     text_release(&s->text);
     text_release(&s->corpus);
@@ -324,7 +324,7 @@ static bool has_diverged(struct session *s, int configuration, int64_t seed)
     bool diverged =
         !interrupted && read_results(s, &unread) == 0 && study_diverged(&s->results, configuration, seed);
 
-    logbook_close(s->logbook); /* trainings write to it */
+    moescope_close(s->logbook); /* trainings write to it */
     s->logbook = NULL;
     return diverged;
 }
@@ -521,7 +521,7 @@ static int conduct(struct session *s, FILE *out, enum table_format format, struc
     if (s->options->dry_run)
         return print_plan(s, out, format, err);
     if (!s->options->no_training) {
-        logbook_close(s->logbook); /* reads would see it as it was */
+        moescope_close(s->logbook); /* reads would see it as it was */
         s->logbook = NULL;
         if (train_missing(s, err))
             return interrupted ? 128 + interrupted : -1;

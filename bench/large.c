@@ -84,9 +84,9 @@ static bool is_doubling(int64_t step)
 }
 
 /* A batch as the trainer fills it: what is due before the step, then the step, unless it is the end. */
-static int write_step(struct bench *b, struct logbook_writer *w, int64_t step, struct error *err)
+static int write_step(struct bench *b, struct moescope_writer *w, int64_t step, struct error *err)
 {
-    struct logbook_batch *batch = logbook_batch_new(w, err);
+    struct moescope_batch *batch = moescope_batch_new(w, err);
     bool last = step == b->steps, due = last || step % EVALUATE_EVERY == 0;
 
     if (!batch)
@@ -97,13 +97,13 @@ static int write_step(struct bench *b, struct logbook_writer *w, int64_t step, s
         synthetic_add_pass(&b->synthetic, batch, step, "probe");
     if (!last)
         synthetic_add_step(&b->synthetic, batch, step);
-    return logbook_batch_commit(batch, err);
+    return moescope_batch_commit(batch, err);
 }
 
 static int write_run(struct bench *b, struct logbook *lb, int seed, struct error *err)
 {
-    const struct logbook_writer_options writing = {.gate_bits = 8};
-    struct logbook_writer *w = NULL;
+    const struct moescope_writer_options writing = {.gate_bits = 8};
+    struct moescope_writer *w = NULL;
     char name[32];
     int64_t run_id;
     int result = 0;
@@ -111,15 +111,15 @@ static int write_run(struct bench *b, struct logbook *lb, int seed, struct error
     snprintf(name, sizeof name, "top2-seed%d", seed);
     b->synthetic.shift = seed;
     if (synthetic_begin_run(&b->synthetic, lb, name, seed, &run_id, err) ||
-        logbook_writer_open(&w, lb, run_id, &writing, err))
+        moescope_writer_open(&w, lb, run_id, &writing, err))
         return -1;
     for (int64_t step = 0; step <= b->steps && result == 0; step++) {
         result = write_step(b, w, step, err);
         progress_update(&b->progress, seed * b->steps + step, name);
     }
-    if (logbook_writer_close(w, result ? NULL : err))
+    if (moescope_writer_close(w, result ? NULL : err))
         result = -1;
-    return result ? -1 : logbook_end_run(lb, run_id, "finished", err);
+    return result ? -1 : moescope_end_run(lb, run_id, "finished", err);
 }
 
 static int make_logbook(struct bench *b, struct error *err)
@@ -136,14 +136,13 @@ static int make_logbook(struct bench *b, struct error *err)
     shape.experts = (int)args.experts;
     shape.k = (int)args.k;
     b->steps = (int64_t)ceil((double)args.decisions / RUNS / (shape.tokens * shape.layers * shape.k));
-    if (synthetic_init(&b->synthetic, &shape, DRAWN_STEPS, true, err) ||
-        logbook_open_writable(&lb, b->path, err))
+    if (synthetic_init(&b->synthetic, &shape, DRAWN_STEPS, true, err) || moescope_open(&lb, b->path, err))
         return -1;
     progress_start(&b->progress, "making the logbook", RUNS * b->steps, 0, args.quiet);
     result = synthetic_add_corpus(&b->synthetic, lb, err);
     for (int i = 0; i < RUNS && result == 0; i++)
         result = write_run(b, lb, i, err);
-    logbook_close(lb);
+    moescope_close(lb);
     progress_finish(&b->progress, b->path);
     return result;
 }
@@ -243,7 +242,7 @@ static int ask_all(struct bench *b, struct error *err)
     result = logbook_find_run(lb, "top2-seed2", &run_id, err);
     for (size_t i = 0; i < 2 * sizeof names / sizeof *names && result == 0; i++)
         result = ask(b, lb, names[i / 2], run_id, err);
-    logbook_close(lb);
+    moescope_close(lb);
     return result;
 }
 

@@ -105,14 +105,14 @@ static double bytes_per_decision(const struct bench *b, const char *path)
 
 static int write_steps(struct bench *b, struct logbook *lb, struct error *err)
 {
-    const struct logbook_writer_options writing = {.gate_bits = (int)args.gate_bits};
-    struct logbook_writer *writer = NULL;
+    const struct moescope_writer_options writing = {.gate_bits = (int)args.gate_bits};
+    struct moescope_writer *writer = NULL;
     int result = 0;
 
-    if (logbook_writer_open(&writer, lb, b->run_id, &writing, err))
+    if (moescope_writer_open(&writer, lb, b->run_id, &writing, err))
         return -1;
     for (int64_t step = 0; step < b->steps && result == 0; step++) {
-        struct logbook_batch *batch = logbook_batch_new(writer, err);
+        struct moescope_batch *batch = moescope_batch_new(writer, err);
         double start = clock_seconds();
         if (!batch) {
             result = -1;
@@ -120,10 +120,10 @@ static int write_steps(struct bench *b, struct logbook *lb, struct error *err)
         }
         synthetic_add_step(&b->synthetic, batch, step);
         b->packing += clock_seconds() - start;
-        result = logbook_batch_commit(batch, err);
+        result = moescope_batch_commit(batch, err);
         progress_update(&b->progress, step + 1, "logbook");
     }
-    if (logbook_writer_close(writer, result ? NULL : err))
+    if (moescope_writer_close(writer, result ? NULL : err))
         result = -1;
     return result;
 }
@@ -157,18 +157,18 @@ static int write_logbook(struct bench *b, struct cost *cost, struct error *err)
     struct logbook *lb = NULL;
     int result = -1;
 
-    if (logbook_open_writable(&lb, b->logbook, err))
+    if (moescope_open(&lb, b->logbook, err))
         return -1;
     if (synthetic_add_corpus(&b->synthetic, lb, err) == 0 &&
         synthetic_begin_run(&b->synthetic, lb, "bench", 0, &b->run_id, err) == 0) {
         struct cost start = cost_now();
         result = write_steps(b, lb, err);
         if (result == 0)
-            result = logbook_end_run(lb, b->run_id, "finished", err);
-        logbook_close(lb);
+            result = moescope_end_run(lb, b->run_id, "finished", err);
+        moescope_close(lb);
         *cost = cost_since(start);
     } else {
-        logbook_close(lb);
+        moescope_close(lb);
     }
     return result;
 }
@@ -359,9 +359,9 @@ static int bench_questions(struct bench *b, struct error *err)
         compare(b, &files, "bench/domains", "mean gate by domain, layer, expert", err) == 0 &&
         bench_sequences(b, &files, err) == 0)
         result = bench_decoding(b, &files, err);
-    logbook_close(files.logbook);
-    logbook_close(files.stock);
-    logbook_close(files.rows);
+    moescope_close(files.logbook);
+    moescope_close(files.stock);
+    moescope_close(files.rows);
     return result;
 }
 

@@ -310,15 +310,15 @@ static int measure(const struct measured_shape *shape, const struct corpus *corp
     unlink(paths[0]);
     if (config_init(&config, err) == 0 && configure(&config, shape, err) == 0 &&
         pool_open(&pool, (int)args.threads, err) == 0 &&
-        trainer_init(&t, &config, corpus, 1, pool, err) == 0 &&
-        logbook_open_writable(&lb, paths[0], err) == 0 && recorder_open(&r, lb, &config, corpus, err) == 0)
+        trainer_init(&t, &config, corpus, 1, pool, err) == 0 && moescope_open(&lb, paths[0], err) == 0 &&
+        recorder_open(&r, lb, &config, corpus, err) == 0)
         result = train(p, &t, &r, paths[1], err);
     if (result == 0) {
         progress_finish(&p->progress, "");
         tell(p, figures, shape->name);
     }
     recorder_release(&r);
-    logbook_close(lb);
+    moescope_close(lb);
     trainer_release(&t);
     pool_close(pool);
     config_release(&config);

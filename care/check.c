@@ -66,7 +66,7 @@ static int check(void *context, char **operands, int n_operands, FILE *out, stru
                 "last steps are missing: moescope snapshot copies a whole one\n",
                 operands[0], operands[0]);
     }
-    logbook_close(lb);
+    moescope_close(lb);
     (void)n_operands;
     if (result == 0 && violations > 0) {
         fprintf(stderr, "moescope check: '%s' violates what a logbook promises, %" PRId64 " times\n",

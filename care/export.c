@@ -13,6 +13,7 @@ struct choices {
     int64_t step, first_step, last_step, layer; /* unset: NONE, and the whole range */
     struct string_list parameters;
     bool list, print_sql, quiet;
+    bool matrix; /* what is exported is one, of one run */
 };
 enum { NONE = -1 };
 static const char folder[] = "export/";
@@ -106,7 +107,7 @@ static int open_what(struct query **q, struct logbook *lb, const char *what, con
 static int bind_all(struct query *q, struct logbook *lb, const struct choices *c, struct error *err)
 {
     int64_t run_id;
-    if (c->run != NULL) {
+    if (c->run != NULL || c->matrix) {
         if (logbook_find_run(lb, c->run, &run_id, err) != 0) {
             return -1;
         }
@@ -133,10 +134,23 @@ static int write_csv(struct query *q, FILE *out, int64_t *rows, struct error *er
     return query_print_counted(q, out, TABLE_CSV, NULL, rows, err);
 }
 
+static int write_csv_matrix(struct query *q, FILE *out, int64_t *rows, struct error *err)
+{
+    return query_write_matrix(q, MATRIX_CSV, out, rows, err);
+}
+
+static int write_npy_matrix(struct query *q, FILE *out, int64_t *rows, struct error *err)
+{
+    return query_write_matrix(q, MATRIX_NPY, out, rows, err);
+}
+
 static const struct {
     const char *name;
     int (*write)(struct query *q, FILE *out, int64_t *rows, struct error *err);
-} formats[] = {{"csv", write_csv}, {"jsonl", query_write_jsonl}, {"npy", query_write_npy}};
+    int (*write_matrix)(struct query *q, FILE *out, int64_t *rows, struct error *err);
+} formats[] = {{"csv", write_csv, write_csv_matrix},
+               {"jsonl", query_write_jsonl, query_write_jsonl},
+               {"npy", query_write_npy, write_npy_matrix}};
 enum { N_FORMATS = sizeof formats / sizeof formats[0] };
 
 /* By --format, else by what the output's name ends in, else CSV. */
@@ -189,7 +203,9 @@ static int write_all(struct logbook *lb, const char *what, const struct choices 
         result = bind_all(q, lb, c, err);
     }
     if (result == 0) {
-        result = c->print_sql ? query_print_sql(q, out, err) : formats[format].write(q, out, &rows, err);
+        result = c->print_sql
+                     ? query_print_sql(q, out, err)
+                     : (c->matrix ? formats[format].write_matrix : formats[format].write)(q, out, &rows, err);
     }
     query_close(q);
     if (result == 0 && !c->print_sql && !c->quiet) {
@@ -214,9 +230,11 @@ static int export_rows(void *context, char **operands, int n, FILE *out, struct 
         result = logbook_open(&lb, operands[0], err);
     }
     if (result == 0) {
-        result = write_all(lb, operands[1], c, out, err);
+        c->matrix = strcmp(operands[1], "eplb") == 0;
+        result = strcmp(operands[1], "datasette") == 0 ? datasette_write(out, operands[0], err)
+                                                       : write_all(lb, operands[1], c, out, err);
     }
-    logbook_close(lb);
+    moescope_close(lb);
     return result;
 }
 
@@ -242,7 +260,7 @@ int main(int argc, char **argv)
         {0}};
     const struct program program = {
         .verb = "export",
-        .operands = "DB RELATION, QUERY-NAME or SQL",
+        .operands = "DB RELATION, QUERY-NAME, SQL or datasette",
         .purpose = "write rows of a logbook as CSV, JSON lines or a numpy array",
         .details =
             "A relation is one of --list; other words are canned queries of `moescope sql`; anything longer "
@@ -253,12 +271,21 @@ int main(int argc, char **argv)
             "  jsonl  an object a line, full precision; NULL is null\n"
             "  npy    one structured array, little-endian: whole numbers <i8, numbers with NULLs <f8 (NaN), "
             "text SN\n"
-            "         (UTF-8); numpy.load reads it, and memory-maps it\n",
+            "         (UTF-8); numpy.load reads it, and memory-maps it\n"
+            "\n"
+            "eplb is a matrix: a row for each MoE layer of the run, a column for each expert, decisions; npy "
+            "(<i8) or csv\n"
+            "(without a heading). Choose its traffic by --split and steps; otherwise it is all that is "
+            "logged.\n"
+            "datasette writes the metadata.json with which Datasette offers the canned queries of `moescope "
+            "sql`.\n",
         .examples = "moescope export log.db routing --run top2 --split probe --step 1200 -o probe.npy\n"
                     "moescope export log.db expert_load --run top2 --layer 1 -o load.csv\n"
                     "moescope export log.db document_loss --format jsonl | head\n"
                     "moescope export log.db 'SELECT layer, expert, sum(decisions) AS n FROM routing_count "
-                    "GROUP BY 1, 2' -o n.csv\n",
+                    "GROUP BY 1, 2' -o n.csv\n"
+                    "moescope export log.db eplb --run top2 --split routed -o load.npy\n"
+                    "moescope export log.db datasette -o metadata.json\n",
         .options = options,
         .min_operands = 0,
         .max_operands = 2};

@@ -79,7 +79,7 @@ static int try_inputs(char **paths, int n, struct error *err)
         if (logbook_open(&lb, paths[i], err) != 0) {
             return -1;
         }
-        logbook_close(lb);
+        moescope_close(lb);
     }
     return 0;
 }
@@ -90,13 +90,13 @@ static int merge_inputs(const struct choices *c, struct job *job, char **operand
     struct logbook *lb;
     bool made = access(operands[0], F_OK) != 0;
     int merged = 0;
-    int result = logbook_open_writable(&lb, operands[0], err);
+    int result = moescope_open(&lb, operands[0], err);
     logbook_stop_on_signals(lb);
     for (; result == 0 && merged < n_operands - 1; merged += result == 0) {
         result = merge_input(job, lb, operands[merged + 1], c->no_rename, err);
     }
     logbook_stop_on_signals(NULL);
-    logbook_close(lb);
+    moescope_close(lb);
     if (result != 0 && made && merged == 0) {
         unlink(operands[0]);
     }

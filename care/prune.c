@@ -142,7 +142,7 @@ static int prune_logbook(const char *path, const struct choices *c, const struct
         shrink(lb, c->no_vacuum);
     }
     logbook_stop_on_signals(NULL);
-    logbook_close(lb);
+    moescope_close(lb);
     return result;
 }
 

@@ -100,7 +100,7 @@ static int list_runs(const char *path, const struct choices *c, FILE *out, struc
         result = c->print_sql ? query_print_sql(q, out, err) : print_rows(q, out, format, err);
     }
     query_close(q);
-    logbook_close(lb);
+    moescope_close(lb);
     return result;
 }
 
@@ -210,7 +210,7 @@ static int change_runs(const char *path, const struct choices *c, struct error *
     }
     free(changes);
     logbook_stop_on_signals(NULL);
-    logbook_close(lb);
+    moescope_close(lb);
     return result;
 }
 

@@ -27,7 +27,7 @@ static int snapshot(void *context, char **operands, int n_operands, FILE *out, s
         result = logbook_snapshot(lb, operands[1], c->force, &progress, err);
     }
     logbook_stop_on_signals(NULL);
-    logbook_close(lb);
+    moescope_close(lb);
     if (result == 0) {
         progress.done = bytes;
         progress_finish(&progress, text_bytes(buffer, (double)bytes));

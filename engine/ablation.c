@@ -260,7 +260,7 @@ static int make_plan(struct job *j, struct error *err)
             result = plan_kind(j, lb, kind, err);
     }
 done:
-    logbook_close(lb);
+    moescope_close(lb);
     return result;
 }
 
@@ -441,7 +441,7 @@ static void intervene(struct job *j, const struct ablation *a)
 enum { MOST_SETTINGS = 7, SETTING_LENGTH = 64 };
 
 struct own_settings {
-    struct logbook_setting items[MOST_SETTINGS];
+    struct moescope_setting items[MOST_SETTINGS];
     char json[MOST_SETTINGS][SETTING_LENGTH];
     int n;
 };
@@ -449,14 +449,14 @@ struct own_settings {
 static void add_text(struct own_settings *s, const char *key, const char *value)
 {
     snprintf(s->json[s->n], SETTING_LENGTH, "\"%s\"", value); /* uuids and names of ours */
-    s->items[s->n] = (struct logbook_setting){key, s->json[s->n]};
+    s->items[s->n] = (struct moescope_setting){key, s->json[s->n]};
     s->n++;
 }
 
 static void add_number(struct own_settings *s, const char *key, int64_t value)
 {
     snprintf(s->json[s->n], SETTING_LENGTH, "%lld", (long long)value);
-    s->items[s->n] = (struct logbook_setting){key, s->json[s->n]};
+    s->items[s->n] = (struct moescope_setting){key, s->json[s->n]};
     s->n++;
 }
 
@@ -548,7 +548,7 @@ static void job_release(struct job *j)
     free(j->interventions);
     free(j->order);
     recorder_release(&j->recorder);
-    logbook_close(j->logbook);
+    moescope_close(j->logbook);
     trainer_release(&j->trainer);
     pool_close(j->pool);
     corpus_release(&j->corpus);
@@ -571,8 +571,7 @@ int ablation_make(const struct ablation_request *request, struct error *err)
     if (result == 0 && j.plan.n > 0) {
         blas_start();
         result = take_lock(&j, err) || open_checkpoint(&j, err) || open_model(&j, err) ||
-                         prepare_interventions(&j, err) ||
-                         logbook_open_writable(&j.logbook, request->logbook, err) ||
+                         prepare_interventions(&j, err) || moescope_open(&j.logbook, request->logbook, err) ||
                          recorder_open(&j.recorder, j.logbook, &j.checkpoint.config, &j.corpus, err) ||
                          make_all(&j, err)
                      ? -1

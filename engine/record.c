@@ -12,28 +12,28 @@
 
 /* ---- the corpus ---- */
 
-static void describe_document(const struct corpus *c, const struct document *d, struct logbook_label *labels,
-                              struct logbook_document *out)
+static void describe_document(const struct corpus *c, const struct document *d, struct moescope_label *labels,
+                              struct moescope_document *out)
 {
-    *out = (struct logbook_document){.name = d->name,
-                                     .domain = c->domains[d->domain],
-                                     .sha256 = d->sha256,
-                                     .split = corpus_split_names[d->split],
-                                     .n_bytes = d->n_bytes,
-                                     .n_tokens = c->images.n ? (int64_t)c->images.height * c->images.width
-                                                             : d->n_ids - 1,
-                                     .labels = labels,
-                                     .n_labels = d->n_labels};
+    *out = (struct moescope_document){.name = d->name,
+                                      .domain = c->domains[d->domain],
+                                      .sha256 = d->sha256,
+                                      .split = corpus_split_names[d->split],
+                                      .n_bytes = d->n_bytes,
+                                      .n_tokens = c->images.n ? (int64_t)c->images.height * c->images.width
+                                                              : d->n_ids - 1,
+                                      .labels = labels,
+                                      .n_labels = d->n_labels};
     for (int i = 0; i < d->n_labels; i++)
-        labels[i] = (struct logbook_label){d->labels[i].key, d->labels[i].value};
+        labels[i] = (struct moescope_label){d->labels[i].key, d->labels[i].value};
 }
 
 static int store_corpus(struct recorder *r, struct logbook *lb, const struct corpus *c, struct error *err)
 {
     size_t n_labels = 0, n_documents = (size_t)c->n_documents;
-    struct logbook_label *labels;
-    struct logbook_document *documents = malloc(n_documents * sizeof *documents);
-    struct logbook_token *tokens = malloc((size_t)c->n_vocabulary * sizeof *tokens);
+    struct moescope_label *labels;
+    struct moescope_document *documents = malloc(n_documents * sizeof *documents);
+    struct moescope_token *tokens = malloc((size_t)c->n_vocabulary * sizeof *tokens);
     int64_t *domain_of = malloc(n_documents * sizeof *domain_of);
     int result = -1;
 
@@ -50,18 +50,18 @@ static int store_corpus(struct recorder *r, struct logbook *lb, const struct cor
         n_labels += (size_t)c->documents[i].n_labels;
     }
     for (int i = 0; i < c->n_vocabulary; i++)
-        tokens[i] = (struct logbook_token){c->vocabulary[i].text, c->vocabulary[i].kind,
-                                           c->vocabulary[i].train_count};
-    struct logbook_corpus corpus = {.name = c->name,
-                                    .sha256 = c->sha256,
-                                    .vocabulary_name = c->name,
-                                    .vocabulary_sha256 = c->vocabulary_sha256,
-                                    .tokens = tokens,
-                                    .n_tokens = c->n_vocabulary,
-                                    .documents = documents,
-                                    .n_documents = c->n_documents};
+        tokens[i] = (struct moescope_token){c->vocabulary[i].text, c->vocabulary[i].kind,
+                                            c->vocabulary[i].train_count};
+    struct moescope_corpus corpus = {.name = c->name,
+                                     .sha256 = c->sha256,
+                                     .vocabulary_name = c->name,
+                                     .vocabulary_sha256 = c->vocabulary_sha256,
+                                     .tokens = tokens,
+                                     .n_tokens = c->n_vocabulary,
+                                     .documents = documents,
+                                     .n_documents = c->n_documents};
     result =
-        logbook_add_corpus(lb, &corpus, &r->corpus_id, &r->vocabulary_id, r->document_ids, domain_of, err);
+        moescope_add_corpus(lb, &corpus, &r->corpus_id, &r->vocabulary_id, r->document_ids, domain_of, err);
     for (size_t i = 0; i < n_documents && result == 0; i++)
         r->domain_ids[c->documents[i].domain] = domain_of[i];
 done:
@@ -75,7 +75,7 @@ done:
 /* ---- the run ---- */
 
 struct settings { /* JSON texts of a run's configuration */
-    struct logbook_setting *items;
+    struct moescope_setting *items;
     char **json;
     int n;
 };
@@ -96,7 +96,7 @@ static int settings_add(struct settings *s, const char *key, struct text *value)
     if (!json)
         return -1;
     s->json[s->n] = json;
-    s->items[s->n++] = (struct logbook_setting){key, json};
+    s->items[s->n++] = (struct moescope_setting){key, json};
     return 0;
 }
 
@@ -173,33 +173,33 @@ static char *machine_json(int threads)
     return text_detach(&t);
 }
 
-static void fill_layers(struct logbook_layer *layers, const struct summary *m)
+static void fill_layers(struct moescope_layer *layers, const struct summary *m)
 {
     for (int i = 0; i < m->n_layers; i++) {
         const struct routed_summary *l = &m->layers[i];
-        layers[i] = (struct logbook_layer){.layer = l->layer,
-                                           .router = l->router,
-                                           .n_experts = l->n_experts,
-                                           .k = l->k,
-                                           .expert_parameters = l->expert_parameters,
-                                           .each = l->each,
-                                           .n_shared = l->n_shared,
-                                           .shared_parameters = l->shared_parameters};
+        layers[i] = (struct moescope_layer){.layer = l->layer,
+                                            .router = l->router,
+                                            .n_experts = l->n_experts,
+                                            .k = l->k,
+                                            .expert_parameters = l->expert_parameters,
+                                            .each = l->each,
+                                            .n_shared = l->n_shared,
+                                            .shared_parameters = l->shared_parameters};
     }
 }
 
 static int open_writer(struct recorder *r, struct error *err)
 {
-    struct logbook_writer_options options = {.gate_bits = (int)config_int(r->config, "log.gate_bits")};
+    struct moescope_writer_options options = {.gate_bits = (int)config_int(r->config, "log.gate_bits")};
 
-    return logbook_writer_open(&r->writer, r->logbook, r->run_id, &options, err);
+    return moescope_writer_open(&r->writer, r->logbook, r->run_id, &options, err);
 }
 
 int recorder_begin(struct recorder *r, const char *name, int64_t seed, const struct summary *model,
                    int threads, struct error *err)
 {
     struct settings settings = {0};
-    struct logbook_layer layers[MAX_LAYERS];
+    struct moescope_layer layers[MAX_LAYERS];
     char *machine = machine_json(threads);
     int result = -1;
 
@@ -208,19 +208,19 @@ int recorder_begin(struct recorder *r, const char *name, int64_t seed, const str
         goto done;
     }
     fill_layers(layers, model);
-    struct logbook_run run = {.name = name,
-                              .task = model->task,
-                              .router = model->router,
-                              .program = "moescope " MOESCOPE_VERSION,
-                              .machine_json = machine,
-                              .seed = seed,
-                              .corpus_id = r->corpus_id,
-                              .vocabulary_id = r->vocabulary_id,
-                              .config = settings.items,
-                              .n_config = settings.n,
-                              .layers = layers,
-                              .n_layers = model->n_layers};
-    result = logbook_begin_run(r->logbook, &run, &r->run_id, err) || open_writer(r, err) ? -1 : 0;
+    struct moescope_run run = {.name = name,
+                               .task = model->task,
+                               .router = model->router,
+                               .program = "moescope " MOESCOPE_VERSION,
+                               .machine_json = machine,
+                               .seed = seed,
+                               .corpus_id = r->corpus_id,
+                               .vocabulary_id = r->vocabulary_id,
+                               .config = settings.items,
+                               .n_config = settings.n,
+                               .layers = layers,
+                               .n_layers = model->n_layers};
+    result = moescope_begin_run(r->logbook, &run, &r->run_id, err) || open_writer(r, err) ? -1 : 0;
 done:
     settings_release(&settings);
     free(machine);
@@ -229,7 +229,7 @@ done:
 
 int recorder_resume(struct recorder *r, const char *name, int64_t step, struct error *err)
 {
-    return logbook_resume_run(r->logbook, name, step, &r->run_id, err) || open_writer(r, err) ? -1 : 0;
+    return moescope_resume_run(r->logbook, name, step, &r->run_id, err) || open_writer(r, err) ? -1 : 0;
 }
 
 static int replay_probe(struct recorder *r, struct alarm *a, int64_t step, struct error *err)
@@ -268,12 +268,12 @@ int recorder_end(struct recorder *r, const char *status, struct error *err)
 {
     int result = 0;
 
-    logbook_batch_discard(r->batch); /* what was not committed belongs to no whole step */
+    moescope_batch_discard(r->batch); /* what was not committed belongs to no whole step */
     r->batch = NULL;
-    result = logbook_writer_close(r->writer, err);
+    result = moescope_writer_close(r->writer, err);
     r->writer = NULL;
     if (r->run_id > 0 &&
-        logbook_end_run(r->logbook, r->run_id, result ? "failed" : status, result ? NULL : err))
+        moescope_end_run(r->logbook, r->run_id, result ? "failed" : status, result ? NULL : err))
         result = -1;
     return result;
 }
@@ -287,10 +287,10 @@ void recorder_release(struct recorder *r)
 
 /* ---- the sink ---- */
 
-static struct logbook_batch *batch_of(struct recorder *r, struct error *err)
+static struct moescope_batch *batch_of(struct recorder *r, struct error *err)
 {
     if (!r->batch)
-        r->batch = logbook_batch_new(r->writer, err);
+        r->batch = moescope_batch_new(r->writer, err);
     return r->batch;
 }
 
@@ -313,7 +313,7 @@ static int add_probabilities(struct recorder *r, int handle, const struct routin
     float *shares;
 
     if (routing->softmax) {
-        logbook_batch_probability(r->batch, handle, layer, routing->n_experts, scores);
+        moescope_batch_probability(r->batch, handle, layer, routing->n_experts, scores);
         return 0;
     }
     shares = malloc((size_t)(last - first) * N * sizeof *shares);
@@ -325,7 +325,7 @@ static int add_probabilities(struct recorder *r, int handle, const struct routin
             shares[(size_t)(t - first) * N + e] =
                 (float)(scale * (double)routing->probability[(size_t)t * N + e]);
     }
-    logbook_batch_probability(r->batch, handle, layer, routing->n_experts, shares);
+    moescope_batch_probability(r->batch, handle, layer, routing->n_experts, shares);
     free(shares);
     return 0;
 }
@@ -338,14 +338,14 @@ static void add_layer_decisions(struct recorder *r, int handle, const struct rou
 
     for (int t = first; fixed && t < last; t++)
         fixed = routing->offset[t + 1] - routing->offset[t] == k;
-    struct logbook_block block = {.layer = layer,
-                                  .n_experts = routing->n_experts,
-                                  .k = fixed ? k : 0,
-                                  .offsets = fixed ? NULL : routing->offset + first,
-                                  .expert = routing->expert + at,
-                                  .gate = routing->gate + at,
-                                  .dropped = routing->n_dropped ? routing->dropped + at : NULL};
-    logbook_batch_routing(r->batch, handle, &block);
+    struct moescope_block block = {.layer = layer,
+                                   .n_experts = routing->n_experts,
+                                   .k = fixed ? k : 0,
+                                   .offsets = fixed ? NULL : routing->offset + first,
+                                   .expert = routing->expert + at,
+                                   .gate = routing->gate + at,
+                                   .dropped = routing->n_dropped ? routing->dropped + at : NULL};
+    moescope_batch_routing(r->batch, handle, &block);
 }
 
 static int add_sequence(struct recorder *r, int64_t step, enum corpus_split split, const struct pass *p,
@@ -354,7 +354,7 @@ static int add_sequence(struct recorder *r, int64_t step, enum corpus_split spli
     const struct sample *sample = p->sample[s];
     int first = p->start[s], n = p->start[s + 1] - first;
     int32_t *ids = malloc(((size_t)n + 1) * sizeof *ids);
-    struct logbook_outcome outcome;
+    struct moescope_outcome outcome;
 
     if (!ids)
         return error_no_memory(err, "a logged sequence");
@@ -362,15 +362,15 @@ static int add_sequence(struct recorder *r, int64_t step, enum corpus_split spli
     ids[n] = p->target[first + n - 1];
     bool classified = p->outcome && p->outcome[s].target >= 0;
     if (classified)
-        outcome = (struct logbook_outcome){p->outcome[s].target, p->outcome[s].prediction, p->outcome[s].exit,
-                                           p->outcome[s].multiply_adds};
-    struct logbook_sequence sequence = {.document_id = r->document_ids[sample->document],
-                                        .offset = sample->offset,
-                                        .n_tokens = n,
-                                        .ids = ids,
-                                        .loss = p->loss + first,
-                                        .outcome = classified ? &outcome : NULL};
-    int handle = logbook_batch_sequence(r->batch, step, corpus_split_names[split], &sequence);
+        outcome = (struct moescope_outcome){p->outcome[s].target, p->outcome[s].prediction,
+                                            p->outcome[s].exit, p->outcome[s].multiply_adds};
+    struct moescope_sequence sequence = {.document_id = r->document_ids[sample->document],
+                                         .offset = sample->offset,
+                                         .n_tokens = n,
+                                         .ids = ids,
+                                         .loss = p->loss + first,
+                                         .outcome = classified ? &outcome : NULL};
+    int handle = moescope_batch_sequence(r->batch, step, corpus_split_names[split], &sequence);
     free(ids);
     for (int i = 0; i < p->n_layers; i++) {
         const struct routed_layer *l = &p->layers[i];
@@ -403,15 +403,15 @@ static void add_loads(struct recorder *r, int64_t step, const char *split, const
 {
     for (int d = 0; d <= (t->by_domain ? t->n_domains : 0); d++) {
         size_t base = (size_t)d * (size_t)l->n_experts;
-        struct logbook_load load = {.domain_id = d ? r->domain_ids[d - 1] : 0,
-                                    .layer = l->layer,
-                                    .n_experts = l->n_experts,
-                                    .assignments = l->assignments + base,
-                                    .dropped = l->dropped + base,
-                                    .gate_sum = l->gate_sum + base,
-                                    .probability_sum = l->probability_sum + base};
+        struct moescope_load load = {.domain_id = d ? r->domain_ids[d - 1] : 0,
+                                     .layer = l->layer,
+                                     .n_experts = l->n_experts,
+                                     .assignments = l->assignments + base,
+                                     .dropped = l->dropped + base,
+                                     .gate_sum = l->gate_sum + base,
+                                     .probability_sum = l->probability_sum + base};
         if (d == 0 || t->domain_tokens[d - 1] > 0)
-            logbook_batch_load(r->batch, step, split, &load);
+            moescope_batch_load(r->batch, step, split, &load);
     }
 }
 
@@ -423,10 +423,10 @@ static void add_router_figures(struct recorder *r, int64_t step, const char *spl
 
     if (l->n_scored == 0) /* relu: no token has an expert */
         return;
-    logbook_batch_layer_metric(r->batch, step, split, l->layer, "router_entropy", l->entropy_sum / tokens);
+    moescope_batch_layer_metric(r->batch, step, split, l->layer, "router_entropy", l->entropy_sum / tokens);
     for (int n = 1; t->concentration && n <= l->n_experts; n *= 2) {
         snprintf(name, sizeof name, "rank_mass_%d", n);
-        logbook_batch_layer_metric(r->batch, step, split, l->layer, name, l->rank_mass[n - 1] / tokens);
+        moescope_batch_layer_metric(r->batch, step, split, l->layer, name, l->rank_mass[n - 1] / tokens);
     }
 }
 
@@ -440,8 +440,8 @@ static int record_summary(void *context, int64_t step, enum corpus_split split, 
         return -1;
     for (int d = 0; d < t->n_documents; d++) {
         if (t->document_tokens[d] > 0)
-            logbook_batch_document_loss(r->batch, step, name, r->document_ids[d], t->document_tokens[d],
-                                        t->document_bytes[d], t->document_loss[d]);
+            moescope_batch_document_loss(r->batch, step, name, r->document_ids[d], t->document_tokens[d],
+                                         t->document_bytes[d], t->document_loss[d]);
     }
     for (int i = 0; i < t->n_layers; i++) {
         add_loads(r, step, name, t, &t->layers[i]);
@@ -457,7 +457,7 @@ static int record_metric(void *context, int64_t step, enum corpus_split split, c
 
     if (!batch_of(r, err))
         return -1;
-    logbook_batch_metric(r->batch, step, corpus_split_names[split], name, value);
+    moescope_batch_metric(r->batch, step, corpus_split_names[split], name, value);
     return 0;
 }
 
@@ -467,7 +467,7 @@ static int record_event(void *context, int64_t step, const struct sink_event *ev
 
     if (!batch_of(r, err))
         return -1;
-    logbook_batch_event(r->batch, step, event->kind, event->layer, -1, event->value, event->message);
+    moescope_batch_event(r->batch, step, event->kind, event->layer, -1, event->value, event->message);
     return 0;
 }
 
@@ -478,24 +478,24 @@ static int record_checkpoint(void *context, int64_t step, const char *path, cons
 
     if (!batch_of(r, err))
         return -1;
-    logbook_batch_checkpoint(r->batch, step, path, sha256);
+    moescope_batch_checkpoint(r->batch, step, path, sha256);
     return 0;
 }
 
 static int record_commit(void *context, struct error *err)
 {
     struct recorder *r = context;
-    struct logbook_batch *batch = r->batch;
+    struct moescope_batch *batch = r->batch;
 
     r->batch = NULL;
-    return batch ? logbook_batch_commit(batch, err) : 0;
+    return batch ? moescope_batch_commit(batch, err) : 0;
 }
 
 static int record_drain(void *context, struct error *err)
 {
     struct recorder *r = context;
 
-    return logbook_writer_drain(r->writer, err);
+    return moescope_writer_drain(r->writer, err);
 }
 
 int recorder_open(struct recorder *r, struct logbook *lb, const struct config *config,

@@ -12,10 +12,10 @@
 
 struct recorder {
     struct logbook *logbook;
-    struct logbook_writer *writer;
-    struct logbook_batch *batch; /* since the last commit; NULL when empty */
+    struct moescope_writer *writer;
+    struct moescope_batch *batch; /* since the last commit; NULL when empty */
     const struct config *config;
-    const struct logbook_setting *more; /* of runs that begin, besides the configuration's; may be NULL */
+    const struct moescope_setting *more; /* of runs that begin, besides the configuration's; may be NULL */
     int n_more;
     int64_t run_id, corpus_id, vocabulary_id;
     int64_t *document_ids, *domain_ids; /* (n_documents), (n_domains) of the corpus */

@@ -219,7 +219,7 @@ static void job_release(struct job *s)
     model_release(&s->model);
     pool_close(s->pool);
     recorder_release(&s->recorder);
-    logbook_close(s->logbook);
+    moescope_close(s->logbook);
     for (int i = 0; i < s->corpus.n_domains; i++)
         free(s->corpus.domains[i]); /* ours; the vocabulary is lent */
     s->corpus.vocabulary = NULL;
@@ -358,8 +358,7 @@ static int run(void *context, char **operands, int n_operands, FILE *out, struct
     if (!s.name)
         error_no_memory(err, "the run's name");
     else if (load(&s, operands + 1, err) == 0 && make_model(&s, err) == 0 &&
-             logbook_open_writable(&s.logbook, operands[0], err) == 0 &&
-             check_name(&s, operands[0], err) == 0 &&
+             moescope_open(&s.logbook, operands[0], err) == 0 && check_name(&s, operands[0], err) == 0 &&
              recorder_open(&s.recorder, s.logbook, &s.checkpoint.config, &s.corpus, err) == 0 &&
              begin_run(&s, err) == 0 && route(&s, err) == 0)
         result = print_losses(&s, out, err);

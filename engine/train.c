@@ -194,7 +194,7 @@ static void job_release(struct job *s)
     alarm_close(&s->alarm);
     recorder_release(&s->recorder);
     pool_close(s->pool);
-    if (!logbook_close(s->logbook) && s->recorder.run_id > 0 && !args.quiet)
+    if (!moescope_close(s->logbook) && s->recorder.run_id > 0 && !args.quiet)
         fprintf(
             stderr,
             "'%s' is open in another program, or its disk is full: the last steps are in '%s-wal' until the "
@@ -674,7 +674,7 @@ static int prepare(struct job *s, bool *finished, struct error *err)
     if (args.dry_run)
         return task_corpus(&s->corpus, &s->config, err);
     if (file_exists(args.log) &&
-        (logbook_open_writable(&s->logbook, args.log, err) || find_earlier(s, finished, err)))
+        (moescope_open(&s->logbook, args.log, err) || find_earlier(s, finished, err)))
         return -1;
     if (*finished) {
         release_finished(s);
@@ -682,7 +682,7 @@ static int prepare(struct job *s, bool *finished, struct error *err)
     }
     if (task_corpus(&s->corpus, &s->config, err) || lock_run(s, err) || lock_checkpoint(s, err) ||
         (s->has_checkpoint && open_checkpoint(s, err)) ||
-        (!s->logbook && logbook_open_writable(&s->logbook, args.log, err)))
+        (!s->logbook && moescope_open(&s->logbook, args.log, err)))
         return -1;
     return recorder_open(&s->recorder, s->logbook, &s->config, &s->corpus, err);
 }

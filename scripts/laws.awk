@@ -5,7 +5,7 @@
 #   layer     base <- metrics <- sql <- analysis and care, base <- metrics <- engine; only train, route, ablate and record join
 #             engine and sql, and ablate, which shows what it has made, analysis as well
 #   seam      sqlite3.h is included under sql/ only, and where tests make SQLite fail; cblas.h in engine/blas.c only;
-#             FreeType in corpora/shared/face.c only
+#             FreeType in corpora/shared/face.c only; the public sql/moescope.h in sql/logbook.h only, which adapts it
 #   sql       SQL text lives in .sql files (BEGIN, COMMIT and ROLLBACK are no text)
 #   library   only programs print and exit
 #   unsafe    functions that cannot be used safely, or have a better sibling
@@ -78,6 +78,8 @@ header && $1 == "#ifndef" && $2 == guard { guarded = 1 }
         found("seam", "sqlite3.h is included under sql/ only")
     if (/["<]cblas\.h[">]/ && file != "engine/blas.c")
         found("seam", "cblas.h is included in engine/blas.c only")
+    if (/"sql\/moescope\.h"/ && file != "sql/logbook.h")
+        found("seam", "include sql/logbook.h, which knows the names inside")
     if (/<ft2build\.h>/ && file != "corpora/shared/face.c")
         found("seam", "ft2build.h is included in corpora/shared/face.c only")
     if (/"/) {

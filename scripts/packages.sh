@@ -7,7 +7,8 @@ build="gcc libc6-dev make pkg-config libopenblas-dev libsqlite3-dev libgsl-dev l
        libcjson-dev libfreetype-dev sqlite3 sentencepiece gnuplot-nox"
 case ${1:-} in
 build) wanted=$build ;;
-test) wanted="$build libcmocka-dev file python3-numpy fonts-dejavu-core" ;;
+# g++: the library's header as C++.
+test) wanted="$build libcmocka-dev file python3-numpy fonts-dejavu-core g++" ;;
 fuzz) wanted="$build libcmocka-dev clang libclang-rt-14-dev" ;;
 lint) wanted="$build libcmocka-dev clang libclang-rt-14-dev clang-format clang-tidy cppcheck shellcheck" ;;
 *) echo "usage: packages.sh build|test|lint|fuzz" >&2; exit 2 ;;

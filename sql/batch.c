@@ -11,32 +11,34 @@ static const struct span no_span = {SIZE_MAX, 0};
 
 /* ---- memory ---- */
 
-struct logbook_batch *batch_new(struct logbook_writer *w, int gate_bits)
+struct moescope_batch *batch_new(struct moescope_writer *w, int gate_bits, bool derive_loads)
 {
-    struct logbook_batch *b = calloc(1, sizeof *b);
+    struct moescope_batch *b = calloc(1, sizeof *b);
     if (b != NULL) {
         b->writer = w;
         b->gate_bytes = gate_bits == 16 ? 2 : 1;
+        b->derive_loads = derive_loads;
     }
     return b;
 }
 
-enum { N_LISTS = 8 };
+enum { N_LISTS = 9 };
 
-static void lists_of(struct logbook_batch *b, struct list *lists[N_LISTS])
+static void lists_of(struct moescope_batch *b, struct list *lists[N_LISTS])
 {
-    struct list *const all[N_LISTS] = {&b->metrics, &b->loads,        &b->document_losses,
-                                       &b->events,  &b->checkpoints,  &b->sequences,
-                                       &b->blocks,  &b->probabilities};
+    struct list *const all[N_LISTS] = {&b->metrics, &b->loads,         &b->document_losses,
+                                       &b->events,  &b->checkpoints,   &b->sequences,
+                                       &b->blocks,  &b->probabilities, &b->derived};
     memcpy(lists, all, sizeof all);
 }
 
-void batch_free(struct logbook_batch *b)
+void batch_free(struct moescope_batch *b)
 {
     struct list *lists[N_LISTS];
     if (b == NULL) {
         return;
     }
+    derived_clear(b);
     lists_of(b, lists);
     for (int i = 0; i < N_LISTS; i++) {
         free(lists[i]->items);
@@ -45,9 +47,10 @@ void batch_free(struct logbook_batch *b)
     free(b);
 }
 
-void batch_clear(struct logbook_batch *b)
+void batch_clear(struct moescope_batch *b)
 {
     struct list *lists[N_LISTS];
+    derived_clear(b);
     lists_of(b, lists);
     for (int i = 0; i < N_LISTS; i++) {
         lists[i]->n = 0;
@@ -58,13 +61,13 @@ void batch_clear(struct logbook_batch *b)
     b->failed = false;
 }
 
-size_t batch_memory(const struct logbook_batch *b)
+size_t batch_memory(const struct moescope_batch *b)
 {
     return sizeof *b + b->capacity + b->list_bytes;
 }
 
 /* The first failure is the one that is told, at the commit. */
-static void fail_memory(struct logbook_batch *b)
+void batch_fail_memory(struct moescope_batch *b)
 {
     if (!b->failed) {
         b->failed = true;
@@ -72,14 +75,13 @@ static void fail_memory(struct logbook_batch *b)
     }
 }
 
-/* A zeroed item at the end of a list, or NULL. */
-static void *list_add(struct logbook_batch *b, struct list *list, size_t size)
+void *batch_add(struct moescope_batch *b, struct list *list, size_t size)
 {
     if (list->n == list->capacity) {
         int capacity = list->capacity > 0 ? 2 * list->capacity : 16;
         void *items = realloc(list->items, (size_t)capacity * size);
         if (items == NULL) {
-            fail_memory(b);
+            batch_fail_memory(b);
             return NULL;
         }
         b->list_bytes += (size_t)(capacity - list->capacity) * size;
@@ -91,7 +93,7 @@ static void *list_add(struct logbook_batch *b, struct list *list, size_t size)
 }
 
 /* Room for n bytes in the buffer; *at is where. NULL when memory is short. */
-static uint8_t *reserve(struct logbook_batch *b, size_t n, struct span *span)
+static uint8_t *reserve(struct moescope_batch *b, size_t n, struct span *span)
 {
     if (b->length + n > b->capacity) {
         size_t capacity = b->capacity > 0 ? b->capacity : 4096;
@@ -100,7 +102,7 @@ static uint8_t *reserve(struct logbook_batch *b, size_t n, struct span *span)
         }
         uint8_t *bytes = realloc(b->bytes, capacity);
         if (bytes == NULL) {
-            fail_memory(b);
+            batch_fail_memory(b);
             *span = no_span;
             return NULL;
         }
@@ -112,7 +114,7 @@ static uint8_t *reserve(struct logbook_batch *b, size_t n, struct span *span)
     return b->bytes + span->at;
 }
 
-static struct span add_string(struct logbook_batch *b, const char *s)
+static struct span add_string(struct moescope_batch *b, const char *s)
 {
     struct span span = no_span;
     if (s != NULL) {
@@ -125,12 +127,12 @@ static struct span add_string(struct logbook_batch *b, const char *s)
     return span;
 }
 
-const char *batch_string(const struct logbook_batch *b, struct span span)
+const char *batch_string(const struct moescope_batch *b, struct span span)
 {
     return span.at == SIZE_MAX ? NULL : (const char *)b->bytes + span.at;
 }
 
-struct piece batch_piece(const struct logbook_batch *b, struct span span)
+struct piece batch_piece(const struct moescope_batch *b, struct span span)
 {
     struct piece piece = {NULL, 0};
     if (span.at != SIZE_MAX) {
@@ -140,23 +142,23 @@ struct piece batch_piece(const struct logbook_batch *b, struct span span)
     return piece;
 }
 
-static uint32_t span_checksum(const struct logbook_batch *b, struct span span)
+static uint32_t span_checksum(const struct moescope_batch *b, struct span span)
 {
     struct piece piece = batch_piece(b, span);
     return piece_checksum(&piece, 1);
 }
 
-void logbook_batch_discard(struct logbook_batch *b)
+void moescope_batch_discard(struct moescope_batch *b)
 {
     batch_free(b);
 }
 
 /* ---- rows ---- */
 
-static void add_metric(struct logbook_batch *b, int64_t step, const char *split, int layer, const char *name,
+static void add_metric(struct moescope_batch *b, int64_t step, const char *split, int layer, const char *name,
                        double value)
 {
-    struct batch_metric *m = list_add(b, &b->metrics, sizeof *m);
+    struct batch_metric *m = batch_add(b, &b->metrics, sizeof *m);
     if (m != NULL) {
         *m = (struct batch_metric){.step = step, .layer = layer, .value = value};
         m->split = add_string(b, split);
@@ -164,22 +166,22 @@ static void add_metric(struct logbook_batch *b, int64_t step, const char *split,
     }
 }
 
-void logbook_batch_metric(struct logbook_batch *b, int64_t step, const char *split, const char *name,
-                          double value)
+void moescope_batch_metric(struct moescope_batch *b, int64_t step, const char *split, const char *name,
+                           double value)
 {
     add_metric(b, step, split, ANY_LAYER, name, value);
 }
 
-void logbook_batch_layer_metric(struct logbook_batch *b, int64_t step, const char *split, int layer,
-                                const char *name, double value)
+void moescope_batch_layer_metric(struct moescope_batch *b, int64_t step, const char *split, int layer,
+                                 const char *name, double value)
 {
     add_metric(b, step, split, layer, name, value);
 }
 
-void logbook_batch_document_loss(struct logbook_batch *b, int64_t step, const char *split,
-                                 int64_t document_id, int64_t n_tokens, int64_t n_bytes, double loss_sum)
+void moescope_batch_document_loss(struct moescope_batch *b, int64_t step, const char *split,
+                                  int64_t document_id, int64_t n_tokens, int64_t n_bytes, double loss_sum)
 {
-    struct batch_document_loss *d = list_add(b, &b->document_losses, sizeof *d);
+    struct batch_document_loss *d = batch_add(b, &b->document_losses, sizeof *d);
     if (d != NULL) {
         d->step = step;
         d->document_id = document_id;
@@ -190,10 +192,10 @@ void logbook_batch_document_loss(struct logbook_batch *b, int64_t step, const ch
     }
 }
 
-void logbook_batch_event(struct logbook_batch *b, int64_t step, const char *kind, int layer, int expert,
-                         double value, const char *message)
+void moescope_batch_event(struct moescope_batch *b, int64_t step, const char *kind, int layer, int expert,
+                          double value, const char *message)
 {
-    struct batch_event *e = list_add(b, &b->events, sizeof *e);
+    struct batch_event *e = batch_add(b, &b->events, sizeof *e);
     if (e != NULL) {
         *e = (struct batch_event){.step = step, .layer = layer, .expert = expert, .value = value};
         e->kind = add_string(b, kind);
@@ -201,9 +203,9 @@ void logbook_batch_event(struct logbook_batch *b, int64_t step, const char *kind
     }
 }
 
-void logbook_batch_checkpoint(struct logbook_batch *b, int64_t step, const char *path, const char *sha256)
+void moescope_batch_checkpoint(struct moescope_batch *b, int64_t step, const char *path, const char *sha256)
 {
-    struct batch_checkpoint *c = list_add(b, &b->checkpoints, sizeof *c);
+    struct batch_checkpoint *c = batch_add(b, &b->checkpoints, sizeof *c);
     if (c != NULL) {
         c->step = step;
         c->path = add_string(b, path);
@@ -212,19 +214,22 @@ void logbook_batch_checkpoint(struct logbook_batch *b, int64_t step, const char 
 }
 
 /* Diverged routers are worth an event, one a step and layer: their gates and sums are not kept. */
-static void tell_not_finite(struct logbook_batch *b, int64_t step, int layer, const char *message)
+static void tell_not_finite(struct moescope_batch *b, int64_t step, int layer, const char *message)
 {
+    if (b->failed) {
+        return;
+    }
     for (int i = 0; i < b->events.n; i++) {
         const struct batch_event *e = (const struct batch_event *)b->events.items + i;
         if (e->step == step && e->layer == layer && strcmp(batch_string(b, e->kind), "not_finite") == 0) {
             return;
         }
     }
-    logbook_batch_event(b, step, "not_finite", layer, -1, NAN, message);
+    moescope_batch_event(b, step, "not_finite", layer, -1, NAN, message);
 }
 
 /* Only those of training, all domains together, are summed over windows. */
-static struct span add_numbers(struct logbook_batch *b, const char *split, const struct logbook_load *load)
+static struct span add_numbers(struct moescope_batch *b, const char *split, const struct moescope_load *load)
 {
     struct span span = no_span;
     if (load->domain_id != 0 || strcmp(split, "train") != 0) {
@@ -240,45 +245,62 @@ static struct span add_numbers(struct logbook_batch *b, const char *split, const
     return span;
 }
 
-void logbook_batch_load(struct logbook_batch *b, int64_t step, const char *split,
-                        const struct logbook_load *load)
+static bool sums_finite(const struct moescope_load *load)
+{
+    for (int e = 0; e < load->n_experts; e++) {
+        if (!isfinite(load->gate_sum[e]) || !isfinite(load->probability_sum[e])) {
+            return false;
+        }
+    }
+    return true;
+}
+
+static void load_json(struct text *json, const struct moescope_load *load)
+{
+    for (int e = 0; e < load->n_experts; e++) {
+        text_add(json, e > 0 ? ",[" : "[[");
+        text_add_int(json, load->assignments[e]);
+        text_add(json, ",");
+        text_add_int(json, load->dropped != NULL ? load->dropped[e] : 0);
+        text_add(json, ",");
+        text_add_number(json, load->gate_sum[e]);
+        text_add(json, ",");
+        text_add_number(json, load->probability_sum[e]);
+        text_add(json, "]");
+    }
+    text_add(json, load->n_experts > 0 ? "]" : "[]");
+}
+
+void batch_load(struct moescope_batch *b, int64_t step, const char *split, const struct moescope_load *load)
 {
     struct text json;
-    bool finite = true;
     text_init(&json);
-    for (int e = 0; e < load->n_experts; e++) {
-        finite = finite && isfinite(load->gate_sum[e]) && isfinite(load->probability_sum[e]);
-        text_add(&json, e > 0 ? ",[" : "[[");
-        text_add_int(&json, load->assignments[e]);
-        text_add(&json, ",");
-        text_add_int(&json, load->dropped != NULL ? load->dropped[e] : 0);
-        text_add(&json, ",");
-        text_add_number(&json, load->gate_sum[e]);
-        text_add(&json, ",");
-        text_add_number(&json, load->probability_sum[e]);
-        text_add(&json, "]");
-    }
-    text_add(&json, load->n_experts > 0 ? "]" : "[]");
-    struct batch_load *l = list_add(b, &b->loads, sizeof *l);
+    load_json(&json, load);
+    struct batch_load *l = batch_add(b, &b->loads, sizeof *l);
     if (json.failed) {
-        fail_memory(b);
+        batch_fail_memory(b);
     } else if (l != NULL) {
         *l = (struct batch_load){
             .step = step, .domain_id = load->domain_id, .layer = load->layer, .n_experts = load->n_experts};
         l->split = add_string(b, split);
         l->experts = add_string(b, json.data);
         l->numbers = add_numbers(b, split, load);
-        if (!finite) {
-            tell_not_finite(b, step, load->layer,
-                            "sums over the router that are not finite; null in the load");
-        }
     }
     text_release(&json);
 }
 
+void moescope_batch_load(struct moescope_batch *b, int64_t step, const char *split,
+                         const struct moescope_load *load)
+{
+    batch_load(b, step, split, load);
+    if (!sums_finite(load)) {
+        tell_not_finite(b, step, load->layer, "sums over the router that are not finite; null in the load");
+    }
+}
+
 /* ---- sequences ---- */
 
-static void longest_at_least(struct logbook_batch *b, int n)
+static void longest_at_least(struct moescope_batch *b, int n)
 {
     b->longest = n > b->longest ? n : b->longest;
 }
@@ -293,16 +315,17 @@ static int token_width(const int32_t *ids, int n)
     return bits < 65536 ? 2 : 4;
 }
 
-int logbook_batch_sequence(struct logbook_batch *b, int64_t step, const char *split,
-                           const struct logbook_sequence *sequence)
+int moescope_batch_sequence(struct moescope_batch *b, int64_t step, const char *split,
+                            const struct moescope_sequence *sequence)
 {
     int n = sequence->n_tokens;
-    struct batch_sequence *s = list_add(b, &b->sequences, sizeof *s);
+    struct batch_sequence *s = batch_add(b, &b->sequences, sizeof *s);
     if (s == NULL) {
         return -1;
     }
     s->step = step;
     s->document_id = sequence->document_id;
+    s->domain_id = sequence->domain_id;
     s->offset = sequence->offset;
     s->n_tokens = n;
     s->split = add_string(b, split);
@@ -330,7 +353,7 @@ int logbook_batch_sequence(struct logbook_batch *b, int64_t step, const char *sp
 /* ---- decisions ---- */
 
 /* What cannot be stored is refused with a reason, at the commit. */
-static void refuse(struct logbook_batch *b, int layer, const char *why)
+static void refuse(struct moescope_batch *b, int layer, const char *why)
 {
     if (!b->failed) {
         b->failed = true;
@@ -338,7 +361,7 @@ static void refuse(struct logbook_batch *b, int layer, const char *why)
     }
 }
 
-static const struct batch_sequence *sequence_of(struct logbook_batch *b, int sequence)
+static const struct batch_sequence *sequence_of(struct moescope_batch *b, int sequence)
 {
     return sequence >= 0 && sequence < b->sequences.n
                ? (const struct batch_sequence *)b->sequences.items + sequence
@@ -346,7 +369,7 @@ static const struct batch_sequence *sequence_of(struct logbook_batch *b, int seq
 }
 
 /* Neither k nor offsets: a sequence whose tokens no expert chose. */
-static int64_t decision_count(const struct logbook_block *block, int n_tokens)
+static int64_t decision_count(const struct moescope_block *block, int n_tokens)
 {
     if (block->k > 0) {
         return (int64_t)n_tokens * block->k;
@@ -354,7 +377,7 @@ static int64_t decision_count(const struct logbook_block *block, int n_tokens)
     return block->offsets != NULL ? block->offsets[n_tokens] - block->offsets[0] : 0;
 }
 
-static const char *wrong_block(const struct logbook_block *block, int n_tokens, int64_t n_decisions)
+static const char *wrong_block(const struct moescope_block *block, int n_tokens, int64_t n_decisions)
 {
     if (block->layer < 0 || block->layer >= LOGBOOK_MAX_LAYERS) {
         return "the layer is out of range";
@@ -399,7 +422,7 @@ static const char *examine_gates(const float *gate, size_t n, struct gate_range 
 }
 
 /* Whether every token has all experts in their order, so that ids need not be kept. */
-static bool all_in_order(const struct logbook_block *block, int64_t n_decisions)
+static bool all_in_order(const struct moescope_block *block, int64_t n_decisions)
 {
     if (block->k == 0 || block->k != block->n_experts) {
         return false;
@@ -412,7 +435,7 @@ static bool all_in_order(const struct logbook_block *block, int64_t n_decisions)
     return true;
 }
 
-static void pack_gates(struct logbook_batch *b, struct batch_block *out, const float *gate,
+static void pack_gates(struct moescope_batch *b, struct batch_block *out, const float *gate,
                        struct gate_range range, size_t n)
 {
     out->scale = gate_scale(range.known ? range.largest : 0);
@@ -425,7 +448,7 @@ static void pack_gates(struct logbook_batch *b, struct batch_block *out, const f
     }
 }
 
-static void pack_offsets(struct logbook_batch *b, struct batch_block *out, const int32_t *offsets,
+static void pack_offsets(struct moescope_batch *b, struct batch_block *out, const int32_t *offsets,
                          int n_tokens)
 {
     uint8_t *bytes = reserve(b, 2 * ((size_t)n_tokens + 1), &out->offsets);
@@ -436,7 +459,7 @@ static void pack_offsets(struct logbook_batch *b, struct batch_block *out, const
     }
 }
 
-static void pack_dropped(struct logbook_batch *b, struct batch_block *out, const uint8_t *dropped, size_t n)
+static void pack_dropped(struct moescope_batch *b, struct batch_block *out, const uint8_t *dropped, size_t n)
 {
     if (dropped == NULL || memchr(dropped, 1, n) == NULL) {
         return; /* NULL: none */
@@ -447,7 +470,7 @@ static void pack_dropped(struct logbook_batch *b, struct batch_block *out, const
     }
 }
 
-static void pack_experts(struct logbook_batch *b, struct batch_block *out, const int32_t *expert, size_t n)
+static void pack_experts(struct moescope_batch *b, struct batch_block *out, const int32_t *expert, size_t n)
 {
     int width = out->codec->expert_bytes;
     if (width == 0) {
@@ -459,14 +482,14 @@ static void pack_experts(struct logbook_batch *b, struct batch_block *out, const
     }
 }
 
-static uint32_t block_checksum(const struct logbook_batch *b, const struct batch_block *k)
+static uint32_t block_checksum(const struct moescope_batch *b, const struct batch_block *k)
 {
     const struct piece pieces[] = {batch_piece(b, k->experts), batch_piece(b, k->gates),
                                    batch_piece(b, k->offsets), batch_piece(b, k->dropped)};
     return piece_checksum(pieces, 4);
 }
 
-void logbook_batch_routing(struct logbook_batch *b, int sequence, const struct logbook_block *block)
+void moescope_batch_routing(struct moescope_batch *b, int sequence, const struct moescope_block *block)
 {
     const struct batch_sequence *s = sequence_of(b, sequence);
     if (b->failed || s == NULL) {
@@ -485,7 +508,7 @@ void logbook_batch_routing(struct logbook_batch *b, int sequence, const struct l
         refuse(b, block->layer, wrong);
         return;
     }
-    struct batch_block *out = list_add(b, &b->blocks, sizeof *out);
+    struct batch_block *out = batch_add(b, &b->blocks, sizeof *out);
     if (out == NULL) {
         return;
     }
@@ -501,6 +524,9 @@ void logbook_batch_routing(struct logbook_batch *b, int sequence, const struct l
     pack_dropped(b, out, block->dropped, (size_t)n);
     out->checksum = block_checksum(b, out);
     longest_at_least(b, block->n_experts > n_tokens ? block->n_experts : n_tokens);
+    if (b->derive_loads) {
+        derived_add(b, s, block, n);
+    }
     if (block->gate != NULL && out->gates.at == SIZE_MAX) {
         tell_not_finite(b, step, block->layer, "gates that are not finite; unknown in routing");
     }
@@ -518,8 +544,8 @@ static bool all_finite(const float *values, size_t n)
     return true;
 }
 
-void logbook_batch_probability(struct logbook_batch *b, int sequence, int layer, int n_experts,
-                               const float *probability)
+void moescope_batch_probability(struct moescope_batch *b, int sequence, int layer, int n_experts,
+                                const float *probability)
 {
     const struct batch_sequence *s = sequence_of(b, sequence);
     if (b->failed || s == NULL) {
@@ -531,7 +557,7 @@ void logbook_batch_probability(struct logbook_batch *b, int sequence, int layer,
         tell_not_finite(b, s->step, layer, "router probabilities that are not finite; not kept");
         return;
     }
-    struct batch_probability *out = list_add(b, &b->probabilities, sizeof *out);
+    struct batch_probability *out = batch_add(b, &b->probabilities, sizeof *out);
     if (out == NULL) {
         return;
     }
@@ -578,7 +604,7 @@ static void sort(struct list *list, size_t size, int (*compare)(const void *, co
     }
 }
 
-void batch_sort(struct logbook_batch *b)
+void batch_sort(struct moescope_batch *b)
 {
     sort(&b->blocks, sizeof(struct batch_block), by_block);
     sort(&b->probabilities, sizeof(struct batch_probability), by_probability);

@@ -49,13 +49,13 @@ struct batch_checkpoint {
 };
 
 struct batch_sequence {
-    int64_t step, document_id, offset;
+    int64_t step, document_id, domain_id, offset;
     int64_t sequence_id; /* known once it is stored */
     int n_tokens;
     struct span split, tokens, losses;
     uint32_t checksum; /* of losses */
     bool classified;
-    struct logbook_outcome outcome;
+    struct moescope_outcome outcome;
 };
 
 struct batch_block {
@@ -72,38 +72,58 @@ struct batch_probability {
     uint32_t checksum;
 };
 
+/* A load that follows from the decisions: struct derived of sql/derived.c. */
+struct derived;
+
 /* A growing array of one kind of item. */
 struct list {
     void *items;
     int n, capacity;
 };
 
-struct logbook_batch {
-    struct logbook_writer *writer;
-    struct logbook_batch *next; /* in the writer's queue */
+struct moescope_batch {
+    struct moescope_writer *writer;
+    struct moescope_batch *next; /* in the writer's queue */
     int gate_bytes;
+    bool derive_loads;
     int longest; /* the largest count of anything in a block: what _integer must reach */
     uint8_t *bytes;
     size_t length, capacity;
     size_t list_bytes; /* that the lists hold */
     bool failed;       /* *err says why: no memory, or something that cannot be stored */
     struct error err;
-    struct list metrics, loads, document_losses, events, checkpoints, sequences, blocks, probabilities;
+    struct list metrics, loads, document_losses, events, checkpoints, sequences, blocks, probabilities,
+        derived;
 };
 
-struct logbook_batch *batch_new(struct logbook_writer *w, int gate_bits);
-void batch_free(struct logbook_batch *b);           /* safe on NULL */
-void batch_clear(struct logbook_batch *b);          /* as new, but its memory is kept */
-size_t batch_memory(const struct logbook_batch *b); /* bytes it holds, used or not */
+struct moescope_batch *batch_new(struct moescope_writer *w, int gate_bits, bool derive_loads);
+void batch_free(struct moescope_batch *b);           /* safe on NULL */
+void batch_clear(struct moescope_batch *b);          /* as new, but its memory is kept */
+size_t batch_memory(const struct moescope_batch *b); /* bytes it holds, used or not */
 /* Puts blocks and probabilities into the order of their ids, so that pages fill up one after the other. */
-void batch_sort(struct logbook_batch *b);
-const char *batch_string(const struct logbook_batch *b, struct span span);
-struct piece batch_piece(const struct logbook_batch *b, struct span span);
+void batch_sort(struct moescope_batch *b);
+/* A zeroed item of `size` bytes at the end of a list; NULL, and the batch has failed, when memory is short.
+ */
+void *batch_add(struct moescope_batch *b, struct list *list, size_t size);
+void batch_fail_memory(struct moescope_batch *b);
+/* As moescope_batch_load; sums that are not finite are unknown here, which is nothing to tell. */
+void batch_load(struct moescope_batch *b, int64_t step, const char *split, const struct moescope_load *load);
+const char *batch_string(const struct moescope_batch *b, struct span span);
+struct piece batch_piece(const struct moescope_batch *b, struct span span);
+
+/* ---- loads that are derived (sql/derived.c) ---- */
+
+/* Counts a block that has been found to be sound. */
+void derived_add(struct moescope_batch *b, const struct batch_sequence *s, const struct moescope_block *block,
+                 int64_t n_decisions);
+/* Logs them, but for those that the caller has logged. */
+void derived_log(struct moescope_batch *b);
+void derived_clear(struct moescope_batch *b);
 
 /* Stores a batch, inside a transaction of the caller's. */
 struct store;
 int store_open(struct store **s, struct logbook *lb, int64_t run_id, struct error *err);
-int store_batch(struct store *s, struct logbook_batch *b, struct error *err);
+int store_batch(struct store *s, struct moescope_batch *b, struct error *err);
 /* The transaction was rolled back: what was learnt in it is forgotten. */
 void store_forget(struct store *s);
 void store_close(struct store *s); /* safe on NULL */

@@ -34,7 +34,7 @@ int logbook_bytes(struct logbook *lb, int64_t *bytes, struct error *err);
 
 /* ---- changes ---- */
 
-/* logbook_open_writable for a logbook that must be there: none is made. */
+/* moescope_open for a logbook that must be there: none is made. */
 int logbook_open_to_change(struct logbook **lb, const char *path, struct error *err);
 
 /* Gives free space in the file back, in place; *given_back: bytes. STATUS_MACHINE with the file as it was:

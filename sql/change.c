@@ -10,8 +10,8 @@ int logbook_open_to_change(struct logbook **lb, const char *path, struct error *
     if (logbook_open(lb, path, err) != 0) {
         return -1;
     }
-    logbook_close(*lb);
-    return logbook_open_writable(lb, path, err);
+    moescope_close(*lb);
+    return moescope_open(lb, path, err);
 }
 
 /* ---- is anybody writing it? ---- */

@@ -39,7 +39,7 @@ static int find_or_add(struct logbook *lb, const char *find, const char *add, co
     return result;
 }
 
-static int add_tokens(struct logbook *lb, const struct logbook_corpus *corpus, int64_t vocabulary_id,
+static int add_tokens(struct logbook *lb, const struct moescope_corpus *corpus, int64_t vocabulary_id,
                       struct error *err)
 {
     struct statement s;
@@ -55,7 +55,7 @@ static int add_tokens(struct logbook *lb, const struct logbook_corpus *corpus, i
     return result;
 }
 
-static int add_token_counts(struct logbook *lb, const struct logbook_corpus *corpus, int64_t corpus_id,
+static int add_token_counts(struct logbook *lb, const struct moescope_corpus *corpus, int64_t corpus_id,
                             int64_t vocabulary_id, struct error *err)
 {
     struct statement s;
@@ -113,7 +113,7 @@ static int domain_id(struct document_statements *s, const char *name, int64_t *i
     return statement_scalar(&s->add_domain, id, NULL, err);
 }
 
-static int add_labels(struct document_statements *s, const struct logbook_document *d, int64_t document_id,
+static int add_labels(struct document_statements *s, const struct moescope_document *d, int64_t document_id,
                       struct error *err)
 {
     for (int i = 0; i < d->n_labels; i++) {
@@ -127,7 +127,7 @@ static int add_labels(struct document_statements *s, const struct logbook_docume
     return 0;
 }
 
-static int add_document(struct document_statements *s, const struct logbook_document *d, int64_t corpus_id,
+static int add_document(struct document_statements *s, const struct moescope_document *d, int64_t corpus_id,
                         int64_t domain, int64_t *document_id, struct error *err)
 {
     bool found;
@@ -152,13 +152,13 @@ static int add_document(struct document_statements *s, const struct logbook_docu
     return add_labels(s, d, *document_id, err);
 }
 
-static int add_documents(struct logbook *lb, const struct logbook_corpus *corpus, int64_t corpus_id,
+static int add_documents(struct logbook *lb, const struct moescope_corpus *corpus, int64_t corpus_id,
                          int64_t *document_ids, int64_t *domain_ids, struct error *err)
 {
     struct document_statements s;
     int result = open_statements(&s, lb, err);
     for (int i = 0; result == 0 && i < corpus->n_documents; i++) {
-        const struct logbook_document *d = &corpus->documents[i];
+        const struct moescope_document *d = &corpus->documents[i];
         result = domain_id(&s, d->domain, &domain_ids[i], err);
         if (result == 0) {
             result = add_document(&s, d, corpus_id, domain_ids[i], &document_ids[i], err);
@@ -173,7 +173,7 @@ static int add_documents(struct logbook *lb, const struct logbook_corpus *corpus
 
 /* ---- a corpus ---- */
 
-static int add_corpus(struct logbook *lb, const struct logbook_corpus *corpus, int64_t *corpus_id,
+static int add_corpus(struct logbook *lb, const struct moescope_corpus *corpus, int64_t *corpus_id,
                       int64_t *vocabulary_id, int64_t *document_ids, int64_t *domain_ids, struct error *err)
 {
     bool old_vocabulary, old_corpus;
@@ -193,8 +193,8 @@ static int add_corpus(struct logbook *lb, const struct logbook_corpus *corpus, i
     return add_documents(lb, corpus, *corpus_id, document_ids, domain_ids, err);
 }
 
-int logbook_add_corpus(struct logbook *lb, const struct logbook_corpus *corpus, int64_t *corpus_id,
-                       int64_t *vocabulary_id, int64_t *document_ids, int64_t *domain_ids, struct error *err)
+int moescope_add_corpus(struct logbook *lb, const struct moescope_corpus *corpus, int64_t *corpus_id,
+                        int64_t *vocabulary_id, int64_t *document_ids, int64_t *domain_ids, struct error *err)
 {
     if (db_begin(lb, err) != 0) {
         return -1;

@@ -162,11 +162,30 @@ static void add_python_string(struct text *t, const char *s)
     text_add(t, "'");
 }
 
-/* Magic, version, length, and a Python literal that is padded to a multiple of 64 bytes. */
+/* Magic, version, length, and a Python literal, which is padded to a multiple of 64 bytes. */
+static int write_npy_header(struct text *t, FILE *out, struct error *err)
+{
+    enum { PREFIX = 10, ALIGN = 64, MOST = 65535 };
+    while ((PREFIX + t->length + 1) % ALIGN != 0 && !t->failed) {
+        text_add(t, " ");
+    }
+    text_add(t, "\n");
+    if (t->failed) {
+        return error_no_memory(err, "a header");
+    }
+    if (t->length > MOST) {
+        return error_set(err, STATUS_USAGE, "too many columns for an array's header; ask for fewer");
+    }
+    fwrite("\x93NUMPY\x01\x00", 1, 8, out);
+    fputc((int)(t->length & 255), out);
+    fputc((int)(t->length >> 8), out);
+    fwrite(t->data, 1, t->length, out);
+    return 0;
+}
+
 static int write_header(struct query *q, const struct column *columns, int n, int64_t rows, FILE *out,
                         struct error *err)
 {
-    enum { PREFIX = 10, ALIGN = 64, MOST = 65535 };
     struct text t;
     text_init(&t);
     text_add(&t, "{'descr': [");
@@ -180,44 +199,28 @@ static int write_header(struct query *q, const struct column *columns, int n, in
         }
     }
     text_printf(&t, "], 'fortran_order': False, 'shape': (%lld,), }", (long long)rows);
-    while ((PREFIX + t.length + 1) % ALIGN != 0 && !t.failed) {
-        text_add(&t, " ");
-    }
-    text_add(&t, "\n");
-    int result = t.failed ? error_no_memory(err, "a header") : 0;
-    if (result == 0 && t.length > MOST) {
-        result = error_set(err, STATUS_USAGE, "too many columns for an array's header; ask for fewer");
-    }
-    if (result == 0) {
-        const unsigned char prefix[PREFIX] = {0x93,
-                                              'N',
-                                              'U',
-                                              'M',
-                                              'P',
-                                              'Y',
-                                              1,
-                                              0,
-                                              (unsigned char)(t.length & 255),
-                                              (unsigned char)(t.length >> 8)};
-        fwrite(prefix, 1, PREFIX, out);
-        fwrite(t.data, 1, t.length, out);
-    }
+    int result = write_npy_header(&t, out, err);
     text_release(&t);
     return result;
+}
+
+static void add_word(struct text *row, uint64_t word)
+{
+    unsigned char bytes[8];
+    for (int i = 0; i < 8; i++) {
+        bytes[i] = (unsigned char)(word >> (8 * i));
+    }
+    text_add_bytes(row, bytes, 8);
 }
 
 static void add_number(struct text *row, const struct column *c, const struct cell *cell)
 {
     uint64_t word = (uint64_t)cell->integer;
     double real = cell->kind == CELL_INT ? (double)cell->integer : cell->real;
-    unsigned char bytes[8];
     if (c->kind == 'f') {
         memcpy(&word, &real, sizeof word);
     }
-    for (int i = 0; i < 8; i++) {
-        bytes[i] = (unsigned char)(word >> (8 * i));
-    }
-    text_add_bytes(row, bytes, 8);
+    add_word(row, word);
 }
 
 static void add_text(struct text *row, const struct column *c, const struct cell *cell)
@@ -277,5 +280,112 @@ int query_write_npy(struct query *q, FILE *out, int64_t *rows, struct error *err
         result = write_rows(q, columns, n, out, err);
     }
     free(columns);
+    return result;
+}
+
+/* ---- matrices ---- */
+
+/* Values row by row, of rows that are alike. */
+struct matrix {
+    int64_t *values;
+    int64_t n, capacity, n_rows, n_columns;
+};
+
+static int matrix_add(struct matrix *m, int64_t value, struct error *err)
+{
+    if (m->n == m->capacity) {
+        int64_t capacity = m->capacity > 0 ? 2 * m->capacity : 1024;
+        int64_t *values = realloc(m->values, (size_t)capacity * sizeof *values);
+        if (values == NULL) {
+            return error_no_memory(err, "a matrix");
+        }
+        m->values = values;
+        m->capacity = capacity;
+    }
+    m->values[m->n++] = value;
+    return 0;
+}
+
+static int refuse_uneven(int64_t first, int64_t row, struct error *err)
+{
+    return error_set(err, STATUS_INPUT,
+                     "layers %lld and %lld have different experts, and a matrix has rows that are alike",
+                     (long long)first, (long long)row);
+}
+
+/* A row ends where the first column changes; they are as long as the first. */
+static int matrix_read(struct matrix *m, struct query *q, struct error *err)
+{
+    int64_t first = 0, row = 0;
+    int result;
+    while ((result = query_step(q, err)) == 1) {
+        struct cell cell[3];
+        for (int i = 0; i < 3; i++) {
+            query_cell(q, i, &cell[i]);
+        }
+        if (m->n_rows == 0 || cell[0].integer != row) {
+            first = m->n_rows == 0 ? cell[0].integer : first;
+            m->n_columns = m->n_rows == 1 ? m->n : m->n_columns;
+            if (m->n != m->n_rows * m->n_columns) {
+                return refuse_uneven(first, row, err);
+            }
+            m->n_rows++;
+            row = cell[0].integer;
+        }
+        if (matrix_add(m, cell[2].integer, err) != 0) {
+            return -1;
+        }
+    }
+    m->n_columns = m->n_rows == 1 ? m->n : m->n_columns;
+    return result == 0 && m->n != m->n_rows * m->n_columns ? refuse_uneven(first, row, err) : result;
+}
+
+static void add_csv(struct text *t, const struct matrix *m)
+{
+    for (int64_t i = 0; i < m->n; i++) {
+        text_add_int(t, m->values[i]);
+        text_add(t, (i + 1) % m->n_columns == 0 ? "\n" : ",");
+    }
+}
+
+static int matrix_write(const struct matrix *m, enum matrix_format format, FILE *out, struct error *err)
+{
+    struct text t;
+    int result = 0;
+    text_init(&t);
+    if (format == MATRIX_NPY) {
+        text_printf(&t, "{'descr': '<i8', 'fortran_order': False, 'shape': (%lld, %lld), }",
+                    (long long)m->n_rows, (long long)m->n_columns);
+        result = write_npy_header(&t, out, err);
+        text_clear(&t);
+        for (int64_t i = 0; i < m->n; i++) {
+            add_word(&t, (uint64_t)m->values[i]);
+        }
+    } else {
+        add_csv(&t, m);
+    }
+    if (result == 0 && t.failed) {
+        result = error_no_memory(err, "a matrix");
+    }
+    if (result == 0) {
+        fwrite(t.data, 1, t.length, out);
+    }
+    text_release(&t);
+    return result;
+}
+
+int query_write_matrix(struct query *q, enum matrix_format format, FILE *out, int64_t *rows,
+                       struct error *err)
+{
+    struct matrix m = {0};
+    int result = matrix_read(&m, q, err);
+    if (result == 0 && m.n == 0) {
+        result = error_set(err, STATUS_INPUT, "no load of any expert is logged there");
+    }
+    if (result == 0) {
+        result = matrix_write(&m, format, out, err);
+    }
+    *rows = m.n_rows;
+    free(m.values);
     return result;
 }

@@ -14,7 +14,7 @@ static int find_there(const struct gathered_run *run, struct error *err)
         return -1;
     }
     int result = logbook_find_run(lb, run->name, &id, err);
-    logbook_close(lb);
+    moescope_close(lb);
     return result;
 }
 

@@ -1,4 +1,4 @@
-/* Opening, creating and closing a logbook. */
+/* Opening, creating and closing a logbook; what only readers need is in sql/open.c. */
 #include "sql/logbook.h"
 
 #include <errno.h>
@@ -8,9 +8,9 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/options.h"
 #include "base/text.h"
 #include "sql/db.h"
-#include "sql/extension.h"
 #include "sql/filesystem.h"
 #include "sql/read.h"
 
@@ -174,16 +174,25 @@ static int open_file(const char *path, int flags, sqlite3 **db)
 }
 
 /* Without statistics of memory, which nobody asks for, SQLite's allocations take no lock. Too late, and of no
- * consequence, where the process used SQLite before. */
-static void configure_library(void)
+ * consequence, where the process used SQLite before. In other people's processes it is theirs to say. */
+#ifndef MOESCOPE_LIBRARY
+static void without_statistics(void)
 {
     sqlite3_config(SQLITE_CONFIG_MEMSTATUS, 0);
+}
+#endif
+
+static void configure_sqlite(void)
+{
+#ifndef MOESCOPE_LIBRARY
+    static pthread_once_t once = PTHREAD_ONCE_INIT;
+    pthread_once(&once, without_statistics);
+#endif
 }
 
 static int new_logbook(struct logbook **out, const char *path, struct error *err)
 {
-    static pthread_once_t once = PTHREAD_ONCE_INIT;
-    pthread_once(&once, configure_library);
+    configure_sqlite();
     struct logbook *lb = calloc(1, sizeof *lb);
     *out = lb;
     if (lb == NULL) {
@@ -233,7 +242,7 @@ void db_abandon(struct logbook **lb)
 {
     if (*lb != NULL) {
         (*lb)->writable = false;
-        logbook_close(*lb);
+        moescope_close(*lb);
         *lb = NULL;
     }
 }
@@ -286,66 +295,6 @@ int db_connect_existing(struct logbook **out, const char *path, bool writable, s
         return -1;
     }
     return fresh ? error_set(err, STATUS_INPUT, "'%s' is not a logbook: it is empty", path) : 0;
-}
-
-/* The other views as this program knows them: in a file from elsewhere they may say anything, and go on for
- * ever. */
-static int shadow_views(struct logbook *lb, struct error *err)
-{
-    static const char create[] = "CREATE VIEW "; /* lint: allow sql, it is looked for in a .sql file */
-    static const char shadow[] =
-        "CREATE TEMP VIEW IF NOT EXISTS "; /* lint: allow sql, takes the place of those words */
-    const char *view;
-    int result = 0;
-    for (int i = 0; result == 0 && (view = sql_name("views/", i)) != NULL; i++) {
-        const char *sql = sql_text(view), *at = strstr(sql, create);
-        struct text text;
-        text_init(&text);
-        text_add(&text, shadow);
-        text_add(&text, at + strlen(create));
-        result = text.failed ? error_no_memory(err, "a view") : db_exec(lb, text.data, "open", err);
-        text_release(&text);
-    }
-    return result;
-}
-
-/* Readers get the virtual tables in the place of the views. */
-static int add_fast_relations(struct logbook *lb, struct error *err)
-{
-    char *message = NULL;
-    int code = sqlite3_moescope_init(lb->db, &message, NULL);
-    if (code == SQLITE_OK) {
-        return 0;
-    }
-    db_error_code(lb, code, "open", err);
-    if (message != NULL && (code & 0xff) == SQLITE_ERROR) {
-        error_set(err, STATUS_INPUT, "cannot open '%s': %s", lb->path, message);
-    }
-    sqlite3_free(message);
-    return -1;
-}
-
-int db_turn_to_reading(struct logbook *lb, struct error *err)
-{
-    if (add_fast_relations(lb, err) != 0 || shadow_views(lb, err) != 0) {
-        return -1;
-    }
-    return db_exec(lb, sql_text("store/open_read"), "open", err);
-}
-
-int logbook_open(struct logbook **out, const char *path, struct error *err)
-{
-    int result = db_connect_existing(out, path, false, err);
-    if (result == 0 && (*out)->version < 2) {
-        result = db_exec(*out, sql_text("store/open_read_1"), "open", err);
-    }
-    if (result == 0) {
-        result = db_turn_to_reading(*out, err);
-    }
-    if (result != 0) {
-        db_abandon(out);
-    }
-    return result;
 }
 
 int db_create_views(struct logbook *lb, struct error *err)
@@ -421,7 +370,7 @@ static int open_writable(struct logbook *lb, struct error *err)
     return 0;
 }
 
-int logbook_open_writable(struct logbook **out, const char *path, struct error *err)
+int moescope_open(struct logbook **out, const char *path, struct error *err)
 {
     int result = db_connect(out, path, true, err);
     if (result == 0) {
@@ -459,7 +408,12 @@ bool logbook_lacks_wal(const struct logbook *lb)
     return lb->lacks_wal;
 }
 
-bool logbook_close(struct logbook *lb)
+const char *moescope_version(void)
+{
+    return MOESCOPE_VERSION;
+}
+
+bool moescope_close(struct logbook *lb)
 {
     bool alone = true;
     if (lb == NULL) {

@@ -239,7 +239,7 @@ static int inspect_input(struct merge *m, struct error *err)
         return -1;
     }
     m->version = input->version;
-    logbook_close(input);
+    moescope_close(input);
     return 0;
 }
 

@@ -40,7 +40,7 @@ static int back_up(const char *path, const char *backup, struct error *err)
         return -1;
     }
     int result = logbook_snapshot(reader, backup, false, NULL, err);
-    logbook_close(reader);
+    moescope_close(reader);
     return result;
 }
 
@@ -96,6 +96,6 @@ int logbook_migrate(const char *path, const char *backup, struct logbook_migrati
         result = refuse_backup(backup, err) == 0 ? migrate(lb, backup, done, err) : -1;
     }
     lb->writable = result == 0; /* a killed run's WAL goes, and with it the mark */
-    logbook_close(lb);
+    moescope_close(lb);
     return result;
 }

@@ -12,7 +12,7 @@
 #include "metrics/monitor.h"
 #include "sql/logbook.h"
 
-/* From the first read on until logbook_close, all reads see the logbook as it is then. */
+/* From the first read on until moescope_close, all reads see the logbook as it is then. */
 int logbook_hold(struct logbook *lb, struct error *err);
 
 /* ---- named queries ---- */

@@ -51,7 +51,7 @@ void rows_close(struct rows *r)
         if (r->lb != NULL) {
             sqlite3_mutex_leave(sqlite3_db_mutex(r->lb->db));
         }
-        logbook_close(r->lb);
+        moescope_close(r->lb);
         free(r);
     }
 }

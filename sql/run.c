@@ -33,7 +33,7 @@ static int add_remote_event(struct logbook *lb, int64_t run_id, int64_t step, st
     return add_event(lb, run_id, step, "network", message, err);
 }
 
-static int add_experts(struct statement *s, int64_t run_id, const struct logbook_layer *layer,
+static int add_experts(struct statement *s, int64_t run_id, const struct moescope_layer *layer,
                        struct error *err)
 {
     for (int e = 0; e < layer->n_experts + layer->n_shared; e++) {
@@ -51,7 +51,7 @@ static int add_experts(struct statement *s, int64_t run_id, const struct logbook
     return 0;
 }
 
-static int add_layers(struct logbook *lb, const struct logbook_run *run, int64_t run_id, struct error *err)
+static int add_layers(struct logbook *lb, const struct moescope_run *run, int64_t run_id, struct error *err)
 {
     struct statement s, experts = {0};
     int result = statement_open(&s, lb, "store/add_layer", err);
@@ -59,7 +59,7 @@ static int add_layers(struct logbook *lb, const struct logbook_run *run, int64_t
         result = statement_open(&experts, lb, "store/add_expert", err);
     }
     for (int i = 0; result == 0 && i < run->n_layers; i++) {
-        const struct logbook_layer *layer = &run->layers[i];
+        const struct moescope_layer *layer = &run->layers[i];
         if (layer->layer < 0 || layer->layer >= LOGBOOK_MAX_LAYERS) {
             result = error_set(err, STATUS_USAGE, "layer %d: a logbook holds layers 0 to %d", layer->layer,
                                LOGBOOK_MAX_LAYERS - 1);
@@ -80,7 +80,7 @@ static int add_layers(struct logbook *lb, const struct logbook_run *run, int64_t
     return result;
 }
 
-static void config_json(struct text *json, const struct logbook_run *run)
+static void config_json(struct text *json, const struct moescope_run *run)
 {
     text_add(json, "{");
     for (int i = 0; i < run->n_config; i++) {
@@ -92,7 +92,7 @@ static void config_json(struct text *json, const struct logbook_run *run)
     text_add(json, "}");
 }
 
-static int add_run(struct logbook *lb, const struct logbook_run *run, int64_t *run_id, struct error *err)
+static int add_run(struct logbook *lb, const struct moescope_run *run, int64_t *run_id, struct error *err)
 {
     struct text config;
     struct statement s;
@@ -144,7 +144,7 @@ static int add_part(struct logbook *lb, int64_t run_id, struct error *err)
     return result;
 }
 
-static int begin_run(struct logbook *lb, const struct logbook_run *run, int64_t *run_id, struct error *err)
+static int begin_run(struct logbook *lb, const struct moescope_run *run, int64_t *run_id, struct error *err)
 {
     bool taken;
     if (find_run(lb, run->name, run_id, &taken, err) != 0) {
@@ -163,7 +163,7 @@ static int begin_run(struct logbook *lb, const struct logbook_run *run, int64_t 
     return add_event(lb, *run_id, 0, "started", NULL, err) != 0 ? -1 : add_remote_event(lb, *run_id, 0, err);
 }
 
-int logbook_begin_run(struct logbook *lb, const struct logbook_run *run, int64_t *run_id, struct error *err)
+int moescope_begin_run(struct logbook *lb, const struct moescope_run *run, int64_t *run_id, struct error *err)
 {
     if (db_begin(lb, err) != 0) {
         return -1;
@@ -218,16 +218,17 @@ static int resume_run(struct logbook *lb, const char *name, int64_t step, int64_
                : add_remote_event(lb, *run_id, step, err);
 }
 
-int logbook_resume_run(struct logbook *lb, const char *name, int64_t step, int64_t *run_id, struct error *err)
+int moescope_resume_run(struct logbook *lb, const char *name, int64_t step, int64_t *run_id,
+                        struct error *err)
 {
+    if (db_begin(lb, err) != 0) {
+        return -1;
+    }
     /* Foreign keys would have every deleted sample looked for among all sequences. */
     sqlite3_db_config(lb->db, SQLITE_DBCONFIG_ENABLE_FKEY, 0, NULL);
-    int result = db_begin(lb, err);
-    if (result == 0) {
-        result = db_end(lb, resume_run(lb, name, step, run_id, err), err);
-    }
+    int result = resume_run(lb, name, step, run_id, err);
     sqlite3_db_config(lb->db, SQLITE_DBCONFIG_ENABLE_FKEY, 1, NULL);
-    return result;
+    return db_end(lb, result, err);
 }
 
 /* The window of loads that the run ends in. */
@@ -275,7 +276,7 @@ static int end_run(struct logbook *lb, int64_t run_id, const char *status, struc
     return result == 0 ? add_event(lb, run_id, last_step, status, NULL, err) : -1;
 }
 
-int logbook_end_run(struct logbook *lb, int64_t run_id, const char *status, struct error *err)
+int moescope_end_run(struct logbook *lb, int64_t run_id, const char *status, struct error *err)
 {
     if (db_begin(lb, err) != 0) {
         return -1;

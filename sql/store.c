@@ -109,7 +109,7 @@ static void int_or_null(struct statement *s, const char *parameter, int64_t valu
     }
 }
 
-static int store_metrics(struct store *store, const struct logbook_batch *b, struct error *err)
+static int store_metrics(struct store *store, const struct moescope_batch *b, struct error *err)
 {
     const struct batch_metric *m = b->metrics.items;
     for (int i = 0; i < b->metrics.n; i++, m++) {
@@ -128,7 +128,7 @@ static int store_metrics(struct store *store, const struct logbook_batch *b, str
     return 0;
 }
 
-static int store_loads(struct store *store, const struct logbook_batch *b, struct error *err)
+static int store_loads(struct store *store, const struct moescope_batch *b, struct error *err)
 {
     struct statement *s = &store->statements[ADD_LOAD];
     const struct batch_load *l = b->loads.items;
@@ -208,7 +208,7 @@ static int close_window(struct store *store, int64_t last, struct error *err)
 }
 
 /* When the batch has the last training step of a window, the window's sums. */
-static int store_windows(struct store *store, const struct logbook_batch *b, struct error *err)
+static int store_windows(struct store *store, const struct moescope_batch *b, struct error *err)
 {
     const struct batch_load *l = b->loads.items;
     int64_t last = -1;
@@ -228,7 +228,7 @@ static int store_windows(struct store *store, const struct logbook_batch *b, str
     return error_prefix(err, "loads up to step %lld", (long long)last);
 }
 
-static int store_document_losses(struct store *store, const struct logbook_batch *b, struct error *err)
+static int store_document_losses(struct store *store, const struct moescope_batch *b, struct error *err)
 {
     struct statement *s = &store->statements[ADD_DOCUMENT_LOSS];
     const struct batch_document_loss *d = b->document_losses.items;
@@ -247,7 +247,7 @@ static int store_document_losses(struct store *store, const struct logbook_batch
     return 0;
 }
 
-static int store_events(struct store *store, const struct logbook_batch *b, struct error *err)
+static int store_events(struct store *store, const struct moescope_batch *b, struct error *err)
 {
     struct statement *s = &store->statements[ADD_EVENT];
     const struct batch_event *e = b->events.items;
@@ -265,7 +265,7 @@ static int store_events(struct store *store, const struct logbook_batch *b, stru
     return 0;
 }
 
-static int store_checkpoints(struct store *store, const struct logbook_batch *b, struct error *err)
+static int store_checkpoints(struct store *store, const struct moescope_batch *b, struct error *err)
 {
     struct statement *s = &store->statements[ADD_CHECKPOINT];
     const struct batch_checkpoint *c = b->checkpoints.items;
@@ -343,7 +343,7 @@ static void bind_checksum(struct statement *s, uint32_t checksum)
     statement_int(s, ":checksum", (int32_t)checksum);
 }
 
-static int store_outcome(struct store *store, const struct logbook_batch *b, const struct batch_sequence *q,
+static int store_outcome(struct store *store, const struct moescope_batch *b, const struct batch_sequence *q,
                          int64_t sample_id, struct error *err)
 {
     struct statement *s = &store->statements[ADD_OUTCOME];
@@ -357,7 +357,7 @@ static int store_outcome(struct store *store, const struct logbook_batch *b, con
     return statement_run(s, err);
 }
 
-static int store_sequence(struct store *store, const struct logbook_batch *b, struct batch_sequence *q,
+static int store_sequence(struct store *store, const struct moescope_batch *b, struct batch_sequence *q,
                           struct error *err)
 {
     struct piece tokens = batch_piece(b, q->tokens);
@@ -384,7 +384,7 @@ static int store_sequence(struct store *store, const struct logbook_batch *b, st
     return q->classified ? store_outcome(store, b, q, sample_id, err) : 0;
 }
 
-static int store_sequences(struct store *store, struct logbook_batch *b, struct error *err)
+static int store_sequences(struct store *store, struct moescope_batch *b, struct error *err)
 {
     struct batch_sequence *q = b->sequences.items;
     for (int i = 0; i < b->sequences.n; i++, q++) {
@@ -396,13 +396,13 @@ static int store_sequences(struct store *store, struct logbook_batch *b, struct 
     return 0;
 }
 
-static int64_t block_id(const struct logbook_batch *b, int sequence, int layer)
+static int64_t block_id(const struct moescope_batch *b, int sequence, int layer)
 {
     const struct batch_sequence *q = (const struct batch_sequence *)b->sequences.items + sequence;
     return q->sequence_id * LOGBOOK_MAX_LAYERS + layer;
 }
 
-static int store_blocks(struct store *store, const struct logbook_batch *b, struct error *err)
+static int store_blocks(struct store *store, const struct moescope_batch *b, struct error *err)
 {
     struct statement *s = &store->statements[ADD_ROUTING];
     const struct batch_block *k = b->blocks.items;
@@ -423,7 +423,7 @@ static int store_blocks(struct store *store, const struct logbook_batch *b, stru
     return 0;
 }
 
-static int store_probabilities(struct store *store, const struct logbook_batch *b, struct error *err)
+static int store_probabilities(struct store *store, const struct moescope_batch *b, struct error *err)
 {
     struct statement *s = &store->statements[ADD_PROBABILITY];
     const struct batch_probability *p = b->probabilities.items;
@@ -478,7 +478,7 @@ void store_forget(struct store *s)
     window_forget(&s->window);
 }
 
-int store_batch(struct store *s, struct logbook_batch *b, struct error *err)
+int store_batch(struct store *s, struct moescope_batch *b, struct error *err)
 {
     batch_sort(b);
     if (store_metrics(s, b, err) != 0 || store_loads(s, b, err) != 0 || store_windows(s, b, err) != 0 ||

@@ -2,6 +2,7 @@
  * stored, those that wait share a transaction, since most of what a small transaction costs is the pages that
  * the next one touches again. A transaction never ends within a batch. */
 #include <pthread.h>
+#include <signal.h>
 #include <stdlib.h>
 
 #include "sql/batch.h"
@@ -13,18 +14,19 @@ enum {
     SPARE_SHARE = 8        /* memory kept for the next batches is at most 1 / 8 of the queue's */
 };
 
-struct logbook_writer {
+struct moescope_writer {
     struct logbook *lb;
     struct store *store;
     int gate_bits, queue_batches;
+    bool derive_loads;
     size_t queue_bytes;
     pthread_t thread;
     pthread_mutex_t lock;   /* guards all that follows */
     pthread_cond_t changed; /* a batch came or went, or the writer closes */
-    struct logbook_batch *first, *last;
+    struct moescope_batch *first, *last;
     int waiting; /* batches in the queue, those being stored included */
     size_t waiting_bytes;
-    struct logbook_batch *spare; /* stored and emptied: their memory serves the next batches */
+    struct moescope_batch *spare; /* stored and emptied: their memory serves the next batches */
     size_t spare_bytes;
     bool closing, failed;
     struct error err; /* what failed; kept, since everything after is refused for it */
@@ -33,7 +35,7 @@ struct logbook_writer {
 /* ---- the thread ---- */
 
 /* Stores a batch and those behind it, in one transaction. */
-static int store_together(struct logbook_writer *w, struct logbook_batch *b, struct error *err)
+static int store_together(struct moescope_writer *w, struct moescope_batch *b, struct error *err)
 {
     if (db_begin(w->lb, err) != 0) {
         return -1;
@@ -51,14 +53,14 @@ static int store_together(struct logbook_writer *w, struct logbook_batch *b, str
 
 /* A batch that cannot be stored must not take those before it along: then each has a transaction of its own.
  */
-static int store_group(struct logbook_writer *w, struct logbook_batch *group, struct error *err)
+static int store_group(struct moescope_writer *w, struct moescope_batch *group, struct error *err)
 {
     if (store_together(w, group, err) == 0) {
         return 0;
     }
     int result = group->next == NULL ? -1 : 0;
     while (group != NULL && result == 0) {
-        struct logbook_batch *rest = group->next;
+        struct moescope_batch *rest = group->next;
         group->next = NULL;
         result = store_together(w, group, err);
         group->next = rest;
@@ -69,12 +71,12 @@ static int store_group(struct logbook_writer *w, struct logbook_batch *group, st
 
 /* The batches to be stored next, or NULL when the writer closes: at most half of what the queue takes, so
  * that the other half can be filled meanwhile. Called with the lock held. */
-static struct logbook_batch *next_group(struct logbook_writer *w)
+static struct moescope_batch *next_group(struct moescope_writer *w)
 {
     while (w->first == NULL && !w->closing) {
         pthread_cond_wait(&w->changed, &w->lock);
     }
-    struct logbook_batch *group = w->first, *last = group;
+    struct moescope_batch *group = w->first, *last = group;
     if (group == NULL) {
         return NULL;
     }
@@ -95,7 +97,7 @@ static struct logbook_batch *next_group(struct logbook_writer *w)
 }
 
 /* Called with the lock held. */
-static void keep_or_free(struct logbook_writer *w, struct logbook_batch *b)
+static void keep_or_free(struct moescope_writer *w, struct moescope_batch *b)
 {
     size_t bytes = batch_memory(b);
     if (w->spare_bytes + bytes > w->queue_bytes / SPARE_SHARE) {
@@ -109,10 +111,10 @@ static void keep_or_free(struct logbook_writer *w, struct logbook_batch *b)
 }
 
 /* Called with the lock held. */
-static void release_group(struct logbook_writer *w, struct logbook_batch *group)
+static void release_group(struct moescope_writer *w, struct moescope_batch *group)
 {
     while (group != NULL) {
-        struct logbook_batch *rest = group->next;
+        struct moescope_batch *rest = group->next;
         w->waiting--;
         w->waiting_bytes -= batch_memory(group);
         keep_or_free(w, group);
@@ -125,8 +127,8 @@ static void release_group(struct logbook_writer *w, struct logbook_batch *group)
  * make no sense, and the caller is told by every call from then on. */
 static void *write_batches(void *argument)
 {
-    struct logbook_writer *w = argument;
-    struct logbook_batch *group;
+    struct moescope_writer *w = argument;
+    struct moescope_batch *group;
     pthread_mutex_lock(&w->lock);
     while ((group = next_group(w)) != NULL) {
         bool skip = w->failed;
@@ -146,10 +148,10 @@ static void *write_batches(void *argument)
 
 /* ---- the caller's side ---- */
 
-static void writer_free(struct logbook_writer *w)
+static void writer_free(struct moescope_writer *w)
 {
     while (w->spare != NULL) {
-        struct logbook_batch *rest = w->spare->next;
+        struct moescope_batch *rest = w->spare->next;
         batch_free(w->spare);
         w->spare = rest;
     }
@@ -159,28 +161,49 @@ static void writer_free(struct logbook_writer *w)
     free(w);
 }
 
-int logbook_writer_open(struct logbook_writer **out, struct logbook *lb, int64_t run_id,
-                        const struct logbook_writer_options *options, struct error *err)
+/* The thread takes no signal: whoever has this library in his process handles them on threads of his own. */
+static int start_thread(struct moescope_writer *w)
+{
+    sigset_t all, before;
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &before);
+    int result = pthread_create(&w->thread, NULL, write_batches, w);
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    return result;
+}
+
+/* Another writer of the logbook may be in the middle of a transaction on the connection they share. */
+static int open_store(struct moescope_writer *w, int64_t run_id, struct error *err)
+{
+    pthread_mutex_lock(&w->lb->transaction);
+    int result = store_open(&w->store, w->lb, run_id, err);
+    pthread_mutex_unlock(&w->lb->transaction);
+    return result;
+}
+
+int moescope_writer_open(struct moescope_writer **out, struct logbook *lb, int64_t run_id,
+                         const struct moescope_writer_options *options, struct error *err)
 {
     *out = NULL;
     if (options->gate_bits != 8 && options->gate_bits != 16) {
         return error_set(err, STATUS_USAGE, "gates are kept in 8 or 16 bits, not %d", options->gate_bits);
     }
-    struct logbook_writer *w = calloc(1, sizeof *w);
+    struct moescope_writer *w = calloc(1, sizeof *w);
     if (w == NULL) {
         return error_no_memory(err, "a logbook writer");
     }
     w->lb = lb;
     w->gate_bits = options->gate_bits;
+    w->derive_loads = options->derive_loads;
     w->queue_batches = options->queue_batches > 0 ? options->queue_batches : DEFAULT_QUEUE_BATCHES;
     w->queue_bytes = options->queue_bytes > 0 ? options->queue_bytes : DEFAULT_QUEUE_BYTES;
     pthread_mutex_init(&w->lock, NULL);
     pthread_cond_init(&w->changed, NULL);
-    if (store_open(&w->store, lb, run_id, err) != 0) {
+    if (open_store(w, run_id, err) != 0) {
         writer_free(w);
         return -1;
     }
-    if (pthread_create(&w->thread, NULL, write_batches, w) != 0) {
+    if (start_thread(w) != 0) {
         writer_free(w);
         return error_set(err, STATUS_MACHINE, "cannot start the logbook's writer thread");
     }
@@ -189,13 +212,13 @@ int logbook_writer_open(struct logbook_writer **out, struct logbook *lb, int64_t
 }
 
 /* Whether one more batch of so many bytes may wait. A batch that is larger than the queue waits alone. */
-static bool has_room(const struct logbook_writer *w, size_t bytes)
+static bool has_room(const struct moescope_writer *w, size_t bytes)
 {
     return w->waiting == 0 || (w->waiting < w->queue_batches && w->waiting_bytes + bytes <= w->queue_bytes);
 }
 
 /* Tells a failure of the thread's. Called with the lock held. */
-static int told(const struct logbook_writer *w, struct error *err)
+static int told(const struct moescope_writer *w, struct error *err)
 {
     if (!w->failed) {
         return 0;
@@ -207,7 +230,7 @@ static int told(const struct logbook_writer *w, struct error *err)
 }
 
 /* Called with the lock held. */
-static int wait_for_room(struct logbook_writer *w, size_t bytes, struct error *err)
+static int wait_for_room(struct moescope_writer *w, size_t bytes, struct error *err)
 {
     while (!has_room(w, bytes) && !w->failed) {
         pthread_cond_wait(&w->changed, &w->lock);
@@ -215,9 +238,9 @@ static int wait_for_room(struct logbook_writer *w, size_t bytes, struct error *e
     return told(w, err);
 }
 
-static struct logbook_batch *take_spare(struct logbook_writer *w)
+static struct moescope_batch *take_spare(struct moescope_writer *w)
 {
-    struct logbook_batch *b = w->spare;
+    struct moescope_batch *b = w->spare;
     if (b != NULL) {
         w->spare = b->next;
         w->spare_bytes -= batch_memory(b);
@@ -226,14 +249,14 @@ static struct logbook_batch *take_spare(struct logbook_writer *w)
     return b;
 }
 
-struct logbook_batch *logbook_batch_new(struct logbook_writer *w, struct error *err)
+struct moescope_batch *moescope_batch_new(struct moescope_writer *w, struct error *err)
 {
     pthread_mutex_lock(&w->lock);
     int result = wait_for_room(w, 0, err);
-    struct logbook_batch *b = result == 0 ? take_spare(w) : NULL;
+    struct moescope_batch *b = result == 0 ? take_spare(w) : NULL;
     pthread_mutex_unlock(&w->lock);
     if (result == 0 && b == NULL) {
-        b = batch_new(w, w->gate_bits);
+        b = batch_new(w, w->gate_bits, w->derive_loads);
         if (b == NULL) {
             error_no_memory(err, "a logbook batch");
         }
@@ -241,9 +264,10 @@ struct logbook_batch *logbook_batch_new(struct logbook_writer *w, struct error *
     return b;
 }
 
-int logbook_batch_commit(struct logbook_batch *b, struct error *err)
+int moescope_batch_commit(struct moescope_batch *b, struct error *err)
 {
-    struct logbook_writer *w = b->writer;
+    struct moescope_writer *w = b->writer;
+    derived_log(b);
     if (b->failed) {
         if (err != NULL) {
             *err = b->err;
@@ -283,7 +307,7 @@ static int flush(struct logbook *lb, struct error *err)
     return code == SQLITE_OK || busy ? 0 : db_error_code(lb, code, "write", err);
 }
 
-int logbook_writer_drain(struct logbook_writer *w, struct error *err)
+int moescope_writer_drain(struct moescope_writer *w, struct error *err)
 {
     pthread_mutex_lock(&w->lock);
     while (w->waiting > 0 && !w->failed) {
@@ -294,12 +318,12 @@ int logbook_writer_drain(struct logbook_writer *w, struct error *err)
     return result == 0 ? flush(w->lb, err) : -1;
 }
 
-int logbook_writer_close(struct logbook_writer *w, struct error *err)
+int moescope_writer_close(struct moescope_writer *w, struct error *err)
 {
     if (w == NULL) {
         return 0;
     }
-    int result = logbook_writer_drain(w, err);
+    int result = moescope_writer_drain(w, err);
     pthread_mutex_lock(&w->lock);
     w->closing = true;
     pthread_cond_broadcast(&w->changed);

@@ -29,11 +29,11 @@ static int32_t token_id(int document, int position)
 
 /* ---- the corpus ---- */
 
-static void name_tokens(struct logbook_token *tokens, char (*texts)[16])
+static void name_tokens(struct moescope_token *tokens, char (*texts)[16])
 {
     for (int v = 0; v < FIXTURE_VOCABULARY; v++) {
         snprintf(texts[v], sizeof texts[v], "w%d", v);
-        tokens[v] = (struct logbook_token){texts[v], v < 3 ? "special" : "piece", (int64_t)v * v * v};
+        tokens[v] = (struct moescope_token){texts[v], v < 3 ? "special" : "piece", (int64_t)v * v * v};
     }
 }
 
@@ -42,14 +42,14 @@ static void add_corpus(struct fixture *f)
     static const char *const domains[MOST_DOMAINS] = {"c",      "english", "german",  "japanese",
                                                       "python", "russian", "sayings", "spanish",
                                                       "french", "polish",  "sql",     "verse"};
-    static const struct logbook_label even[2] = {{"language", "even"}, {"parity", "0"}};
-    static const struct logbook_label odd[2] = {{"language", "odd"}, {"parity", "1"}};
-    struct logbook_token tokens[FIXTURE_VOCABULARY];
+    static const struct moescope_label even[2] = {{"language", "even"}, {"parity", "0"}};
+    static const struct moescope_label odd[2] = {{"language", "odd"}, {"parity", "1"}};
+    struct moescope_token tokens[FIXTURE_VOCABULARY];
     char texts[FIXTURE_VOCABULARY][16];
     struct error err = {0};
     size_t n = (size_t)f->n_documents;
-    struct logbook_document *documents = calloc(n, sizeof *documents);
-    struct logbook_label(*labels)[2] = calloc(n, sizeof *labels);
+    struct moescope_document *documents = calloc(n, sizeof *documents);
+    struct moescope_label(*labels)[2] = calloc(n, sizeof *labels);
     char(*names)[2][32] = calloc(n, sizeof *names);
     assert_non_null(documents);
     assert_non_null(labels);
@@ -61,13 +61,13 @@ static void add_corpus(struct fixture *f)
         snprintf(names[d][1], sizeof names[d][1], "%016d", d);
         labels[d][0] = domain % 2 ? odd[0] : even[0];
         labels[d][1] = within % 2 ? odd[1] : even[1];
-        documents[d] = (struct logbook_document){names[d][0], domains[domain], names[d][1], "probe",
-                                                 100,         FIXTURE_TOKENS,  labels[d],   2};
+        documents[d] = (struct moescope_document){names[d][0], domains[domain], names[d][1], "probe",
+                                                  100,         FIXTURE_TOKENS,  labels[d],   2};
     }
-    struct logbook_corpus corpus = {"fixture",          "c0",      "fixture",     "v0", tokens,
-                                    FIXTURE_VOCABULARY, documents, f->n_documents};
-    test_must(logbook_add_corpus(f->logbook, &corpus, &f->corpus_id, &f->vocabulary_id, f->document_ids,
-                                 f->domain_ids, &err),
+    struct moescope_corpus corpus = {"fixture",          "c0",      "fixture",     "v0", tokens,
+                                     FIXTURE_VOCABULARY, documents, f->n_documents};
+    test_must(moescope_add_corpus(f->logbook, &corpus, &f->corpus_id, &f->vocabulary_id, f->document_ids,
+                                  f->domain_ids, &err),
               &err);
     free(documents);
     free(labels);
@@ -85,14 +85,14 @@ void fixture_open(struct fixture *f, int n_domains, int documents_per_domain)
     f->domain_ids = calloc((size_t)f->n_documents, sizeof *f->domain_ids);
     assert_non_null(f->document_ids);
     assert_non_null(f->domain_ids);
-    test_must(logbook_open_writable(&f->logbook, f->path, &err), &err);
+    test_must(moescope_open(&f->logbook, f->path, &err), &err);
     add_corpus(f);
 }
 
 void fixture_finish(struct fixture *f)
 {
     if (f->logbook)
-        logbook_close(f->logbook);
+        moescope_close(f->logbook);
     f->logbook = NULL;
 }
 
@@ -124,7 +124,7 @@ static void choose(const float *probability, int n_experts, int k, int32_t *expe
     }
 }
 
-static void add_layer(struct logbook_batch *b, int sequence, const struct fixture_run *run,
+static void add_layer(struct moescope_batch *b, int sequence, const struct fixture_run *run,
                       struct fixture_token at)
 {
     float probability[FIXTURE_TOKENS * MOST_EXPERTS] = {0}, gate[FIXTURE_TOKENS * MOST_EXPERTS];
@@ -137,16 +137,18 @@ static void add_layer(struct logbook_batch *b, int sequence, const struct fixtur
         choose(probability + t * run->n_experts, run->n_experts, run->k, expert + t * run->k,
                gate + t * run->k);
     }
-    struct logbook_block block = {at.layer, run->n_experts, run->k, NULL, expert, gate, NULL};
-    logbook_batch_routing(b, sequence, &block);
+    struct moescope_block block = {
+        .layer = at.layer, .n_experts = run->n_experts, .k = run->k, .expert = expert, .gate = gate};
+    moescope_batch_routing(b, sequence, &block);
     if (!run->without_probabilities)
-        logbook_batch_probability(b, sequence, at.layer, run->n_experts, probability);
+        moescope_batch_probability(b, sequence, at.layer, run->n_experts, probability);
 }
 
-static void add_pass(struct fixture *f, struct logbook_writer *w, const struct fixture_run *run, int64_t step)
+static void add_pass(struct fixture *f, struct moescope_writer *w, const struct fixture_run *run,
+                     int64_t step)
 {
     struct error err = {0};
-    struct logbook_batch *b = logbook_batch_new(w, &err);
+    struct moescope_batch *b = moescope_batch_new(w, &err);
     if (!b)
         fail_msg("%s", err.text);
     for (int d = 0; d < f->n_documents; d++) {
@@ -156,47 +158,47 @@ static void add_pass(struct fixture *f, struct logbook_writer *w, const struct f
             ids[t] = token_id(d, t);
         for (int t = 0; t < FIXTURE_TOKENS; t++)
             loss[t] = 2;
-        struct logbook_sequence sequence = {
+        struct moescope_sequence sequence = {
             .document_id = f->document_ids[d], .n_tokens = FIXTURE_TOKENS, .ids = ids, .loss = loss};
-        int handle = logbook_batch_sequence(b, step, "probe", &sequence);
+        int handle = moescope_batch_sequence(b, step, "probe", &sequence);
         for (int layer = 0; layer < run->n_layers; layer++)
             add_layer(b, handle, run,
                       (struct fixture_token){
                           .step = step, .layer = layer, .document = d, .domain = d % f->n_domains});
     }
-    test_must(logbook_batch_commit(b, &err), &err);
+    test_must(moescope_batch_commit(b, &err), &err);
 }
 
 int64_t fixture_run(struct fixture *f, const struct fixture_run *run)
 {
     struct error err = {0};
-    struct logbook_writer *w;
-    struct logbook_layer layers[16];
+    struct moescope_writer *w;
+    struct moescope_layer layers[16];
     int64_t run_id;
     assert_true(run->n_layers <= 16 && run->n_experts <= MOST_EXPERTS);
     for (int i = 0; i < run->n_layers; i++)
-        layers[i] = (struct logbook_layer){.layer = i,
-                                           .router = "topk",
-                                           .n_experts = run->n_experts,
-                                           .k = run->k,
-                                           .expert_parameters = 1000};
-    struct logbook_run row = {.name = run->name,
-                              .task = "language_model",
-                              .router = run->n_layers ? "topk" : "dense",
-                              .program = "fixture",
-                              .machine_json = "{}",
-                              .seed = 1,
-                              .corpus_id = f->corpus_id,
-                              .vocabulary_id = f->vocabulary_id,
-                              .layers = layers,
-                              .n_layers = run->n_layers};
-    struct logbook_writer_options options = {.gate_bits = 16};
-    test_must(logbook_begin_run(f->logbook, &row, &run_id, &err), &err);
-    test_must(logbook_writer_open(&w, f->logbook, run_id, &options, &err), &err);
+        layers[i] = (struct moescope_layer){.layer = i,
+                                            .router = "topk",
+                                            .n_experts = run->n_experts,
+                                            .k = run->k,
+                                            .expert_parameters = 1000};
+    struct moescope_run row = {.name = run->name,
+                               .task = "language_model",
+                               .router = run->n_layers ? "topk" : "dense",
+                               .program = "fixture",
+                               .machine_json = "{}",
+                               .seed = 1,
+                               .corpus_id = f->corpus_id,
+                               .vocabulary_id = f->vocabulary_id,
+                               .layers = layers,
+                               .n_layers = run->n_layers};
+    struct moescope_writer_options options = {.gate_bits = 16};
+    test_must(moescope_begin_run(f->logbook, &row, &run_id, &err), &err);
+    test_must(moescope_writer_open(&w, f->logbook, run_id, &options, &err), &err);
     for (int i = 0; i < run->n_steps; i++)
         add_pass(f, w, run, run->steps[i]);
-    test_must(logbook_writer_close(w, &err), &err);
-    test_must(logbook_end_run(f->logbook, run_id, "finished", &err), &err);
+    test_must(moescope_writer_close(w, &err), &err);
+    test_must(moescope_end_run(f->logbook, run_id, "finished", &err), &err);
     return run_id;
 }
 

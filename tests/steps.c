@@ -12,7 +12,7 @@
 
 #include "tests/support.h"
 
-const struct logbook_layer steps_layers[STEPS_LAYERS] = {
+const struct moescope_layer steps_layers[STEPS_LAYERS] = {
     {.layer = 0, .router = "topk", .n_experts = STEPS_EXPERTS, .k = 2, .expert_parameters = 12},
     {.layer = 1, .router = "threshold", .n_experts = STEPS_EXPERTS, .expert_parameters = 12},
 };
@@ -51,7 +51,7 @@ static void decide(struct arrays *a, int layer, int64_t step, int tokens)
     a->offsets[tokens] = n;
 }
 
-static void add_sequence(struct logbook_batch *b, struct arrays *a, int64_t document_id, int64_t step, int i,
+static void add_sequence(struct moescope_batch *b, struct arrays *a, int64_t document_id, int64_t step, int i,
                          const char *split, struct steps_size size)
 {
     for (int t = 0; t <= size.tokens; t++) {
@@ -60,29 +60,29 @@ static void add_sequence(struct logbook_batch *b, struct arrays *a, int64_t docu
     for (int t = 0; t < size.tokens; t++) {
         a->loss[t] = (float)(1 + t % 2);
     }
-    const struct logbook_sequence sequence = {.document_id = document_id,
-                                              .offset = (step * size.sequences + i) * size.tokens,
-                                              .n_tokens = size.tokens,
-                                              .ids = a->ids,
-                                              .loss = a->loss};
-    int handle = logbook_batch_sequence(b, step, split, &sequence);
+    const struct moescope_sequence sequence = {.document_id = document_id,
+                                               .offset = (step * size.sequences + i) * size.tokens,
+                                               .n_tokens = size.tokens,
+                                               .ids = a->ids,
+                                               .loss = a->loss};
+    int handle = moescope_batch_sequence(b, step, split, &sequence);
     for (int l = 0; l < STEPS_LAYERS; l++) {
         decide(a, l, step, size.tokens);
-        const struct logbook_block block = {.layer = l,
-                                            .n_experts = STEPS_EXPERTS,
-                                            .k = l == 0 ? 2 : 0,
-                                            .offsets = l == 0 ? NULL : a->offsets,
-                                            .expert = a->expert,
-                                            .gate = a->gate,
-                                            .dropped = a->dropped};
-        logbook_batch_routing(b, handle, &block);
+        const struct moescope_block block = {.layer = l,
+                                             .n_experts = STEPS_EXPERTS,
+                                             .k = l == 0 ? 2 : 0,
+                                             .offsets = l == 0 ? NULL : a->offsets,
+                                             .expert = a->expert,
+                                             .gate = a->gate,
+                                             .dropped = a->dropped};
+        moescope_batch_routing(b, handle, &block);
         if (strcmp(split, "probe") == 0) {
-            logbook_batch_probability(b, handle, l, STEPS_EXPERTS, a->probability);
+            moescope_batch_probability(b, handle, l, STEPS_EXPERTS, a->probability);
         }
     }
 }
 
-static void add_split(struct logbook_batch *b, struct arrays *a, int64_t document_id, int64_t step,
+static void add_split(struct moescope_batch *b, struct arrays *a, int64_t document_id, int64_t step,
                       const char *split, struct steps_size size)
 {
     int64_t tokens = (int64_t)size.sequences * size.tokens;
@@ -96,24 +96,24 @@ static void add_split(struct logbook_batch *b, struct arrays *a, int64_t documen
         for (int e = 0; e < STEPS_EXPERTS; e++) { /* the router has no opinion */
             a->sums[l].probabilities[e] = (double)tokens / STEPS_EXPERTS;
         }
-        const struct logbook_load load = {.layer = l,
-                                          .n_experts = STEPS_EXPERTS,
-                                          .assignments = a->sums[l].assignments,
-                                          .dropped = a->sums[l].dropped,
-                                          .gate_sum = a->sums[l].gates,
-                                          .probability_sum = a->sums[l].probabilities};
-        logbook_batch_load(b, step, split, &load);
-        logbook_batch_layer_metric(b, step, split, l, "router_entropy", log(STEPS_EXPERTS));
+        const struct moescope_load load = {.layer = l,
+                                           .n_experts = STEPS_EXPERTS,
+                                           .assignments = a->sums[l].assignments,
+                                           .dropped = a->sums[l].dropped,
+                                           .gate_sum = a->sums[l].gates,
+                                           .probability_sum = a->sums[l].probabilities};
+        moescope_batch_load(b, step, split, &load);
+        moescope_batch_layer_metric(b, step, split, l, "router_entropy", log(STEPS_EXPERTS));
     }
-    logbook_batch_metric(b, step, split, "loss", loss_sum / (double)tokens);
-    logbook_batch_document_loss(b, step, split, document_id, tokens, 5 * tokens, loss_sum);
+    moescope_batch_metric(b, step, split, "loss", loss_sum / (double)tokens);
+    moescope_batch_document_loss(b, step, split, document_id, tokens, 5 * tokens, loss_sum);
 }
 
-int steps_log(struct logbook_writer *w, int64_t document_id, int64_t step, struct steps_size size,
+int steps_log(struct moescope_writer *w, int64_t document_id, int64_t step, struct steps_size size,
               struct error *err)
 {
     static struct arrays arrays; /* too large for a stack */
-    struct logbook_batch *b = logbook_batch_new(w, err);
+    struct moescope_batch *b = moescope_batch_new(w, err);
     if (b == NULL) {
         return -1;
     }
@@ -125,36 +125,36 @@ int steps_log(struct logbook_writer *w, int64_t document_id, int64_t step, struc
     }
     add_split(b, &arrays, document_id, step, "train", size);
     if (step > 0 && step % 4 == 0) {
-        logbook_batch_checkpoint(b, step, "r.safetensors", "ff");
+        moescope_batch_checkpoint(b, step, "r.safetensors", "ff");
     }
-    return logbook_batch_commit(b, err);
+    return moescope_batch_commit(b, err);
 }
 
 /* ---- runs ---- */
 
 static int open_writer(struct trial *s, struct error *err)
 {
-    const struct logbook_writer_options options = {.gate_bits = 8};
-    return logbook_writer_open(&s->writer, s->lb, s->run_id, &options, err);
+    const struct moescope_writer_options options = {.gate_bits = 8};
+    return moescope_writer_open(&s->writer, s->lb, s->run_id, &options, err);
 }
 
 int steps_begin(struct trial *s, const char *name, struct error *err)
 {
-    const struct logbook_run run = {.name = name,
-                                    .task = "language_model",
-                                    .router = "topk",
-                                    .program = "test",
-                                    .seed = 7,
-                                    .corpus_id = s->corpus_id,
-                                    .vocabulary_id = s->vocabulary_id,
-                                    .layers = steps_layers,
-                                    .n_layers = STEPS_LAYERS};
-    return logbook_begin_run(s->lb, &run, &s->run_id, err) != 0 ? -1 : open_writer(s, err);
+    const struct moescope_run run = {.name = name,
+                                     .task = "language_model",
+                                     .router = "topk",
+                                     .program = "test",
+                                     .seed = 7,
+                                     .corpus_id = s->corpus_id,
+                                     .vocabulary_id = s->vocabulary_id,
+                                     .layers = steps_layers,
+                                     .n_layers = STEPS_LAYERS};
+    return moescope_begin_run(s->lb, &run, &s->run_id, err) != 0 ? -1 : open_writer(s, err);
 }
 
 int steps_resume(struct trial *s, const char *name, int64_t step, struct error *err)
 {
-    return logbook_resume_run(s->lb, name, step, &s->run_id, err) != 0 ? -1 : open_writer(s, err);
+    return moescope_resume_run(s->lb, name, step, &s->run_id, err) != 0 ? -1 : open_writer(s, err);
 }
 
 /* ---- a small run ---- */
@@ -168,25 +168,25 @@ static int log_rest(struct trial *s, int64_t first, int64_t *safe, struct error 
             return -1;
         }
         if (step % 2 == 1) {
-            if (logbook_writer_drain(s->writer, err) != 0) {
+            if (moescope_writer_drain(s->writer, err) != 0) {
                 return -1;
             }
             *safe = step + 1;
         }
     }
-    struct logbook_writer *w = s->writer;
+    struct moescope_writer *w = s->writer;
     s->writer = NULL;
-    if (logbook_writer_close(w, err) != 0) {
+    if (moescope_writer_close(w, err) != 0) {
         return -1;
     }
     *safe = STEPS_OF_RUN;
-    return logbook_end_run(s->lb, s->run_id, "finished", err);
+    return moescope_end_run(s->lb, s->run_id, "finished", err);
 }
 
 int steps_run(struct trial *s, int64_t *safe, struct error *err)
 {
     *safe = 0;
-    if (logbook_open_writable(&s->lb, s->path, err) != 0 || trial_add_corpus(s, err) != 0 ||
+    if (moescope_open(&s->lb, s->path, err) != 0 || trial_add_corpus(s, err) != 0 ||
         steps_begin(s, "r", err) != 0) {
         return -1;
     }
@@ -195,9 +195,9 @@ int steps_run(struct trial *s, int64_t *safe, struct error *err)
 
 void steps_leave(struct trial *s)
 {
-    logbook_writer_close(s->writer, NULL);
+    moescope_writer_close(s->writer, NULL);
     s->writer = NULL;
-    logbook_close(s->lb);
+    moescope_close(s->lb);
     s->lb = NULL;
 }
 
@@ -205,7 +205,7 @@ void steps_go_on(struct trial *s, int64_t safe)
 {
     struct error err;
     int64_t id;
-    test_must(logbook_open_writable(&s->lb, s->path, &err), &err);
+    test_must(moescope_open(&s->lb, s->path, &err), &err);
     test_must(trial_add_corpus(s, &err), &err);
     bool begun = logbook_find_run(s->lb, "r", &id, NULL) == 0;
     test_must(begun ? steps_resume(s, "r", safe, &err) : steps_begin(s, "r", &err), &err);
@@ -245,7 +245,7 @@ void steps_expect_safe(const char *path, int64_t safe, long n)
                  (long long)safe);
     }
     query_close(q);
-    logbook_close(lb);
+    moescope_close(lb);
     steps_expect_clean(path);
 }
 
@@ -264,7 +264,7 @@ void steps_expect_clean(const char *path)
             fail_msg("%s: %s: %s", path, findings[i].what, findings[i].detail);
         }
     }
-    logbook_close(lb);
+    moescope_close(lb);
 }
 
 char *steps_contents(struct trial *s)

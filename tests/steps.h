@@ -9,7 +9,7 @@
 
 /* Layer 0: top-2 of 4 experts, some decisions dropped; layer 1: 0, 1 or 2 experts a token. */
 enum { STEPS_LAYERS = 2, STEPS_EXPERTS = 4, STEPS_MOST_TOKENS = 512 };
-extern const struct logbook_layer steps_layers[STEPS_LAYERS];
+extern const struct moescope_layer steps_layers[STEPS_LAYERS];
 
 struct steps_size {
     int sequences, tokens; /* a step; tokens of each sequence */
@@ -17,7 +17,7 @@ struct steps_size {
 
 /* One batch: metrics, loads, losses, decisions; every second step is of the probe as well, with
  * probabilities, every fourth has a checkpoint. Returns what the batch's commit does. */
-int steps_log(struct logbook_writer *w, int64_t document_id, int64_t step, struct steps_size size,
+int steps_log(struct moescope_writer *w, int64_t document_id, int64_t step, struct steps_size size,
               struct error *err);
 
 /* A run of that name, its writer open: trial_run without failing the test. */

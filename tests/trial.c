@@ -14,23 +14,23 @@
 
 int trial_add_corpus(struct trial *s, struct error *err)
 {
-    static const struct logbook_token tokens[] = {
+    static const struct moescope_token tokens[] = {
         {"<unk>", "special", 0}, {"a", "piece", 7}, {" b", "piece", 5}, {"<0xE3>", "byte", 1}};
-    static const struct logbook_label labels[] = {{"language", "en"}, {"topic", "prose"}};
-    const struct logbook_document documents[] = {
+    static const struct moescope_label labels[] = {{"language", "en"}, {"topic", "prose"}};
+    const struct moescope_document documents[] = {
         {"english/a.txt", "english", "d1", "train", 10000000, 4000000, labels, 2},
         {"python/b.py", "python", "d2", "probe", 20000000, 5000000, NULL, 0},
     };
-    const struct logbook_corpus corpus = {.name = "scratch",
-                                          .sha256 = "c1",
-                                          .vocabulary_name = "tiny",
-                                          .vocabulary_sha256 = "v1",
-                                          .tokens = tokens,
-                                          .n_tokens = 4,
-                                          .documents = documents,
-                                          .n_documents = 2};
-    return logbook_add_corpus(s->lb, &corpus, &s->corpus_id, &s->vocabulary_id, s->document_ids,
-                              s->domain_ids, err);
+    const struct moescope_corpus corpus = {.name = "scratch",
+                                           .sha256 = "c1",
+                                           .vocabulary_name = "tiny",
+                                           .vocabulary_sha256 = "v1",
+                                           .tokens = tokens,
+                                           .n_tokens = 4,
+                                           .documents = documents,
+                                           .n_documents = 2};
+    return moescope_add_corpus(s->lb, &corpus, &s->corpus_id, &s->vocabulary_id, s->document_ids,
+                               s->domain_ids, err);
 }
 
 void trial_open(struct trial *s)
@@ -42,43 +42,43 @@ void trial_open(struct trial *s)
     text_init(&path);
     text_printf(&path, "%s/log.db", s->folder);
     s->path = text_detach(&path);
-    test_must(logbook_open_writable(&s->lb, s->path, &err), &err);
+    test_must(moescope_open(&s->lb, s->path, &err), &err);
     test_must(trial_add_corpus(s, &err), &err);
 }
 
-void trial_run(struct trial *s, const char *name, const struct logbook_layer *layers, int n_layers,
+void trial_run(struct trial *s, const char *name, const struct moescope_layer *layers, int n_layers,
                int gate_bits)
 {
-    static const struct logbook_setting config[] = {{"model.width", "64"}, {"router.name", "\"topk\""}};
-    const struct logbook_run run = {.uuid = s->uuid,
-                                    .name = name,
-                                    .task = "language_model",
-                                    .router = "topk",
-                                    .program = "test",
-                                    .machine_json = "{\"threads\": 1}",
-                                    .seed = 7,
-                                    .corpus_id = s->corpus_id,
-                                    .vocabulary_id = s->vocabulary_id,
-                                    .config = config,
-                                    .n_config = 2,
-                                    .layers = layers,
-                                    .n_layers = n_layers};
-    const struct logbook_writer_options options = {.gate_bits = gate_bits};
+    static const struct moescope_setting config[] = {{"model.width", "64"}, {"router.name", "\"topk\""}};
+    const struct moescope_run run = {.uuid = s->uuid,
+                                     .name = name,
+                                     .task = "language_model",
+                                     .router = "topk",
+                                     .program = "test",
+                                     .machine_json = "{\"threads\": 1}",
+                                     .seed = 7,
+                                     .corpus_id = s->corpus_id,
+                                     .vocabulary_id = s->vocabulary_id,
+                                     .config = config,
+                                     .n_config = 2,
+                                     .layers = layers,
+                                     .n_layers = n_layers};
+    const struct moescope_writer_options options = {.gate_bits = gate_bits};
     struct error err;
-    test_must(logbook_begin_run(s->lb, &run, &s->run_id, &err), &err);
-    test_must(logbook_writer_open(&s->writer, s->lb, s->run_id, &options, &err), &err);
+    test_must(moescope_begin_run(s->lb, &run, &s->run_id, &err), &err);
+    test_must(moescope_writer_open(&s->writer, s->lb, s->run_id, &options, &err), &err);
 }
 
 void trial_resume(struct trial *s, const char *name, int64_t step, int gate_bits)
 {
-    const struct logbook_writer_options options = {.gate_bits = gate_bits};
+    const struct moescope_writer_options options = {.gate_bits = gate_bits};
     struct error err;
-    test_must(logbook_open_writable(&s->lb, s->path, &err), &err);
-    test_must(logbook_resume_run(s->lb, name, step, &s->run_id, &err), &err);
-    test_must(logbook_writer_open(&s->writer, s->lb, s->run_id, &options, &err), &err);
+    test_must(moescope_open(&s->lb, s->path, &err), &err);
+    test_must(moescope_resume_run(s->lb, name, step, &s->run_id, &err), &err);
+    test_must(moescope_writer_open(&s->writer, s->lb, s->run_id, &options, &err), &err);
 }
 
-const struct logbook_layer trial_layers[TRIAL_LAYERS] = {
+const struct moescope_layer trial_layers[TRIAL_LAYERS] = {
     {.layer = 0,
      .router = "topk",
      .n_experts = 4,
@@ -92,7 +92,7 @@ const struct logbook_layer trial_layers[TRIAL_LAYERS] = {
 static void log_step(struct trial *s, int64_t step)
 {
     struct error err;
-    struct logbook_batch *b = logbook_batch_new(s->writer, &err);
+    struct moescope_batch *b = moescope_batch_new(s->writer, &err);
     const int32_t piece = (int32_t)(step % 3 == 0 ? step : 0);
     const int32_t ids[] = {piece, 1, 2};
     const float loss[] = {(float)step, 1};
@@ -100,23 +100,23 @@ static void log_step(struct trial *s, int64_t step)
     const float gate[] = {0.5f, 0.25f}, probability[8] = {1, 0, 0, 0, 0, 0, 0, 1};
     const int64_t assignments[] = {1, 0, 0, 1};
     const double sums[] = {0.1 * (double)step, 0, 0, 1};
-    const struct logbook_sequence q = {
+    const struct moescope_sequence q = {
         .document_id = s->document_ids[0], .offset = 2 * piece, .n_tokens = 2, .ids = ids, .loss = loss};
-    const struct logbook_block block = {.n_experts = 4, .k = 1, .expert = expert, .gate = gate};
-    const struct logbook_load load = {
+    const struct moescope_block block = {.n_experts = 4, .k = 1, .expert = expert, .gate = gate};
+    const struct moescope_load load = {
         .n_experts = 4, .assignments = assignments, .gate_sum = sums, .probability_sum = sums};
     assert_non_null(b);
-    logbook_batch_metric(b, step, "train", "loss", (double)step);
-    logbook_batch_layer_metric(b, step, "train", 0, "router_entropy", (double)step);
-    logbook_batch_document_loss(b, step, "train", s->document_ids[0], 2, 5, (double)step + 1);
-    logbook_batch_load(b, step, "train", &load);
-    int handle = logbook_batch_sequence(b, step, step % 2 == 0 ? "train" : "probe", &q);
-    logbook_batch_routing(b, handle, &block);
-    logbook_batch_probability(b, handle, 0, 4, probability);
+    moescope_batch_metric(b, step, "train", "loss", (double)step);
+    moescope_batch_layer_metric(b, step, "train", 0, "router_entropy", (double)step);
+    moescope_batch_document_loss(b, step, "train", s->document_ids[0], 2, 5, (double)step + 1);
+    moescope_batch_load(b, step, "train", &load);
+    int handle = moescope_batch_sequence(b, step, step % 2 == 0 ? "train" : "probe", &q);
+    moescope_batch_routing(b, handle, &block);
+    moescope_batch_probability(b, handle, 0, 4, probability);
     if (step % 4 == 0) {
-        logbook_batch_checkpoint(b, step, "c.safetensors", "ff");
+        moescope_batch_checkpoint(b, step, "c.safetensors", "ff");
     }
-    if (logbook_batch_commit(b, &err) != 0) {
+    if (moescope_batch_commit(b, &err) != 0) {
         fail_msg("%s", err.text);
     }
 }
@@ -131,17 +131,17 @@ void trial_log_steps(struct trial *s, int64_t first, int64_t last)
 void trial_end(struct trial *s, const char *status)
 {
     struct error err;
-    struct logbook_writer *w = s->writer;
+    struct moescope_writer *w = s->writer;
     s->writer = NULL;
-    test_must(logbook_writer_close(w, &err), &err);
+    test_must(moescope_writer_close(w, &err), &err);
     if (status != NULL) {
-        test_must(logbook_end_run(s->lb, s->run_id, status, &err), &err);
+        test_must(moescope_end_run(s->lb, s->run_id, status, &err), &err);
     }
 }
 
 void trial_stop(struct trial *s)
 {
-    logbook_close(s->lb);
+    moescope_close(s->lb);
     s->lb = NULL;
 }
 
@@ -153,8 +153,8 @@ void trial_read(struct trial *s)
 
 void trial_release(struct trial *s)
 {
-    logbook_writer_close(s->writer, NULL);
-    logbook_close(s->lb);
+    moescope_writer_close(s->writer, NULL);
+    moescope_close(s->lb);
     test_folder_remove(s->folder);
     free(s->path);
     memset(s, 0, sizeof *s);

@@ -10,7 +10,7 @@
 struct trial {
     char *folder, *path;
     struct logbook *lb; /* writable; NULL after trial_stop */
-    struct logbook_writer *writer;
+    struct moescope_writer *writer;
     int64_t corpus_id, vocabulary_id, run_id;
     int64_t document_ids[2], domain_ids[2];
     const char *uuid; /* of the next trial_run; NULL: random */
@@ -21,7 +21,7 @@ void trial_open(struct trial *s);
 /* What trial_open puts into it; does not fail the test. */
 int trial_add_corpus(struct trial *s, struct error *err);
 /* A run with the layers given, its writer open. */
-void trial_run(struct trial *s, const char *name, const struct logbook_layer *layers, int n_layers,
+void trial_run(struct trial *s, const char *name, const struct moescope_layer *layers, int n_layers,
                int gate_bits);
 /* Opens the logbook again and goes on with a run from a step; its writer open. */
 void trial_resume(struct trial *s, const char *name, int64_t step, int gate_bits);
@@ -29,7 +29,7 @@ void trial_resume(struct trial *s, const char *name, int64_t step, int gate_bits
  * training logs it and a function of its number alone; every third sees a new piece of the document, the
  * others old ones. */
 enum { TRIAL_LAYERS = 2 };
-extern const struct logbook_layer trial_layers[TRIAL_LAYERS];
+extern const struct moescope_layer trial_layers[TRIAL_LAYERS];
 void trial_log_steps(struct trial *s, int64_t first, int64_t last);
 /* Closes the writer, ends the run as finished (or as `status` says) and, with status NULL, leaves it running.
  */

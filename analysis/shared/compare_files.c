@@ -46,7 +46,7 @@ static int gather(const struct gathered_run *runs, int n, struct analysis *a, st
     struct logbook *collection;
     if (logbook_gather(&collection, runs, n, err) != 0)
         return -1;
-    logbook_close(a->logbook);
+    moescope_close(a->logbook);
     a->logbook = collection;
     a->collected = true;
     return 0;

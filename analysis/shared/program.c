@@ -487,7 +487,7 @@ static int run_program(struct analysis *a, const struct choices *c, struct error
             result = -1;
         output_discard(&out);
     }
-    logbook_close(a->logbook);
+    moescope_close(a->logbook);
     free(a->layers);
     free(a->run);
     return result;

@@ -174,7 +174,7 @@ void report_close(struct report *r)
     }
     free(r->sources);
     figures_release(&r->figures);
-    logbook_close(r->logbook);
+    moescope_close(r->logbook);
     *r = (struct report){0};
 }
 

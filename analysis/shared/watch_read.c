@@ -270,7 +270,7 @@ int watch_read(struct watch *w, struct error *err)
     w->analysis.logbook = lb;
     int result = read_all(w, lb, err);
     w->analysis.logbook = NULL;
-    logbook_close(lb);
+    moescope_close(lb);
     return result;
 }
 

@@ -69,6 +69,6 @@ int asked_all(const struct simulated *s, const char *path, struct answers *x, st
     if (result == 0)
         result = asked_demand(s, &a, x, err);
     free(a.layers);
-    logbook_close(a.logbook);
+    moescope_close(a.logbook);
     return result;
 }

@@ -165,38 +165,38 @@ int simulated_draw(struct simulated *s, const struct simulated_shape *shape,
 enum { NAME = 24 };
 
 /* names: (D), split into "domain/number" and the domain alone. */
-static int add_corpus(const struct simulated *s, struct logbook *lb, struct logbook_document *documents,
-                      struct logbook_token *tokens, char (*names)[2][NAME], int64_t *corpus_id,
+static int add_corpus(const struct simulated *s, struct logbook *lb, struct moescope_document *documents,
+                      struct moescope_token *tokens, char (*names)[2][NAME], int64_t *corpus_id,
                       int64_t *vocabulary_id, int64_t *ids, struct error *err)
 {
     for (int d = 0; d < s->n_documents; d++) {
         snprintf(names[d][0], NAME, "domain%d/%d", s->domain[d], d);
         snprintf(names[d][1], NAME, "domain%d", s->domain[d]);
-        documents[d] = (struct logbook_document){.name = names[d][0],
-                                                 .domain = names[d][1],
-                                                 .sha256 = names[d][0],
-                                                 .split = "probe",
-                                                 .n_bytes = (int64_t)4 * s->length[d],
-                                                 .n_tokens = s->length[d]};
+        documents[d] = (struct moescope_document){.name = names[d][0],
+                                                  .domain = names[d][1],
+                                                  .sha256 = names[d][0],
+                                                  .split = "probe",
+                                                  .n_bytes = (int64_t)4 * s->length[d],
+                                                  .n_tokens = s->length[d]};
     }
     for (int v = 0; v < s->shape.vocabulary; v++)
-        tokens[v] = (struct logbook_token){"", "piece", 1};
-    const struct logbook_corpus corpus = {.name = "simulated",
-                                          .sha256 = "simulated",
-                                          .vocabulary_name = "simulated",
-                                          .vocabulary_sha256 = "simulated",
-                                          .tokens = tokens,
-                                          .n_tokens = s->shape.vocabulary,
-                                          .documents = documents,
-                                          .n_documents = s->n_documents};
-    return logbook_add_corpus(lb, &corpus, corpus_id, vocabulary_id, ids, ids + s->n_documents, err);
+        tokens[v] = (struct moescope_token){"", "piece", 1};
+    const struct moescope_corpus corpus = {.name = "simulated",
+                                           .sha256 = "simulated",
+                                           .vocabulary_name = "simulated",
+                                           .vocabulary_sha256 = "simulated",
+                                           .tokens = tokens,
+                                           .n_tokens = s->shape.vocabulary,
+                                           .documents = documents,
+                                           .n_documents = s->n_documents};
+    return moescope_add_corpus(lb, &corpus, corpus_id, vocabulary_id, ids, ids + s->n_documents, err);
 }
 
 static int describe(const struct simulated *s, struct logbook *lb, int64_t *corpus_id, int64_t *vocabulary_id,
                     int64_t *ids, struct error *err)
 {
-    struct logbook_document *documents = calloc((size_t)s->n_documents + 1, sizeof *documents);
-    struct logbook_token *tokens = calloc((size_t)s->shape.vocabulary + 1, sizeof *tokens);
+    struct moescope_document *documents = calloc((size_t)s->n_documents + 1, sizeof *documents);
+    struct moescope_token *tokens = calloc((size_t)s->shape.vocabulary + 1, sizeof *tokens);
     char(*names)[2][NAME] = calloc((size_t)s->n_documents + 1, sizeof *names);
     int result = -1;
     if (documents && tokens && names)
@@ -209,71 +209,71 @@ static int describe(const struct simulated *s, struct logbook *lb, int64_t *corp
     return result;
 }
 
-static void add_routing(const struct simulated *s, struct logbook_batch *b, int sequence, int first)
+static void add_routing(const struct simulated *s, struct moescope_batch *b, int sequence, int first)
 {
     for (int l = 0; l < s->shape.layers; l++) {
         size_t at = (size_t)l * (size_t)s->n_tokens + (size_t)first;
-        const struct logbook_block block = {.layer = l,
-                                            .n_experts = s->shape.experts,
-                                            .k = s->shape.k,
-                                            .expert = s->expert + at * (size_t)s->shape.k,
-                                            .gate = s->gate + at * (size_t)s->shape.k};
-        logbook_batch_routing(b, sequence, &block);
-        logbook_batch_probability(b, sequence, l, s->shape.experts,
-                                  s->probability + at * (size_t)s->shape.experts);
+        const struct moescope_block block = {.layer = l,
+                                             .n_experts = s->shape.experts,
+                                             .k = s->shape.k,
+                                             .expert = s->expert + at * (size_t)s->shape.k,
+                                             .gate = s->gate + at * (size_t)s->shape.k};
+        moescope_batch_routing(b, sequence, &block);
+        moescope_batch_probability(b, sequence, l, s->shape.experts,
+                                   s->probability + at * (size_t)s->shape.experts);
     }
 }
 
 /* Of the second run nothing but losses is looked at. */
-static void add_pass(const struct simulated *s, struct logbook_batch *b, const int64_t *ids, bool second)
+static void add_pass(const struct simulated *s, struct moescope_batch *b, const int64_t *ids, bool second)
 {
     for (int d = 0, first = 0; d < s->n_documents; first += s->length[d++]) {
         double loss = 0;
         for (int t = first; t < first + s->length[d]; t++)
             loss += s->loss[t] + (second ? s->difference[t] : 0);
-        logbook_batch_document_loss(b, 0, "probe", ids[d], s->length[d], (int64_t)4 * s->length[d], loss);
-        const struct logbook_sequence sequence = {
+        moescope_batch_document_loss(b, 0, "probe", ids[d], s->length[d], (int64_t)4 * s->length[d], loss);
+        const struct moescope_sequence sequence = {
             .document_id = ids[d], .n_tokens = s->length[d], .ids = s->ids + first + d};
         if (!second)
-            add_routing(s, b, logbook_batch_sequence(b, 0, "probe", &sequence), first);
+            add_routing(s, b, moescope_batch_sequence(b, 0, "probe", &sequence), first);
     }
 }
 
 static int begin_run(const struct simulated *s, struct logbook *lb, int64_t corpus_id, int64_t vocabulary_id,
                      bool second, int64_t *run_id, struct error *err)
 {
-    struct logbook_layer layers[LOGBOOK_MAX_LAYERS];
+    struct moescope_layer layers[LOGBOOK_MAX_LAYERS];
     for (int l = 0; l < s->shape.layers; l++)
-        layers[l] = (struct logbook_layer){
+        layers[l] = (struct moescope_layer){
             .layer = l, .router = "topk", .n_experts = s->shape.experts, .k = s->shape.k};
-    const struct logbook_run run = {.name = second ? SIMULATED_OTHER : SIMULATED_RUN,
-                                    .task = "language_model",
-                                    .router = "topk",
-                                    .program = "calibration",
-                                    .machine_json = "{}",
-                                    .corpus_id = corpus_id,
-                                    .vocabulary_id = vocabulary_id,
-                                    .layers = layers,
-                                    .n_layers = s->shape.layers};
-    return logbook_begin_run(lb, &run, run_id, err);
+    const struct moescope_run run = {.name = second ? SIMULATED_OTHER : SIMULATED_RUN,
+                                     .task = "language_model",
+                                     .router = "topk",
+                                     .program = "calibration",
+                                     .machine_json = "{}",
+                                     .corpus_id = corpus_id,
+                                     .vocabulary_id = vocabulary_id,
+                                     .layers = layers,
+                                     .n_layers = s->shape.layers};
+    return moescope_begin_run(lb, &run, run_id, err);
 }
 
 static int write_run(const struct simulated *s, struct logbook *lb, int64_t corpus_id, int64_t vocabulary_id,
                      const int64_t *ids, bool second, struct error *err)
 {
-    const struct logbook_writer_options writing = {.gate_bits = 8};
-    struct logbook_writer *w;
+    const struct moescope_writer_options writing = {.gate_bits = 8};
+    struct moescope_writer *w;
     int64_t run_id;
     if (begin_run(s, lb, corpus_id, vocabulary_id, second, &run_id, err) != 0 ||
-        logbook_writer_open(&w, lb, run_id, &writing, err) != 0)
+        moescope_writer_open(&w, lb, run_id, &writing, err) != 0)
         return -1;
-    struct logbook_batch *batch = logbook_batch_new(w, err);
+    struct moescope_batch *batch = moescope_batch_new(w, err);
     if (batch)
         add_pass(s, batch, ids, second);
-    int result = batch ? logbook_batch_commit(batch, err) : -1;
-    if (logbook_writer_close(w, result ? NULL : err) != 0)
+    int result = batch ? moescope_batch_commit(batch, err) : -1;
+    if (moescope_writer_close(w, result ? NULL : err) != 0)
         result = -1;
-    return result ? -1 : logbook_end_run(lb, run_id, "finished", err);
+    return result ? -1 : moescope_end_run(lb, run_id, "finished", err);
 }
 
 int simulated_write(const struct simulated *s, const char *path, struct error *err)
@@ -283,12 +283,12 @@ int simulated_write(const struct simulated *s, const char *path, struct error *e
     if (!ids)
         return error_no_memory(err, "simulated documents");
     remove(path);
-    int result = logbook_open_writable(&lb, path, err);
+    int result = moescope_open(&lb, path, err);
     if (result == 0)
         result = describe(s, lb, &corpus_id, &vocabulary_id, ids, err);
     for (int i = 0; i < 2 && result == 0; i++)
         result = write_run(s, lb, corpus_id, vocabulary_id, ids, i == 1, err);
-    logbook_close(lb);
+    moescope_close(lb);
     free(ids);
     return result;
 }

@@ -231,35 +231,35 @@ static const char *split_of(const struct synthetic *s, int document)
     return group < s->shape.probe_groups ? "probe" : group < 2 * s->shape.probe_groups ? "valid" : "train";
 }
 
-static void describe_documents(const struct synthetic *s, struct logbook_document *documents,
+static void describe_documents(const struct synthetic *s, struct moescope_document *documents,
                                char (*names)[32])
 {
     for (int d = 0; d < s->n_documents; d++) {
         const char *domain = domain_names[d % s->n_lanes % s->shape.domains];
         snprintf(names[d], sizeof names[d], "%s/%d.txt", domain, d);
-        documents[d] = (struct logbook_document){.name = names[d],
-                                                 .domain = domain,
-                                                 .sha256 = names[d],
-                                                 .split = split_of(s, d),
-                                                 .n_bytes = 4 * (int64_t)document_tokens(s),
-                                                 .n_tokens = (int64_t)document_tokens(s)};
+        documents[d] = (struct moescope_document){.name = names[d],
+                                                  .domain = domain,
+                                                  .sha256 = names[d],
+                                                  .split = split_of(s, d),
+                                                  .n_bytes = 4 * (int64_t)document_tokens(s),
+                                                  .n_tokens = (int64_t)document_tokens(s)};
     }
 }
 
-static void describe_tokens(const struct synthetic *s, struct logbook_token *tokens, char (*texts)[16])
+static void describe_tokens(const struct synthetic *s, struct moescope_token *tokens, char (*texts)[16])
 {
     for (int v = 0; v < s->shape.vocabulary; v++) {
         snprintf(texts[v], sizeof texts[v], "w%d", v);
-        tokens[v] = (struct logbook_token){texts[v], "piece", 1 + 1000000 / (v + 1)};
+        tokens[v] = (struct moescope_token){texts[v], "piece", 1 + 1000000 / (v + 1)};
     }
 }
 
 int synthetic_add_corpus(struct synthetic *s, struct logbook *lb, struct error *err)
 {
     size_t n = (size_t)s->n_documents, words = (size_t)s->shape.vocabulary;
-    struct logbook_document *documents = malloc(n * sizeof *documents);
+    struct moescope_document *documents = malloc(n * sizeof *documents);
     char(*names)[32] = malloc(n * sizeof *names);
-    struct logbook_token *tokens = malloc(words * sizeof *tokens);
+    struct moescope_token *tokens = malloc(words * sizeof *tokens);
     char(*texts)[16] = malloc(words * sizeof *texts);
     int result = -1;
 
@@ -269,16 +269,16 @@ int synthetic_add_corpus(struct synthetic *s, struct logbook *lb, struct error *
     }
     describe_documents(s, documents, names);
     describe_tokens(s, tokens, texts);
-    const struct logbook_corpus corpus = {.name = "synthetic",
-                                          .sha256 = "synthetic",
-                                          .vocabulary_name = "synthetic",
-                                          .vocabulary_sha256 = "synthetic",
-                                          .tokens = tokens,
-                                          .n_tokens = s->shape.vocabulary,
-                                          .documents = documents,
-                                          .n_documents = s->n_documents};
-    result = logbook_add_corpus(lb, &corpus, &s->corpus_id, &s->vocabulary_id, s->document_ids, s->domain_ids,
-                                err);
+    const struct moescope_corpus corpus = {.name = "synthetic",
+                                           .sha256 = "synthetic",
+                                           .vocabulary_name = "synthetic",
+                                           .vocabulary_sha256 = "synthetic",
+                                           .tokens = tokens,
+                                           .n_tokens = s->shape.vocabulary,
+                                           .documents = documents,
+                                           .n_documents = s->n_documents};
+    result = moescope_add_corpus(lb, &corpus, &s->corpus_id, &s->vocabulary_id, s->document_ids,
+                                 s->domain_ids, err);
 done:
     free(documents);
     free(names);
@@ -290,28 +290,28 @@ done:
 int synthetic_begin_run(const struct synthetic *s, struct logbook *lb, const char *name, int64_t seed,
                         int64_t *run_id, struct error *err)
 {
-    const struct logbook_setting config[] = {{"router.name", "\"topk\""}, {"log.decisions", "\"all\""}};
-    struct logbook_layer layers[LOGBOOK_MAX_LAYERS];
+    const struct moescope_setting config[] = {{"router.name", "\"topk\""}, {"log.decisions", "\"all\""}};
+    struct moescope_layer layers[LOGBOOK_MAX_LAYERS];
 
     for (int l = 0; l < s->shape.layers; l++)
-        layers[l] = (struct logbook_layer){.layer = l,
-                                           .router = "topk",
-                                           .n_experts = s->shape.experts,
-                                           .k = s->shape.varying ? 0 : s->shape.k,
-                                           .expert_parameters = 393216};
-    const struct logbook_run run = {.name = name,
-                                    .task = "language_model",
-                                    .router = "topk",
-                                    .program = "bench",
-                                    .machine_json = "{}",
-                                    .seed = seed,
-                                    .corpus_id = s->corpus_id,
-                                    .vocabulary_id = s->vocabulary_id,
-                                    .config = config,
-                                    .n_config = 2,
-                                    .layers = layers,
-                                    .n_layers = s->shape.layers};
-    return logbook_begin_run(lb, &run, run_id, err);
+        layers[l] = (struct moescope_layer){.layer = l,
+                                            .router = "topk",
+                                            .n_experts = s->shape.experts,
+                                            .k = s->shape.varying ? 0 : s->shape.k,
+                                            .expert_parameters = 393216};
+    const struct moescope_run run = {.name = name,
+                                     .task = "language_model",
+                                     .router = "topk",
+                                     .program = "bench",
+                                     .machine_json = "{}",
+                                     .seed = seed,
+                                     .corpus_id = s->corpus_id,
+                                     .vocabulary_id = s->vocabulary_id,
+                                     .config = config,
+                                     .n_config = 2,
+                                     .layers = layers,
+                                     .n_layers = s->shape.layers};
+    return moescope_begin_run(lb, &run, run_id, err);
 }
 
 /* ---- steps ---- */
@@ -336,34 +336,34 @@ int64_t synthetic_decisions(const struct synthetic *s, int64_t step)
 }
 
 /* One sequence of a step that was drawn. */
-static int add_sequence(const struct synthetic *s, struct logbook_batch *b, int64_t step, const char *split,
+static int add_sequence(const struct synthetic *s, struct moescope_batch *b, int64_t step, const char *split,
                         int64_t drawn, int lane, int document, int part)
 {
     const struct synthetic_shape *shape = &s->shape;
     int first = lane * shape->context, offset = part * shape->context;
     const float *loss = s->loss + (size_t)((drawn + s->shift) % s->n_steps) * (size_t)shape->tokens;
-    const struct logbook_sequence sequence = {.document_id = s->document_ids[document],
-                                              .offset = offset,
-                                              .n_tokens = shape->context,
-                                              .ids = s->ids + (size_t)document * (document_tokens(s) + 1) +
-                                                     (size_t)offset,
-                                              .loss = loss + first};
-    int handle = logbook_batch_sequence(b, step, split, &sequence);
+    const struct moescope_sequence sequence = {.document_id = s->document_ids[document],
+                                               .offset = offset,
+                                               .n_tokens = shape->context,
+                                               .ids = s->ids + (size_t)document * (document_tokens(s) + 1) +
+                                                      (size_t)offset,
+                                               .loss = loss + first};
+    int handle = moescope_batch_sequence(b, step, split, &sequence);
 
     for (int l = 0; l < shape->layers; l++) {
         const struct synthetic_layer *layer = synthetic_layer(s, drawn, l);
-        const struct logbook_block block = {.layer = l,
-                                            .n_experts = shape->experts,
-                                            .k = shape->varying ? 0 : shape->k,
-                                            .offsets = shape->varying ? layer->offsets + first : NULL,
-                                            .expert = layer->expert + layer->offsets[first],
-                                            .gate = layer->gate + layer->offsets[first]};
-        logbook_batch_routing(b, handle, &block);
+        const struct moescope_block block = {.layer = l,
+                                             .n_experts = shape->experts,
+                                             .k = shape->varying ? 0 : shape->k,
+                                             .offsets = shape->varying ? layer->offsets + first : NULL,
+                                             .expert = layer->expert + layer->offsets[first],
+                                             .gate = layer->gate + layer->offsets[first]};
+        moescope_batch_routing(b, handle, &block);
     }
     return handle;
 }
 
-static void add_document_loss(const struct synthetic *s, struct logbook_batch *b, int64_t step,
+static void add_document_loss(const struct synthetic *s, struct moescope_batch *b, int64_t step,
                               const char *split, int64_t drawn, int lane, int document)
 {
     const float *loss = s->loss + (size_t)((drawn + s->shift) % s->n_steps) * (size_t)s->shape.tokens +
@@ -372,25 +372,25 @@ static void add_document_loss(const struct synthetic *s, struct logbook_batch *b
 
     for (int t = 0; t < s->shape.context; t++)
         sum += (double)loss[t];
-    logbook_batch_document_loss(b, step, split, s->document_ids[document], s->shape.context,
-                                (int64_t)4 * s->shape.context, sum);
+    moescope_batch_document_loss(b, step, split, s->document_ids[document], s->shape.context,
+                                 (int64_t)4 * s->shape.context, sum);
 }
 
-static void add_loads(const struct synthetic *s, struct logbook_batch *b, int64_t step)
+static void add_loads(const struct synthetic *s, struct moescope_batch *b, int64_t step)
 {
     for (int l = 0; l < s->shape.layers; l++) {
         const struct synthetic_layer *layer = synthetic_layer(s, step, l);
-        const struct logbook_load load = {.layer = l,
-                                          .n_experts = s->shape.experts,
-                                          .assignments = layer->assignments,
-                                          .gate_sum = layer->gate_sum,
-                                          .probability_sum = layer->probability_sum};
-        logbook_batch_load(b, step, "train", &load);
-        logbook_batch_layer_metric(b, step, "train", l, "router_entropy", 2.0 + 1.0 / (1.0 + (double)step));
+        const struct moescope_load load = {.layer = l,
+                                           .n_experts = s->shape.experts,
+                                           .assignments = layer->assignments,
+                                           .gate_sum = layer->gate_sum,
+                                           .probability_sum = layer->probability_sum};
+        moescope_batch_load(b, step, "train", &load);
+        moescope_batch_layer_metric(b, step, "train", l, "router_entropy", 2.0 + 1.0 / (1.0 + (double)step));
     }
 }
 
-static void add_metrics(const struct synthetic *s, struct logbook_batch *b, int64_t step)
+static void add_metrics(const struct synthetic *s, struct moescope_batch *b, int64_t step)
 {
     double seen = (double)(step + 1) * s->shape.tokens, loss = 3.0 + 6.0 / sqrt(1.0 + (double)step);
     const struct {
@@ -403,10 +403,10 @@ static void add_metrics(const struct synthetic *s, struct logbook_batch *b, int6
     };
 
     for (size_t i = 0; i < sizeof metrics / sizeof *metrics; i++)
-        logbook_batch_metric(b, step, "train", metrics[i].name, metrics[i].value);
+        moescope_batch_metric(b, step, "train", metrics[i].name, metrics[i].value);
 }
 
-void synthetic_add_step(const struct synthetic *s, struct logbook_batch *b, int64_t step)
+void synthetic_add_step(const struct synthetic *s, struct moescope_batch *b, int64_t step)
 {
     int64_t at = step % synthetic_epoch(s);
     int group = 2 * s->shape.probe_groups + (int)(at / s->shape.document_size);
@@ -422,18 +422,18 @@ void synthetic_add_step(const struct synthetic *s, struct logbook_batch *b, int6
 
 /* ---- passes ---- */
 
-static void add_probabilities(const struct synthetic *s, struct logbook_batch *b, int64_t drawn, int lane,
+static void add_probabilities(const struct synthetic *s, struct moescope_batch *b, int64_t drawn, int lane,
                               int handle)
 {
     size_t first = (size_t)lane * (size_t)s->shape.context * (size_t)s->shape.experts;
 
     for (int l = 0; l < s->shape.layers; l++)
-        logbook_batch_probability(b, handle, l, s->shape.experts,
-                                  synthetic_layer(s, drawn, l)->probability + first);
+        moescope_batch_probability(b, handle, l, s->shape.experts,
+                                   synthetic_layer(s, drawn, l)->probability + first);
 }
 
 /* Means over the drawn steps that a pass was made of. */
-static void add_router_figures(const struct synthetic *s, struct logbook_batch *b, int64_t step,
+static void add_router_figures(const struct synthetic *s, struct moescope_batch *b, int64_t step,
                                const char *split, int layer)
 {
     double groups = s->shape.probe_groups, entropy = 0.0, mass[MAX_EXPERTS] = {0.0};
@@ -445,15 +445,15 @@ static void add_router_figures(const struct synthetic *s, struct logbook_batch *
         for (int e = 0; e < s->shape.experts; e++)
             mass[e] += drawn->rank_mass[e] / groups;
     }
-    logbook_batch_layer_metric(b, step, split, layer, "router_entropy", entropy);
+    moescope_batch_layer_metric(b, step, split, layer, "router_entropy", entropy);
     for (int n = 1; n <= s->shape.experts; n *= 2) {
         snprintf(name, sizeof name, "rank_mass_%d", n);
-        logbook_batch_layer_metric(b, step, split, layer, name, mass[n - 1]);
+        moescope_batch_layer_metric(b, step, split, layer, name, mass[n - 1]);
     }
 }
 
 /* The sums of the steps drawn that a pass was made of, group by group. */
-static void add_pass_loads(const struct synthetic *s, struct logbook_batch *b, int64_t step,
+static void add_pass_loads(const struct synthetic *s, struct moescope_batch *b, int64_t step,
                            const char *split)
 {
     enum { MOST = (MAX_DOMAINS + 1) * MAX_EXPERTS };
@@ -475,18 +475,18 @@ static void add_pass_loads(const struct synthetic *s, struct logbook_batch *b, i
         }
         add_router_figures(s, b, step, split, l);
         for (size_t row = 0; row <= (size_t)s->shape.domains; row++) {
-            const struct logbook_load load = {.domain_id = row ? s->domain_ids[row - 1] : 0,
-                                              .layer = l,
-                                              .n_experts = s->shape.experts,
-                                              .assignments = assignments + row * experts,
-                                              .gate_sum = gate_sum + row * experts,
-                                              .probability_sum = probability_sum + row * experts};
-            logbook_batch_load(b, step, split, &load);
+            const struct moescope_load load = {.domain_id = row ? s->domain_ids[row - 1] : 0,
+                                               .layer = l,
+                                               .n_experts = s->shape.experts,
+                                               .assignments = assignments + row * experts,
+                                               .gate_sum = gate_sum + row * experts,
+                                               .probability_sum = probability_sum + row * experts};
+            moescope_batch_load(b, step, split, &load);
         }
     }
 }
 
-void synthetic_add_pass(const struct synthetic *s, struct logbook_batch *b, int64_t step, const char *split)
+void synthetic_add_pass(const struct synthetic *s, struct moescope_batch *b, int64_t step, const char *split)
 {
     bool probe = strcmp(split, "probe") == 0;
 
@@ -500,5 +500,5 @@ void synthetic_add_pass(const struct synthetic *s, struct logbook_batch *b, int6
         }
     }
     add_pass_loads(s, b, step, split);
-    logbook_batch_metric(b, step, split, "loss", 3.0 + 6.0 / sqrt(1.0 + (double)step));
+    moescope_batch_metric(b, step, split, "loss", 3.0 + 6.0 / sqrt(1.0 + (double)step));
 }

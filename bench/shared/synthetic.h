@@ -72,9 +72,9 @@ int synthetic_begin_run(const struct synthetic *s, struct logbook *lb, const cha
                         int64_t *run_id, struct error *err);
 /* What training adds at a step: the sequences with their decisions, the loads of each layer, the documents'
  * losses, the usual metrics. */
-void synthetic_add_step(const struct synthetic *s, struct logbook_batch *b, int64_t step);
+void synthetic_add_step(const struct synthetic *s, struct moescope_batch *b, int64_t step);
 /* A pass over the start of every document of split valid or probe, loads by domain with it; of the probe, the
  * probability vectors too. */
-void synthetic_add_pass(const struct synthetic *s, struct logbook_batch *b, int64_t step, const char *split);
+void synthetic_add_pass(const struct synthetic *s, struct moescope_batch *b, int64_t step, const char *split);
 
 #endif

@@ -24,6 +24,32 @@ static void route_by_id(const struct fixture_token *at, float *probability, int 
     }
 }
 
+/* Loads of a run in steps 0 and 4, of the latter also by domain. */
+static void add_loads(int64_t run_id)
+{
+    static const double sums[4] = {1, 1, 1, 1};
+    const struct moescope_writer_options options = {.gate_bits = 8};
+    struct moescope_writer *w;
+    struct error err;
+    test_must(moescope_writer_open(&w, fixture.logbook, run_id, &options, &err), &err);
+    struct moescope_batch *b = moescope_batch_new(w, &err);
+    for (int i = 0; i < 8; i++) {
+        int layer = i % 2, step = i / 2 % 2 * 4, by_domain = i / 4;
+        const int64_t n = (layer + 1) * (step + 1), assignments[] = {n, 2 * n, 3 * n, 0};
+        const struct moescope_load load = {.domain_id = by_domain ? fixture.domain_ids[0] : 0,
+                                           .layer = layer,
+                                           .n_experts = 4,
+                                           .assignments = assignments,
+                                           .gate_sum = sums,
+                                           .probability_sum = sums};
+        if (step == 4 || !by_domain) {
+            moescope_batch_load(b, step, "probe", &load);
+        }
+    }
+    test_must(moescope_batch_commit(b, &err), &err);
+    test_must(moescope_writer_close(w, &err), &err);
+}
+
 static int open_all(void **state)
 {
     static const int64_t steps[] = {0, 4};
@@ -38,7 +64,7 @@ static int open_all(void **state)
     (void)state;
     bin = test_bin();
     fixture_open(&fixture, 2, 3);
-    fixture_run(&fixture, &run);
+    add_loads(fixture_run(&fixture, &run));
     other.name = "it's b";
     fixture_run(&fixture, &other);
     fixture_finish(&fixture);
@@ -208,6 +234,85 @@ static void test_numpy_reads_it(void **state)
     test_run_release(&r);
 }
 
+/* ---- matrices ---- */
+
+static void test_matrix(void **state)
+{
+    char *header;
+    size_t n;
+    (void)state;
+    struct test_run r = export("eplb --run a");
+    assert_string_equal(r.out, "6,12,18,0\n12,24,36,0\n");
+    assert_string_equal(r.err, "moescope export: 2 rows\n");
+    test_run_release(&r);
+    r = export("eplb --run a --step 4 --split probe -q -o m.npy");
+    assert_int_equal(r.status, 0);
+    test_run_release(&r);
+    char *bytes = read_npy("m.npy", &header, &n);
+    static const int64_t expected[] = {5, 10, 15, 0, 10, 20, 30, 0}; /* this machine is little-endian, too */
+    assert_non_null(strstr(header, "{'descr': '<i8', 'fortran_order': False, 'shape': (2, 4), }"));
+    assert_int_equal(n, sizeof expected);
+    assert_memory_equal(bytes + 10 + strlen(header), expected, sizeof expected);
+    free(header);
+    free(bytes);
+    refused("eplb", STATUS_USAGE, "it's b");
+    refused("eplb --run a --split valid", STATUS_INPUT, "no load of any expert");
+    refused("eplb --run a --layer 1", STATUS_USAGE, "--layer is not for 'eplb'");
+}
+
+/* Layers of 3, 4 and 3 experts, in either order. */
+static void test_uneven_matrix(void **state)
+{
+    (void)state;
+    for (int order = 0; order < 2; order++) {
+        struct test_run r = test_run(
+            "cd '%s' && cp fixture.db uneven.db && sqlite3 uneven.db \"UPDATE load_block SET experts = "
+            "json_remove(experts, '$[3]') WHERE run_id = 1 AND layer = %d\" && '%s/moescope-export' "
+            "uneven.db eplb --run a",
+            fixture.folder, order, bin);
+        assert_int_equal(r.status, STATUS_INPUT);
+        assert_string_equal(r.out, "");
+        assert_non_null(strstr(r.err, "layers 0 and 1 have different experts"));
+        test_run_release(&r);
+    }
+}
+
+/* ---- Datasette ---- */
+
+/* Parameters come as Datasette binds them: text, "" where nothing was filled in. */
+static const char ask_all[] =
+    "import json, re, sqlite3\n"
+    "q = json.load(open('metadata.json'))['databases']['fixture']['queries']\n"
+    "db = sqlite3.connect('file:fixture.db?mode=ro', uri=True)\n"
+    "ask = lambda n, **p: db.execute(q[n]['sql'], {**{k: '' for k in re.findall(r':(\\w+)', q[n]['sql'])}, "
+    "**p}).fetchall()\n"
+    "rows = {n: ask(n) for n in q}\n"
+    "print(len(q) > 25, q['experts_by_domain']['title'], len(rows['experts_by_domain']))\n"
+    "print(ask('experts_by_domain', run='1', split='probe') == rows['experts_by_domain'],"
+    " len(ask('experts_by_domain', run='1')), len(ask('experts_by_domain', run='7')), ask('config_diff', "
+    "first='a'))\n";
+
+static void test_datasette(void **state)
+{
+    (void)state;
+    struct test_run r = export("datasette -o metadata.json");
+    assert_int_equal(r.status, 0);
+    assert_string_equal(r.err, "");
+    test_run_release(&r);
+    test_write_text(fixture.folder, "ask.py", ask_all);
+    r = test_run("cd '%s' && if command -v /usr/bin/python3 >/dev/null; then /usr/bin/python3 ask.py; else "
+                 "echo none; fi",
+                 fixture.folder);
+    if (strcmp(r.out, "none\n") == 0) {
+        print_message("skipped: no python3 here\n");
+    } else {
+        assert_string_equal(r.err, "");
+        assert_string_equal(r.out, "True What share of each domain's decisions goes to each expert? 0\n"
+                                   "False 8 0 []\n");
+    }
+    test_run_release(&r);
+}
+
 /* ---- what is wrong ---- */
 
 static void test_refused(void **state)
@@ -257,7 +362,8 @@ int main(void)
         cmocka_unit_test(test_rows_of_the_shell), cmocka_unit_test(test_kinds_of_cells),
         cmocka_unit_test(test_npy_by_hand),       cmocka_unit_test(test_numpy_reads_it),
         cmocka_unit_test(test_refused),           cmocka_unit_test(test_whole_or_not_at_all),
-        cmocka_unit_test(test_print_sql),
+        cmocka_unit_test(test_print_sql),         cmocka_unit_test(test_matrix),
+        cmocka_unit_test(test_uneven_matrix),     cmocka_unit_test(test_datasette),
     };
     return cmocka_run_group_tests(tests, open_all, close_all);
 }

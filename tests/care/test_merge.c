@@ -118,7 +118,7 @@ static void test_interleaved_runs(void **state)
 {
     struct trial t;
     struct place p;
-    struct logbook_writer *first;
+    struct moescope_writer *first;
     int64_t first_run;
     struct error err;
     (void)state;
@@ -131,15 +131,15 @@ static void test_interleaved_runs(void **state)
     t.uuid = "u2";
     sound_run(&t, "two", 2, 1);
     for (int step = 2; step < 6; step++) {
-        struct logbook_writer *second = t.writer;
+        struct moescope_writer *second = t.writer;
         t.writer = first;
         sound_steps(&t, step, step, 0);
         t.writer = second;
         sound_steps(&t, step, step, 1);
     }
     trial_end(&t, "finished");
-    test_must(logbook_writer_close(first, &err), &err);
-    test_must(logbook_end_run(t.lb, first_run, "finished", &err), &err);
+    test_must(moescope_writer_close(first, &err), &err);
+    test_must(moescope_end_run(t.lb, first_run, "finished", &err), &err);
     trial_stop(&t);
     merge_decoy(&p);
     merges(&p, t.path, "one,added,finished,12", "");

@@ -249,7 +249,7 @@ static void test_while_a_reader_reads(void **state)
     open_version_1(&t, &backup);
     test_must(logbook_open(&reader, t.path, &err), &err); /* of version 1, with its stand-in for run_part */
     migrates(&t, "--no-backup", 0, "went from schema version 1 to 2");
-    logbook_close(reader);
+    moescope_close(reader);
     sound_expect(t.path, "", "migrated under a reader");
     free(backup);
     trial_release(&t);

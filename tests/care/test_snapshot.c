@@ -24,13 +24,13 @@ static void log_step(int64_t step)
 {
     struct error err;
     char name[16];
-    struct logbook_batch *b = logbook_batch_new(trial.writer, &err);
+    struct moescope_batch *b = moescope_batch_new(trial.writer, &err);
     assert_non_null(b);
     for (int i = 0; i < METRICS; i++) {
         snprintf(name, sizeof name, "m%d", i);
-        logbook_batch_metric(b, step, "train", name, (double)(step + i));
+        moescope_batch_metric(b, step, "train", name, (double)(step + i));
     }
-    assert_int_equal(logbook_batch_commit(b, &err), 0);
+    assert_int_equal(moescope_batch_commit(b, &err), 0);
 }
 
 static int open_trial(void **state)
@@ -180,7 +180,7 @@ static void test_interrupted(void **state)
 
 static void write_without_end(int progress)
 {
-    if (logbook_open_writable(&trial.lb, trial.path, NULL) != 0) {
+    if (moescope_open(&trial.lb, trial.path, NULL) != 0) {
         _exit(1);
     }
     trial_run(&trial, "live", NULL, 0, 8);

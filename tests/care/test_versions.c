@@ -16,7 +16,7 @@
 #include "tests/support.h"
 #include "tests/trial.h"
 
-static const struct logbook_layer layers[] = {{.layer = 0, .router = "topk", .n_experts = 2, .k = 1}};
+static const struct moescope_layer layers[] = {{.layer = 0, .router = "topk", .n_experts = 2, .k = 1}};
 
 /* ---- reading ---- */
 
@@ -106,7 +106,7 @@ static void test_writers_refuse_version_1(void **state)
     trial_stop(&t);
     test_make_version_1(t.path);
     test_must(sha256_file(t.path, before, &err), &err);
-    assert_int_equal(logbook_open_writable(&lb, t.path, &err), -1);
+    assert_int_equal(moescope_open(&lb, t.path, &err), -1);
     assert_null(lb);
     assert_int_equal(err.status, STATUS_INPUT);
     assert_non_null(strstr(err.text, t.path));
@@ -149,14 +149,14 @@ static void test_writing_verbs_refuse_version_1(void **state)
 
 static void begin(struct trial *t, const char *name, const char *uuid)
 {
-    const struct logbook_run run = {.uuid = uuid,
-                                    .name = name,
-                                    .task = "language_model",
-                                    .router = "topk",
-                                    .layers = layers,
-                                    .n_layers = 1};
+    const struct moescope_run run = {.uuid = uuid,
+                                     .name = name,
+                                     .task = "language_model",
+                                     .router = "topk",
+                                     .layers = layers,
+                                     .n_layers = 1};
     struct error err = {0};
-    test_must(logbook_begin_run(t->lb, &run, &t->run_id, &err), &err);
+    test_must(moescope_begin_run(t->lb, &run, &t->run_id, &err), &err);
 }
 
 static void test_run_begins_with_one_part(void **state)
@@ -186,8 +186,8 @@ static void test_uuid_is_unique(void **state)
     (void)state;
     trial_open(&t);
     begin(&t, "first", "u");
-    const struct logbook_run run = {.uuid = "u", .name = "second", .task = "t", .router = "topk"};
-    assert_int_equal(logbook_begin_run(t.lb, &run, &id, &err), -1);
+    const struct moescope_run run = {.uuid = "u", .name = "second", .task = "t", .router = "topk"};
+    assert_int_equal(moescope_begin_run(t.lb, &run, &id, &err), -1);
     assert_int_equal(err.status, STATUS_INPUT);
     assert_non_null(strstr(err.text, "run.uuid"));
     trial_stop(&t);
@@ -206,8 +206,8 @@ static void test_sum_of_parts_is_not_resumed(void **state)
     trial_stop(&t);
     test_sql(t.path,
              "INSERT INTO run_part (run_id, part, added_at) SELECT run_id, 'other', added_at FROM run_part;");
-    test_must(logbook_open_writable(&t.lb, t.path, &err), &err);
-    assert_int_equal(logbook_resume_run(t.lb, "sum", 0, &id, &err), -1);
+    test_must(moescope_open(&t.lb, t.path, &err), &err);
+    assert_int_equal(moescope_resume_run(t.lb, "sum", 0, &id, &err), -1);
     assert_int_equal(err.status, STATUS_INPUT);
     assert_non_null(strstr(err.text, "merged from 2 logs and cannot be resumed"));
     trial_release(&t);

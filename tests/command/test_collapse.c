@@ -88,26 +88,26 @@ static void add_loads(int64_t run_id, int n_layers, int64_t n_steps,
                       void (*load_of)(int64_t, int, int64_t *, int64_t *))
 {
     static const double gates[N_EXPERTS] = {0};
-    struct logbook_writer_options options = {.gate_bits = 8};
-    struct logbook_writer *w;
+    struct moescope_writer_options options = {.gate_bits = 8};
+    struct moescope_writer *w;
     struct error err = {0};
-    test_must(logbook_writer_open(&w, fixture.logbook, run_id, &options, &err), &err);
+    test_must(moescope_writer_open(&w, fixture.logbook, run_id, &options, &err), &err);
     for (int64_t step = 0; step < n_steps; step++) {
-        struct logbook_batch *b = logbook_batch_new(w, &err);
+        struct moescope_batch *b = moescope_batch_new(w, &err);
         assert_non_null(b);
         for (int layer = 0; layer < n_layers; layer++) {
             int64_t assigned[N_EXPERTS], dropped[N_EXPERTS];
             load_of(step, layer, assigned, dropped);
-            struct logbook_load load = {0, layer, N_EXPERTS, assigned, dropped, gates, gates};
-            logbook_batch_load(b, step, "train", &load);
+            struct moescope_load load = {0, layer, N_EXPERTS, assigned, dropped, gates, gates};
+            moescope_batch_load(b, step, "train", &load);
             double entropy = layer == 2 ? 0.99 : 0.5;
-            logbook_batch_layer_metric(b, step, "train", layer, "router_entropy", entropy * log(N_EXPERTS));
+            moescope_batch_layer_metric(b, step, "train", layer, "router_entropy", entropy * log(N_EXPERTS));
         }
-        logbook_batch_metric(b, step, "train", "tokens",
-                             100.0 * (double)step + (step % 2 ? 100.0 : 80.0)); /* 80, 200, 280, ... */
-        test_must(logbook_batch_commit(b, &err), &err);
+        moescope_batch_metric(b, step, "train", "tokens",
+                              100.0 * (double)step + (step % 2 ? 100.0 : 80.0)); /* 80, 200, 280, ... */
+        test_must(moescope_batch_commit(b, &err), &err);
     }
-    test_must(logbook_writer_close(w, &err), &err);
+    test_must(moescope_writer_close(w, &err), &err);
 }
 
 /* Expert by token id at first; later by position, but in layer 0. */
@@ -135,18 +135,18 @@ static void add_run(const char *name, int n_layers, int k, int64_t n_steps,
 
 static void add_varying_run(void)
 {
-    struct logbook_layer layer = {
+    struct moescope_layer layer = {
         .layer = 0, .router = "topp", .n_experts = N_EXPERTS, .expert_parameters = 1};
-    struct logbook_run run = {.name = "varying",
-                              .task = "language_model",
-                              .router = "topp",
-                              .program = "test",
-                              .machine_json = "{}",
-                              .layers = &layer,
-                              .n_layers = 1};
+    struct moescope_run run = {.name = "varying",
+                               .task = "language_model",
+                               .router = "topp",
+                               .program = "test",
+                               .machine_json = "{}",
+                               .layers = &layer,
+                               .n_layers = 1};
     struct error err = {0};
     int64_t run_id;
-    test_must(logbook_begin_run(fixture.logbook, &run, &run_id, &err), &err);
+    test_must(moescope_begin_run(fixture.logbook, &run, &run_id, &err), &err);
     add_loads(run_id, 1, 20, varying_load);
 }
 

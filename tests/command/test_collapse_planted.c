@@ -195,117 +195,117 @@ static void draw_loads(const struct router *of, int64_t step, struct random *r, 
         load[e] = draw_count(TOKENS, fmin(each * share[e] / sum, 1), r);
 }
 
-static void add_step(struct logbook_batch *b, const struct router *const of[LAYERS], int64_t step,
+static void add_step(struct moescope_batch *b, const struct router *const of[LAYERS], int64_t step,
                      struct random *r)
 {
     static const double gates[EXPERTS] = {0};
     int64_t load[EXPERTS];
     for (int layer = 0; layer < LAYERS; layer++) {
         draw_loads(of[layer], step, r, load);
-        struct logbook_load l = {0, layer, EXPERTS, load, NULL, gates, gates};
-        logbook_batch_load(b, step, "train", &l);
-        logbook_batch_layer_metric(b, step, "train", layer, "router_entropy",
-                                   of[layer]->router_entropy * log(EXPERTS));
+        struct moescope_load l = {0, layer, EXPERTS, load, NULL, gates, gates};
+        moescope_batch_load(b, step, "train", &l);
+        moescope_batch_layer_metric(b, step, "train", layer, "router_entropy",
+                                    of[layer]->router_entropy * log(EXPERTS));
     }
-    logbook_batch_metric(b, step, "train", "tokens", (double)TOKENS * (double)(step + 1));
+    moescope_batch_metric(b, step, "train", "tokens", (double)TOKENS * (double)(step + 1));
 }
 
-static void add_probe(struct logbook_batch *b, const struct router *const of[LAYERS], int64_t step)
+static void add_probe(struct moescope_batch *b, const struct router *const of[LAYERS], int64_t step)
 {
     int32_t ids[FIXTURE_TOKENS + 1] = {0}, expert[FIXTURE_TOKENS];
     float gate[FIXTURE_TOKENS];
     for (int t = 0; t < FIXTURE_TOKENS; t++)
         gate[t] = 0.5f;
     for (int d = 0; d < fixture.n_documents; d++) {
-        struct logbook_sequence q = {
+        struct moescope_sequence q = {
             .document_id = fixture.document_ids[d], .n_tokens = FIXTURE_TOKENS, .ids = ids};
-        int handle = logbook_batch_sequence(b, step, "probe", &q);
+        int handle = moescope_batch_sequence(b, step, "probe", &q);
         for (int layer = 0; layer < LAYERS; layer++) {
             for (int t = 0; t < FIXTURE_TOKENS; t++)
                 expert[t] = (t + d + (of[layer]->changes ? (int)step : 0)) % EXPERTS;
-            logbook_batch_routing(
+            moescope_batch_routing(
                 b, handle,
-                &(struct logbook_block){
+                &(struct moescope_block){
                     .layer = layer, .n_experts = EXPERTS, .k = 1, .expert = expert, .gate = gate});
         }
     }
 }
 
 /* Losses of documents: 3 nats a token and a little of the document's own, `more` of it in all. */
-static void add_losses(struct logbook_batch *b, int64_t step, double more)
+static void add_losses(struct moescope_batch *b, int64_t step, double more)
 {
     for (int d = 0; d < fixture.n_documents; d++)
-        logbook_batch_document_loss(b, step, "valid", fixture.document_ids[d], 100, 400,
-                                    100 * (3 + more + 0.001 * (d % 7)));
+        moescope_batch_document_loss(b, step, "valid", fixture.document_ids[d], 100, 400,
+                                     100 * (3 + more + 0.001 * (d % 7)));
 }
 
 static int64_t begin_run(const char *name, const struct router *const of[LAYERS],
-                         const struct logbook_setting *settings, int n_settings)
+                         const struct moescope_setting *settings, int n_settings)
 {
-    struct logbook_layer layers[LAYERS];
+    struct moescope_layer layers[LAYERS];
     struct error err = {0};
     int64_t run_id;
     for (int i = 0; i < LAYERS; i++)
-        layers[i] = (struct logbook_layer){
+        layers[i] = (struct moescope_layer){
             .layer = i, .router = of[i]->kind, .n_experts = EXPERTS, .k = of[i]->k, .expert_parameters = 1};
-    struct logbook_run run = {.uuid = name,
-                              .name = name,
-                              .task = "language_model",
-                              .router = of[0]->kind,
-                              .program = "test",
-                              .machine_json = "{}",
-                              .corpus_id = fixture.corpus_id,
-                              .vocabulary_id = fixture.vocabulary_id,
-                              .config = settings,
-                              .n_config = n_settings,
-                              .layers = layers,
-                              .n_layers = LAYERS};
-    test_must(logbook_begin_run(fixture.logbook, &run, &run_id, &err), &err);
+    struct moescope_run run = {.uuid = name,
+                               .name = name,
+                               .task = "language_model",
+                               .router = of[0]->kind,
+                               .program = "test",
+                               .machine_json = "{}",
+                               .corpus_id = fixture.corpus_id,
+                               .vocabulary_id = fixture.vocabulary_id,
+                               .config = settings,
+                               .n_config = n_settings,
+                               .layers = layers,
+                               .n_layers = LAYERS};
+    test_must(moescope_begin_run(fixture.logbook, &run, &run_id, &err), &err);
     return run_id;
 }
 
 static void add_run(const struct router *of, uint64_t seed)
 {
-    static const struct logbook_setting planned = {"train.steps", "300"};
+    static const struct moescope_setting planned = {"train.steps", "300"};
     const struct router *const layers[LAYERS] = {of, &sound};
-    struct logbook_writer_options options = {.gate_bits = 8};
-    struct logbook_writer *w;
-    struct logbook_batch *b;
+    struct moescope_writer_options options = {.gate_bits = 8};
+    struct moescope_writer *w;
+    struct moescope_batch *b;
     struct random r;
     struct error err = {0};
     int64_t run_id = begin_run(of->name, layers, &planned, 1);
     random_seed(&r, seed, 0);
-    test_must(logbook_writer_open(&w, fixture.logbook, run_id, &options, &err), &err);
-    assert_non_null(b = logbook_batch_new(w, &err)); /* all at once: it is quicker */
+    test_must(moescope_writer_open(&w, fixture.logbook, run_id, &options, &err), &err);
+    assert_non_null(b = moescope_batch_new(w, &err)); /* all at once: it is quicker */
     add_probe(b, layers, 0);
     for (int64_t step = 0; step < STEPS; step++)
         add_step(b, layers, step, &r);
     add_probe(b, layers, STEPS);
     add_losses(b, STEPS, 0);
-    test_must(logbook_batch_commit(b, &err), &err);
-    test_must(logbook_writer_close(w, &err), &err);
-    test_must(logbook_end_run(fixture.logbook, run_id, "finished", &err), &err);
+    test_must(moescope_batch_commit(b, &err), &err);
+    test_must(moescope_writer_close(w, &err), &err);
+    test_must(moescope_end_run(fixture.logbook, run_id, "finished", &err), &err);
 }
 
 /* What an ablation of that run would have found with random choices in all layers: `more` nats a token. */
 static void add_random_run(const char *of, double more)
 {
     const struct router *const layers[LAYERS] = {&sound, &sound};
-    struct logbook_writer_options options = {.gate_bits = 8};
-    struct logbook_writer *w;
-    struct logbook_batch *b;
+    struct moescope_writer_options options = {.gate_bits = 8};
+    struct moescope_writer *w;
+    struct moescope_batch *b;
     struct error err = {0};
     char name[64], uuid[64];
     snprintf(name, sizeof name, "%s.random", of);
     snprintf(uuid, sizeof uuid, "\"%s\"", of);
-    const struct logbook_setting settings[] = {{"ablate.run", uuid}, {"ablate.what", "\"random\""}};
+    const struct moescope_setting settings[] = {{"ablate.run", uuid}, {"ablate.what", "\"random\""}};
     int64_t run_id = begin_run(name, layers, settings, 2);
-    test_must(logbook_writer_open(&w, fixture.logbook, run_id, &options, &err), &err);
-    assert_non_null(b = logbook_batch_new(w, &err));
+    test_must(moescope_writer_open(&w, fixture.logbook, run_id, &options, &err), &err);
+    assert_non_null(b = moescope_batch_new(w, &err));
     add_losses(b, STEPS, more);
-    test_must(logbook_batch_commit(b, &err), &err);
-    test_must(logbook_writer_close(w, &err), &err);
-    test_must(logbook_end_run(fixture.logbook, run_id, "finished", &err), &err);
+    test_must(moescope_batch_commit(b, &err), &err);
+    test_must(moescope_writer_close(w, &err), &err);
+    test_must(moescope_end_run(fixture.logbook, run_id, "finished", &err), &err);
 }
 
 static int open_all(void **state)

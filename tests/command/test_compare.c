@@ -82,7 +82,7 @@ static double by_domain(int document)
 
 /* ---- writing ---- */
 
-static void add_losses(struct logbook_batch *b, const struct run_plan *plan, int64_t step)
+static void add_losses(struct moescope_batch *b, const struct run_plan *plan, int64_t step)
 {
     int n = plan->documents ? plan->documents : N_DOCUMENTS;
     for (int d = plan->first; d < plan->first + n; d++) {
@@ -97,41 +97,41 @@ static void add_losses(struct logbook_batch *b, const struct run_plan *plan, int
         if (plan->broken && d == 7)
             sum = NAN;
         if (plan->foreign) /* twice as many tokens for the same text */
-            logbook_batch_document_loss(b, step, "valid", foreign_documents[d], 2 * n_tokens, n_bytes,
-                                        sum - 0.5);
+            moescope_batch_document_loss(b, step, "valid", foreign_documents[d], 2 * n_tokens, n_bytes,
+                                         sum - 0.5);
         else
-            logbook_batch_document_loss(b, step, "valid", fixture.document_ids[d], n_tokens, n_bytes, sum);
+            moescope_batch_document_loss(b, step, "valid", fixture.document_ids[d], n_tokens, n_bytes, sum);
     }
 }
 
-static void add_training(struct logbook_batch *b)
+static void add_training(struct moescope_batch *b)
 {
     static const double speeds[] = {10, 40, 20}, memory[] = {1e6, 3e6, 2e6};
     for (int64_t step = 0; step < 3; step++) {
-        logbook_batch_metric(b, step, "train", "tokens", 1000.0 * (double)(step + 1));
-        logbook_batch_metric(b, step, "train", "seconds", 5.0 * (double)(step + 1));
-        logbook_batch_metric(b, step, "train", "tokens_per_second", speeds[step]);
-        logbook_batch_metric(b, step, "train", "peak_memory", memory[step]);
+        moescope_batch_metric(b, step, "train", "tokens", 1000.0 * (double)(step + 1));
+        moescope_batch_metric(b, step, "train", "seconds", 5.0 * (double)(step + 1));
+        moescope_batch_metric(b, step, "train", "tokens_per_second", speeds[step]);
+        moescope_batch_metric(b, step, "train", "peak_memory", memory[step]);
     }
 }
 
 /* Five windows of it, so that it is no beginning. */
-static void add_loads(struct logbook_batch *b)
+static void add_loads(struct moescope_batch *b)
 {
     static const int64_t assigned[] = {500, 300, 200, 0};
     static const double gates[] = {250, 150, 100, 0};
-    const struct logbook_load load = {0, 0, 4, assigned, NULL, gates, gates};
+    const struct moescope_load load = {0, 0, 4, assigned, NULL, gates, gates};
     for (int64_t step = 0; step < 5; step++)
-        logbook_batch_load(b, step, "train", &load);
+        moescope_batch_load(b, step, "train", &load);
 }
 
 static void fill_run(int64_t run_id, const struct run_plan *plan)
 {
-    struct logbook_writer_options options = {.gate_bits = 8};
-    struct logbook_writer *w;
+    struct moescope_writer_options options = {.gate_bits = 8};
+    struct moescope_writer *w;
     struct error err = {0};
-    test_must(logbook_writer_open(&w, fixture.logbook, run_id, &options, &err), &err);
-    struct logbook_batch *b = logbook_batch_new(w, &err);
+    test_must(moescope_writer_open(&w, fixture.logbook, run_id, &options, &err), &err);
+    struct moescope_batch *b = moescope_batch_new(w, &err);
     assert_non_null(b);
     add_losses(b, plan, 0);
     if (!plan->counted) {
@@ -142,63 +142,63 @@ static void fill_run(int64_t run_id, const struct run_plan *plan)
         if (plan->loads)
             add_loads(b);
     }
-    test_must(logbook_batch_commit(b, &err), &err);
-    test_must(logbook_writer_close(w, &err), &err);
+    test_must(moescope_batch_commit(b, &err), &err);
+    test_must(moescope_writer_close(w, &err), &err);
 }
 
 static void add_run(struct run_plan plan)
 {
-    const struct logbook_setting settings[] = {{"model.width", "64"},
-                                               {"train.learning_rate", plan.rate ? plan.rate : "0.5"},
-                                               {"model.parameters", "1000"},
-                                               {"model.active_parameters", "400"},
-                                               {"model.flops_per_token", "3e6"}};
-    struct logbook_run run = {.name = plan.name,
-                              .task = plan.task ? plan.task : "language_model",
-                              .router = plan.counted ? "unigram" : "dense",
-                              .program = "test",
-                              .machine_json = "{}",
-                              .seed = plan.seed,
-                              .corpus_id = plan.foreign ? foreign_corpus : fixture.corpus_id,
-                              .vocabulary_id = plan.foreign ? foreign_vocabulary : fixture.vocabulary_id,
-                              .config = settings,
-                              .n_config = plan.counted ? 1 : 5};
+    const struct moescope_setting settings[] = {{"model.width", "64"},
+                                                {"train.learning_rate", plan.rate ? plan.rate : "0.5"},
+                                                {"model.parameters", "1000"},
+                                                {"model.active_parameters", "400"},
+                                                {"model.flops_per_token", "3e6"}};
+    struct moescope_run run = {.name = plan.name,
+                               .task = plan.task ? plan.task : "language_model",
+                               .router = plan.counted ? "unigram" : "dense",
+                               .program = "test",
+                               .machine_json = "{}",
+                               .seed = plan.seed,
+                               .corpus_id = plan.foreign ? foreign_corpus : fixture.corpus_id,
+                               .vocabulary_id = plan.foreign ? foreign_vocabulary : fixture.vocabulary_id,
+                               .config = settings,
+                               .n_config = plan.counted ? 1 : 5};
     struct error err = {0};
     int64_t run_id;
-    test_must(logbook_begin_run(fixture.logbook, &run, &run_id, &err), &err);
+    test_must(moescope_begin_run(fixture.logbook, &run, &run_id, &err), &err);
     fill_run(run_id, &plan);
     if (!plan.status)
-        test_must(logbook_end_run(fixture.logbook, run_id, "finished", &err), &err);
+        test_must(moescope_end_run(fixture.logbook, run_id, "finished", &err), &err);
 }
 
 /* The same texts as the fixture's (their hashes say so), cut into other words. */
 static void add_foreign_corpus(void)
 {
-    static struct logbook_document documents[N_DOCUMENTS];
+    static struct moescope_document documents[N_DOCUMENTS];
     static char names[N_DOCUMENTS][2][40];
     static int64_t domains[N_DOCUMENTS];
-    const struct logbook_token token = {"w", "piece", 1};
+    const struct moescope_token token = {"w", "piece", 1};
     struct error err = {0};
     for (int d = 0; d < N_DOCUMENTS; d++) {
         snprintf(names[d][0], sizeof names[d][0], "other/%d", d);
         snprintf(names[d][1], sizeof names[d][1], "%016d", d); /* as in the fixture */
-        documents[d] = (struct logbook_document){.name = names[d][0],
-                                                 .domain = d % 2 ? "english" : "c",
-                                                 .sha256 = names[d][1],
-                                                 .split = "valid",
-                                                 .n_bytes = 100,
-                                                 .n_tokens = 2 * FIXTURE_TOKENS};
+        documents[d] = (struct moescope_document){.name = names[d][0],
+                                                  .domain = d % 2 ? "english" : "c",
+                                                  .sha256 = names[d][1],
+                                                  .split = "valid",
+                                                  .n_bytes = 100,
+                                                  .n_tokens = 2 * FIXTURE_TOKENS};
     }
-    const struct logbook_corpus corpus = {.name = "other",
-                                          .sha256 = "c2",
-                                          .vocabulary_name = "other",
-                                          .vocabulary_sha256 = "v2",
-                                          .tokens = &token,
-                                          .n_tokens = 1,
-                                          .documents = documents,
-                                          .n_documents = N_DOCUMENTS};
-    test_must(logbook_add_corpus(fixture.logbook, &corpus, &foreign_corpus, &foreign_vocabulary,
-                                 foreign_documents, domains, &err),
+    const struct moescope_corpus corpus = {.name = "other",
+                                           .sha256 = "c2",
+                                           .vocabulary_name = "other",
+                                           .vocabulary_sha256 = "v2",
+                                           .tokens = &token,
+                                           .n_tokens = 1,
+                                           .documents = documents,
+                                           .n_documents = N_DOCUMENTS};
+    test_must(moescope_add_corpus(fixture.logbook, &corpus, &foreign_corpus, &foreign_vocabulary,
+                                  foreign_documents, domains, &err),
               &err);
 }
 

@@ -41,33 +41,33 @@ static const int32_t ids[2][N_TOKENS + 1] = {{0, 0, 1, 2, 3}, {0, 0, 3, 3, 5}};
 
 static void add_corpus(struct corpus *c, const char *name, const int64_t *counts)
 {
-    static const struct logbook_label languages[2] = {{"language", "en"}, {"language", "de"}};
-    struct logbook_token tokens[N_IDS];
-    struct logbook_document documents[N_DOCUMENTS];
+    static const struct moescope_label languages[2] = {{"language", "en"}, {"language", "de"}};
+    struct moescope_token tokens[N_IDS];
+    struct moescope_document documents[N_DOCUMENTS];
     char texts[N_IDS][8], names[N_DOCUMENTS][2][24], vocabulary[24];
     int64_t domains[N_DOCUMENTS];
     struct error err = {0};
     for (int v = 0; v < N_IDS; v++) {
         snprintf(texts[v], sizeof texts[v], "w%d", v);
-        tokens[v] = (struct logbook_token){texts[v], "piece", counts[v]};
+        tokens[v] = (struct moescope_token){texts[v], "piece", counts[v]};
     }
     for (int d = 0; d < N_DOCUMENTS; d++) {
         snprintf(names[d][0], sizeof names[d][0], "%d", d);
         snprintf(names[d][1], sizeof names[d][1], "%s%d", name, d);
-        documents[d] = (struct logbook_document){
+        documents[d] = (struct moescope_document){
             names[d][0], d % 2 ? "german" : "c", names[d][1], "valid", 40, N_TOKENS, &languages[d % 2], 1};
     }
     snprintf(vocabulary, sizeof vocabulary, "v-%s", name);
-    const struct logbook_corpus corpus = {.name = name,
-                                          .sha256 = name,
-                                          .vocabulary_name = name,
-                                          .vocabulary_sha256 = vocabulary,
-                                          .tokens = tokens,
-                                          .n_tokens = N_IDS,
-                                          .documents = documents,
-                                          .n_documents = N_DOCUMENTS};
-    test_must(logbook_add_corpus(fixture.logbook, &corpus, &c->corpus_id, &c->vocabulary_id, c->documents,
-                                 domains, &err),
+    const struct moescope_corpus corpus = {.name = name,
+                                           .sha256 = name,
+                                           .vocabulary_name = name,
+                                           .vocabulary_sha256 = vocabulary,
+                                           .tokens = tokens,
+                                           .n_tokens = N_IDS,
+                                           .documents = documents,
+                                           .n_documents = N_DOCUMENTS};
+    test_must(moescope_add_corpus(fixture.logbook, &corpus, &c->corpus_id, &c->vocabulary_id, c->documents,
+                                  domains, &err),
               &err);
 }
 
@@ -97,7 +97,7 @@ static void losses_of(const struct plan *plan, int document, float *loss)
         loss[3] = NAN;
 }
 
-static void add_document(struct logbook_batch *b, const struct plan *plan, int document)
+static void add_document(struct moescope_batch *b, const struct plan *plan, int document)
 {
     float loss[N_TOKENS];
     double sum = 0;
@@ -106,40 +106,40 @@ static void add_document(struct logbook_batch *b, const struct plan *plan, int d
     losses_of(plan, document, loss);
     for (int t = 0; t < n; t++)
         sum += loss[t];
-    const struct logbook_sequence sequence = {
+    const struct moescope_sequence sequence = {
         .document_id = id, .n_tokens = n, .ids = ids[document % 2], .loss = loss};
     if (!plan->unlogged)
-        logbook_batch_sequence(b, 10, "valid", &sequence);
-    logbook_batch_document_loss(b, 10, "valid", id, n, 10 * n, sum);
+        moescope_batch_sequence(b, 10, "valid", &sequence);
+    moescope_batch_document_loss(b, 10, "valid", id, n, 10 * n, sum);
 }
 
 static void add_run(struct plan plan)
 {
     const struct corpus *corpus = plan.corpus ? plan.corpus : &counted;
-    const struct logbook_setting settings[] = {{"router.name", plan.mask ? "\"mask\"" : "\"topk\""}};
-    const struct logbook_run run = {.name = plan.name,
-                                    .task = "language_model",
-                                    .router = "topk",
-                                    .program = "test",
-                                    .machine_json = "{}",
-                                    .seed = plan.seed,
-                                    .corpus_id = corpus->corpus_id,
-                                    .vocabulary_id = corpus->vocabulary_id,
-                                    .config = settings,
-                                    .n_config = 1};
-    const struct logbook_writer_options options = {.gate_bits = 8};
-    struct logbook_writer *w;
+    const struct moescope_setting settings[] = {{"router.name", plan.mask ? "\"mask\"" : "\"topk\""}};
+    const struct moescope_run run = {.name = plan.name,
+                                     .task = "language_model",
+                                     .router = "topk",
+                                     .program = "test",
+                                     .machine_json = "{}",
+                                     .seed = plan.seed,
+                                     .corpus_id = corpus->corpus_id,
+                                     .vocabulary_id = corpus->vocabulary_id,
+                                     .config = settings,
+                                     .n_config = 1};
+    const struct moescope_writer_options options = {.gate_bits = 8};
+    struct moescope_writer *w;
     struct error err = {0};
     int64_t run_id;
-    test_must(logbook_begin_run(fixture.logbook, &run, &run_id, &err), &err);
-    test_must(logbook_writer_open(&w, fixture.logbook, run_id, &options, &err), &err);
-    struct logbook_batch *b = logbook_batch_new(w, &err);
+    test_must(moescope_begin_run(fixture.logbook, &run, &run_id, &err), &err);
+    test_must(moescope_writer_open(&w, fixture.logbook, run_id, &options, &err), &err);
+    struct moescope_batch *b = moescope_batch_new(w, &err);
     assert_non_null(b);
     for (int d = 0; d < N_DOCUMENTS; d++)
         add_document(b, &plan, d);
-    test_must(logbook_batch_commit(b, &err), &err);
-    test_must(logbook_writer_close(w, &err), &err);
-    test_must(logbook_end_run(fixture.logbook, run_id, "finished", &err), &err);
+    test_must(moescope_batch_commit(b, &err), &err);
+    test_must(moescope_writer_close(w, &err), &err);
+    test_must(moescope_end_run(fixture.logbook, run_id, "finished", &err), &err);
 }
 
 static int open_all(void **state)
@@ -150,7 +150,7 @@ static int open_all(void **state)
     (void)state;
     fixture = (struct fixture){.verb = "compare", .folder = test_folder()};
     assert_true(asprintf(&fixture.path, "%s/frequency.db", fixture.folder) > 0);
-    test_must(logbook_open_writable(&fixture.logbook, fixture.path, &err), &err);
+    test_must(moescope_open(&fixture.logbook, fixture.path, &err), &err);
     add_corpus(&counted, "counted", counts);
     add_corpus(&other, "other", even);
     add_corpus(&uncounted, "uncounted", none);

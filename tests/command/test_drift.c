@@ -90,52 +90,52 @@ static void draw_window(const struct plan *p, int at, struct window *w)
         memset(w->load[0], 0, sizeof w->load[0]);
 }
 
-static void log_window(struct logbook_batch *b, const struct plan *p, int at)
+static void log_window(struct moescope_batch *b, const struct plan *p, int at)
 {
     static const double gates[MOST_EXPERTS] = {0};
     struct window w;
     draw_window(p, at, &w);
     for (int l = 0; l < p->layers; l++) {
         int n = l == 0 && p->experts ? p->experts : n_experts[l];
-        struct logbook_load load = {0, l, n, w.load[l], NULL, gates, gates};
-        logbook_batch_load(b, at, "train", &load);
+        struct moescope_load load = {0, l, n, w.load[l], NULL, gates, gates};
+        moescope_batch_load(b, at, "train", &load);
     }
-    logbook_batch_metric(b, at, "train", "loss", w.loss);
+    moescope_batch_metric(b, at, "train", "loss", w.loss);
 }
 
 static void add_stream(const struct plan *p)
 {
-    struct logbook_layer layers[N_LAYERS];
-    struct logbook_setting setting = {"drift.at", p->change};
-    struct logbook_writer_options options = {.gate_bits = 8};
-    struct logbook_writer *w;
+    struct moescope_layer layers[N_LAYERS];
+    struct moescope_setting setting = {"drift.at", p->change};
+    struct moescope_writer_options options = {.gate_bits = 8};
+    struct moescope_writer *w;
     struct error err = {0};
     int64_t run_id;
     for (int l = 0; l < N_LAYERS; l++)
-        layers[l] = (struct logbook_layer){.layer = l,
-                                           .router = "topk",
-                                           .n_experts = l == 0 && p->experts ? p->experts : n_experts[l],
-                                           .k = 1,
-                                           .expert_parameters = 1};
-    struct logbook_run run = {.name = p->name,
-                              .task = "classification",
-                              .router = "topk",
-                              .program = "test",
-                              .machine_json = "{}",
-                              .config = &setting,
-                              .n_config = p->change != NULL,
-                              .layers = layers,
-                              .n_layers = p->layers};
-    test_must(logbook_begin_run(fixture.logbook, &run, &run_id, &err), &err);
-    test_must(logbook_writer_open(&w, fixture.logbook, run_id, &options, &err), &err);
+        layers[l] = (struct moescope_layer){.layer = l,
+                                            .router = "topk",
+                                            .n_experts = l == 0 && p->experts ? p->experts : n_experts[l],
+                                            .k = 1,
+                                            .expert_parameters = 1};
+    struct moescope_run run = {.name = p->name,
+                               .task = "classification",
+                               .router = "topk",
+                               .program = "test",
+                               .machine_json = "{}",
+                               .config = &setting,
+                               .n_config = p->change != NULL,
+                               .layers = layers,
+                               .n_layers = p->layers};
+    test_must(moescope_begin_run(fixture.logbook, &run, &run_id, &err), &err);
+    test_must(moescope_writer_open(&w, fixture.logbook, run_id, &options, &err), &err);
     for (int at = 0; at < p->n; at++) {
-        struct logbook_batch *b = logbook_batch_new(w, &err);
+        struct moescope_batch *b = moescope_batch_new(w, &err);
         assert_non_null(b);
         log_window(b, p, at);
-        test_must(logbook_batch_commit(b, &err), &err);
+        test_must(moescope_batch_commit(b, &err), &err);
     }
-    test_must(logbook_writer_close(w, &err), &err);
-    test_must(logbook_end_run(fixture.logbook, run_id, "finished", &err), &err);
+    test_must(moescope_writer_close(w, &err), &err);
+    test_must(moescope_end_run(fixture.logbook, run_id, "finished", &err), &err);
 }
 
 static const struct plan steady = {.name = "steady", .n = STEADY, .layers = 3},

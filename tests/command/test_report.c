@@ -122,23 +122,23 @@ static const char *const tables[][2] = {
 
 static void add_losses(int64_t run_id, double first, double last)
 {
-    struct logbook_writer *w;
+    struct moescope_writer *w;
     struct error err = {0};
-    const struct logbook_writer_options options = {.gate_bits = 8};
-    if (logbook_writer_open(&w, fixture.logbook, run_id, &options, &err) != 0)
+    const struct moescope_writer_options options = {.gate_bits = 8};
+    if (moescope_writer_open(&w, fixture.logbook, run_id, &options, &err) != 0)
         fail_msg("%s", err.text);
     for (int i = first > 0 ? 0 : 1; i < 2; i++) {
-        struct logbook_batch *b = logbook_batch_new(w, &err);
+        struct moescope_batch *b = moescope_batch_new(w, &err);
         assert_non_null(b);
         for (int d = 0; d < fixture.n_documents; d++)
-            logbook_batch_document_loss(b, first > 0 ? 100 * i : 0, "valid", fixture.document_ids[d], 10, 30,
-                                        10 * (i ? last : first));
+            moescope_batch_document_loss(b, first > 0 ? 100 * i : 0, "valid", fixture.document_ids[d], 10, 30,
+                                         10 * (i ? last : first));
         for (int step = 0; step < 100 && first > 0 && i == 1; step++)
-            logbook_batch_metric(b, step, "train", "loss", last);
-        if (logbook_batch_commit(b, &err) != 0)
+            moescope_batch_metric(b, step, "train", "loss", last);
+        if (moescope_batch_commit(b, &err) != 0)
             fail_msg("%s", err.text);
     }
-    if (logbook_writer_close(w, &err) != 0)
+    if (moescope_writer_close(w, &err) != 0)
         fail_msg("%s", err.text);
 }
 

@@ -18,14 +18,14 @@ static void write_run(const char *name, const char *status)
 {
     struct error err;
     trial_run(&trial, name, NULL, 0, 8);
-    struct logbook_batch *b = logbook_batch_new(trial.writer, &err);
+    struct moescope_batch *b = moescope_batch_new(trial.writer, &err);
     assert_non_null(b);
     for (int64_t step = 0; step < 3; step++) {
-        logbook_batch_metric(b, step, "train", "loss", 3 - 0.5 * (double)step);
-        logbook_batch_metric(b, step, "train", "seconds", 30.5 * (double)step);
-        logbook_batch_metric(b, step, "valid", "loss", step == 1 ? 1.5 : 2);
+        moescope_batch_metric(b, step, "train", "loss", 3 - 0.5 * (double)step);
+        moescope_batch_metric(b, step, "train", "seconds", 30.5 * (double)step);
+        moescope_batch_metric(b, step, "valid", "loss", step == 1 ? 1.5 : 2);
     }
-    assert_int_equal(logbook_batch_commit(b, &err), 0);
+    assert_int_equal(moescope_batch_commit(b, &err), 0);
     trial_end(&trial, status);
 }
 

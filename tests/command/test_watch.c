@@ -33,76 +33,76 @@ static struct fixture fixture;
 
 /* From step 60 on layer 0 sends everything to expert 3. Half a second and 800 tokens a step; the loss falls.
  */
-static void add_step(struct logbook_batch *b, int64_t step)
+static void add_step(struct moescope_batch *b, int64_t step)
 {
     static const int64_t even[EXPERTS] = {100, 100, 100, 100, 100, 100, 100, 100}, one[EXPERTS] = {[3] = 800};
     static const double sums[EXPERTS] = {0};
     for (int layer = 0; layer < LAYERS; layer++) {
-        struct logbook_load load = {0,    layer, EXPERTS, layer == 0 && step >= 60 ? one : even,
-                                    NULL, sums,  sums};
-        logbook_batch_load(b, step, "train", &load);
-        logbook_batch_layer_metric(b, step, "train", layer, "router_entropy", 0.5 * log(EXPERTS));
+        struct moescope_load load = {0,    layer, EXPERTS, layer == 0 && step >= 60 ? one : even,
+                                     NULL, sums,  sums};
+        moescope_batch_load(b, step, "train", &load);
+        moescope_batch_layer_metric(b, step, "train", layer, "router_entropy", 0.5 * log(EXPERTS));
     }
-    logbook_batch_metric(b, step, "train", "loss", 2 + 6 / (1 + 0.1 * (double)step));
-    logbook_batch_metric(b, step, "train", "tokens", (double)TOKENS * (double)(step + 1));
-    logbook_batch_metric(b, step, "train", "seconds", 0.5 * (double)(step + 1));
+    moescope_batch_metric(b, step, "train", "loss", 2 + 6 / (1 + 0.1 * (double)step));
+    moescope_batch_metric(b, step, "train", "tokens", (double)TOKENS * (double)(step + 1));
+    moescope_batch_metric(b, step, "train", "seconds", 0.5 * (double)(step + 1));
 }
 
 static int64_t begin_run(const char *name, int n_layers)
 {
-    static const struct logbook_setting planned = {"train.steps", "200"};
-    struct logbook_layer layers[LAYERS];
+    static const struct moescope_setting planned = {"train.steps", "200"};
+    struct moescope_layer layers[LAYERS];
     struct error err = {0};
     int64_t run_id;
     for (int i = 0; i < n_layers; i++)
-        layers[i] = (struct logbook_layer){
+        layers[i] = (struct moescope_layer){
             .layer = i, .router = "topk", .n_experts = EXPERTS, .k = 1, .expert_parameters = 1};
-    struct logbook_run run = {.name = name,
-                              .task = "language_model",
-                              .router = n_layers ? "topk" : "dense",
-                              .program = "test",
-                              .machine_json = "{}",
-                              .seed = 7,
-                              .config = &planned,
-                              .n_config = 1,
-                              .layers = layers,
-                              .n_layers = n_layers};
-    test_must(logbook_begin_run(fixture.logbook, &run, &run_id, &err), &err);
+    struct moescope_run run = {.name = name,
+                               .task = "language_model",
+                               .router = n_layers ? "topk" : "dense",
+                               .program = "test",
+                               .machine_json = "{}",
+                               .seed = 7,
+                               .config = &planned,
+                               .n_config = 1,
+                               .layers = layers,
+                               .n_layers = n_layers};
+    test_must(moescope_begin_run(fixture.logbook, &run, &run_id, &err), &err);
     return run_id;
 }
 
-static struct logbook_writer *open_writer(int64_t run_id)
+static struct moescope_writer *open_writer(int64_t run_id)
 {
-    struct logbook_writer_options options = {.gate_bits = 8};
-    struct logbook_writer *w;
+    struct moescope_writer_options options = {.gate_bits = 8};
+    struct moescope_writer *w;
     struct error err;
-    test_must(logbook_writer_open(&w, fixture.logbook, run_id, &options, &err), &err);
+    test_must(moescope_writer_open(&w, fixture.logbook, run_id, &options, &err), &err);
     return w;
 }
 
-static void write_steps(struct logbook_writer *w, int64_t first, int64_t end)
+static void write_steps(struct moescope_writer *w, int64_t first, int64_t end)
 {
     struct error err;
     for (int64_t step = first; step < end; step++) {
-        struct logbook_batch *b = logbook_batch_new(w, &err);
+        struct moescope_batch *b = moescope_batch_new(w, &err);
         test_must(b ? 0 : -1, &err);
         add_step(b, step);
         if (step == 65)
-            logbook_batch_event(b, step, "alarm", 0, -1, 1, "collapsed since step 60 (load entropy)");
-        test_must(logbook_batch_commit(b, &err), &err);
+            moescope_batch_event(b, step, "alarm", 0, -1, 1, "collapsed since step 60 (load entropy)");
+        test_must(moescope_batch_commit(b, &err), &err);
     }
 }
 
 static void write_run(const char *name, int n_layers, int64_t steps, const char *status)
 {
     int64_t run_id = begin_run(name, n_layers);
-    struct logbook_writer *w = open_writer(run_id);
+    struct moescope_writer *w = open_writer(run_id);
     struct error err;
     if (n_layers > 0)
         write_steps(w, 0, steps);
-    test_must(logbook_writer_close(w, &err), &err);
+    test_must(moescope_writer_close(w, &err), &err);
     if (status)
-        test_must(logbook_end_run(fixture.logbook, run_id, status, &err), &err);
+        test_must(moescope_end_run(fixture.logbook, run_id, status, &err), &err);
 }
 
 static int open_all(void **state)
@@ -351,24 +351,24 @@ static void test_nobody_waits(void **state)
     struct error err;
     (void)state;
     setenv("MOESCOPE_WAIT", "0", 1);
-    test_must(logbook_open_writable(&fixture.logbook, fixture.path, &err), &err);
+    test_must(moescope_open(&fixture.logbook, fixture.path, &err), &err);
     int64_t run_id = begin_run("live", LAYERS);
-    struct logbook_writer *w = open_writer(run_id);
+    struct moescope_writer *w = open_writer(run_id);
     write_steps(w, 0, 10);
-    test_must(logbook_writer_drain(w, &err), &err);
+    test_must(moescope_writer_drain(w, &err), &err);
     start(&s, 90, 30, (const char *const[]){"--run", "live", "--every", "0.01", NULL});
     await(&s, "10\033[2m of 200");
     for (int64_t step = 10; step < PLANNED; step += 10) {
         write_steps(w, step, step + 10);
-        test_must(logbook_writer_drain(w, &err), &err);
+        test_must(moescope_writer_drain(w, &err), &err);
         usleep(5000);
     }
     await(&s, "200\033[2m of 200");
-    test_must(logbook_writer_close(w, &err), &err);
-    test_must(logbook_end_run(fixture.logbook, run_id, "finished", &err), &err);
+    test_must(moescope_writer_close(w, &err), &err);
+    test_must(moescope_end_run(fixture.logbook, run_id, "finished", &err), &err);
     await(&s, "✓ finished");
     assert_int_equal(end(&s), 0);
-    assert_true(logbook_close(fixture.logbook));
+    assert_true(moescope_close(fixture.logbook));
     fixture.logbook = NULL;
     unsetenv("MOESCOPE_WAIT");
 }
@@ -380,15 +380,15 @@ static void test_goes_back_with_a_resume(void **state)
     struct error err;
     int64_t run_id;
     (void)state;
-    test_must(logbook_open_writable(&fixture.logbook, fixture.path, &err), &err);
+    test_must(moescope_open(&fixture.logbook, fixture.path, &err), &err);
     start(&s, 90, 30, arguments_of_running);
     await(&s, "collapsed since step 60");
-    test_must(logbook_resume_run(fixture.logbook, "running", 50, &run_id, &err), &err);
+    test_must(moescope_resume_run(fixture.logbook, "running", 50, &run_id, &err), &err);
     await(&s, "50\033[2m of 200");
     assert_int_equal(write(s.terminal, "q", 1), 1);
     await(&s, "steps 48 to 49");
     assert_int_equal(end(&s), 0);
-    logbook_close(fixture.logbook);
+    moescope_close(fixture.logbook);
     fixture.logbook = NULL;
 }
 

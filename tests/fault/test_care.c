@@ -35,11 +35,11 @@ static int merge(struct error *err)
 {
     const struct merge_options options = {0};
     struct logbook *lb = NULL;
-    int result = logbook_open_writable(&lb, "a.db", err);
+    int result = moescope_open(&lb, "a.db", err);
     if (result == 0) {
         result = logbook_merge(lb, "b.db", &options, err);
     }
-    logbook_close(lb);
+    moescope_close(lb);
     return result;
 }
 
@@ -62,7 +62,7 @@ static int prune(struct error *err)
     if (result == 0) {
         result = logbook_vacuum(lb, &given_back, err);
     }
-    logbook_close(lb);
+    moescope_close(lb);
     return result;
 }
 
@@ -75,7 +75,7 @@ static int delete_run(struct error *err)
     if (result == 0) {
         result = logbook_change_runs(lb, &change, 1, false, false, &freed, err);
     }
-    logbook_close(lb);
+    moescope_close(lb);
     return result;
 }
 
@@ -92,7 +92,7 @@ static int snapshot(struct error *err)
     if (result == 0) {
         result = logbook_snapshot(lb, "copy.db", false, NULL, err);
     }
-    logbook_close(lb);
+    moescope_close(lb);
     return result;
 }
 

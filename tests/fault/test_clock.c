@@ -29,7 +29,7 @@ static void log_one(struct trial *s, int64_t step)
     static const struct steps_size size = {.sequences = 2, .tokens = 20};
     struct error err;
     test_must(steps_log(s->writer, s->document_ids[0], step, size, &err), &err);
-    test_must(logbook_writer_drain(s->writer, &err), &err);
+    test_must(moescope_writer_drain(s->writer, &err), &err);
 }
 
 /* The status that `moescope runs` shows for run "r", and its seconds. */
@@ -44,7 +44,7 @@ static void expect_shown(const struct trial *s, const char *status, double least
     assert_string_equal(query_text(q, "status"), status);
     assert_true(query_real(q, "seconds") >= least && query_real(q, "seconds") <= most);
     query_close(q);
-    logbook_close(lb);
+    moescope_close(lb);
 }
 
 /* Contents do not depend on when: a run whose clock jumps is the run whose clock does not. */
@@ -71,7 +71,7 @@ static void test_contents(void **state)
     trial_end(&jumping, NULL);
     trial_stop(&jumping);
     faulty_clock(-2000 * hour); /* resumed long before it began */
-    test_must(logbook_open_writable(&jumping.lb, jumping.path, &err), &err);
+    test_must(moescope_open(&jumping.lb, jumping.path, &err), &err);
     test_must(steps_resume(&jumping, "r", 6, &err), &err);
     for (int step = 6; step < 12; step++) {
         log_one(&jumping, step);

@@ -24,12 +24,12 @@ static void log_for_ever(const struct trial *parent)
     static const struct steps_size size = {.sequences = 4, .tokens = 256};
     struct trial s = *parent;
     struct error err;
-    test_must(logbook_open_writable(&s.lb, s.path, &err), &err);
+    test_must(moescope_open(&s.lb, s.path, &err), &err);
     test_must(steps_begin(&s, "r", &err), &err);
     for (int64_t step = 0; step < 2000; step++) { /* so that a slow machine has not ever more to copy */
         test_must(steps_log(s.writer, s.document_ids[0], step, size, &err), &err);
         if (step % 3 == 2) {
-            test_must(logbook_writer_drain(s.writer, &err), &err); /* and the WAL goes into the file */
+            test_must(moescope_writer_drain(s.writer, &err), &err); /* and the WAL goes into the file */
         }
         usleep(1000);
     }
@@ -75,7 +75,7 @@ static void look(const char *path, struct tally *t)
     for (int i = 0; result == 0 && i < n; i++) {
         violations += findings[i].violations;
     }
-    logbook_close(lb);
+    moescope_close(lb);
     if (read != 0) {
         assert_true(result != 0 || violations > 0); /* what a reader stumbles over, check finds */
     }

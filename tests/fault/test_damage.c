@@ -180,7 +180,7 @@ static bool look(const char *what, size_t at)
         expect_input_error(result, &err, "log.db", what, at);
     }
     bool noticed = check_notices(lb, what, at);
-    logbook_close(lb);
+    moescope_close(lb);
     alarm(0);
     return noticed;
 }
@@ -241,7 +241,7 @@ static void test_damaged_wal(void **state)
     (void)state;
     trial_open(&s);
     test_must(steps_begin(&s, "r", &err), &err);
-    test_must(logbook_writer_drain(s.writer, &err), &err);
+    test_must(moescope_writer_drain(s.writer, &err), &err);
     for (int step = 0; step < 8; step++) {
         test_must(steps_log(s.writer, s.document_ids[0], step, size, &err), &err);
     }
@@ -270,7 +270,7 @@ static void test_damaged_wal(void **state)
         least = query_int(q, "n") < least ? query_int(q, "n") : least;
         most = query_int(q, "n") > most ? query_int(q, "n") : most;
         query_close(q);
-        logbook_close(lb);
+        moescope_close(lb);
         steps_expect_clean(path);
     }
     print_message("of 8 steps in a damaged WAL %lld to %lld are left, all whole\n", (long long)least,

@@ -169,16 +169,16 @@ static void test_ways_to_a_file(void **state)
 
 /* ---- a logbook there ---- */
 
-static const struct logbook_layer layer = {.router = "topk", .n_experts = 4, .k = 1};
+static const struct moescope_layer layer = {.router = "topk", .n_experts = 4, .k = 1};
 
 static void log_metric(struct trial *s, int64_t step)
 {
     struct error err;
-    struct logbook_batch *b = logbook_batch_new(s->writer, &err);
+    struct moescope_batch *b = moescope_batch_new(s->writer, &err);
     assert_non_null(b);
-    logbook_batch_metric(b, step, "train", "loss", 1);
-    test_must(logbook_batch_commit(b, &err), &err);
-    test_must(logbook_writer_drain(s->writer, &err), &err);
+    moescope_batch_metric(b, step, "train", "loss", 1);
+    test_must(moescope_batch_commit(b, &err), &err);
+    test_must(moescope_writer_drain(s->writer, &err), &err);
 }
 
 /* Readers come and go between commits, also while one of them was there when the transaction began. */
@@ -198,7 +198,7 @@ static void test_no_wal(void **state)
         test_must(logbook_open(&reader, s.path, &err), &err);
         test_must(logbook_find_run(reader, "r", &id, &err), &err);
         log_metric(&s, step + 100);
-        assert_true(logbook_close(reader));
+        assert_true(moescope_close(reader));
         trial_expect(&s, "PRAGMA journal_mode; SELECT max(step) >= 100 FROM metric;", "delete\n1\n");
     }
     struct test_run r = test_run("ls '%s'", s.folder);
@@ -233,8 +233,8 @@ static void test_wal_moved_there(void **state)
     free(s.path);
     s.path = text_detach(&path);
     assert_int_equal(setenv("MOESCOPE_FILESYSTEM", "cifs", 1), 0);
-    test_must(logbook_open_writable(&s.lb, s.path, &err), &err);
-    test_must(logbook_resume_run(s.lb, "r", 1, &id, &err), &err);
+    test_must(moescope_open(&s.lb, s.path, &err), &err);
+    test_must(moescope_resume_run(s.lb, "r", 1, &id, &err), &err);
     trial_expect(&s, "PRAGMA journal_mode; SELECT count(*) FROM metric;", "delete\n1\n");
     trial_stop(&s);
     assert_int_equal(unsetenv("MOESCOPE_FILESYSTEM"), 0);

@@ -36,7 +36,7 @@ static void expect_readable(const char *path, enum faulty_write how, long n)
     if (logbook_open(&lb, path, &err) != 0) {
         expect_words(&err, how, n);
     }
-    logbook_close(lb);
+    moescope_close(lb);
 }
 
 /* False when the run has no such write. */

@@ -280,12 +280,12 @@ static void log_for_ever(const char *path, int round, const struct trial *parent
     struct error err;
     char name[16];
     snprintf(name, sizeof name, "run%d", round);
-    test_must(logbook_open_writable(&s.lb, path, &err), &err);
+    test_must(moescope_open(&s.lb, path, &err), &err);
     test_must(steps_begin(&s, name, &err), &err);
     for (int64_t step = 0;; step++) {
         test_must(steps_log(s.writer, s.document_ids[0], step, large, &err), &err);
         if (step % 7 == 6) {
-            test_must(logbook_writer_drain(s.writer, &err), &err);
+            test_must(moescope_writer_drain(s.writer, &err), &err);
         }
     }
 }
@@ -307,7 +307,7 @@ static int64_t look(const char *path)
     assert_int_equal(query_int(q, "blocks"), passes * large.sequences * STEPS_LAYERS);
     assert_int_equal(query_int(q, "loads"), passes * STEPS_LAYERS);
     query_close(q);
-    logbook_close(lb);
+    moescope_close(lb);
     return passes;
 }
 

@@ -63,11 +63,11 @@ static void test_waits_for_another_writer(void **state)
     trial_open(&s);
     test_must(steps_begin(&s, "r", &err), &err);
     log_one(&s, 0);
-    test_must(logbook_writer_drain(s.writer, &err), &err);
+    test_must(moescope_writer_drain(s.writer, &err), &err);
     hold(s.folder, "log.db", 0.6);
     double start = clock_seconds();
     log_one(&s, 1);
-    test_must(logbook_writer_drain(s.writer, &err), &err);
+    test_must(moescope_writer_drain(s.writer, &err), &err);
     assert_true(clock_seconds() - start > 0.2);
     trial_end(&s, "finished");
     trial_stop(&s);
@@ -86,20 +86,20 @@ static void test_gives_up_waiting(void **state)
     trial_open(&s);
     test_must(steps_begin(&s, "r", &err), &err);
     log_one(&s, 0);
-    test_must(logbook_writer_drain(s.writer, &err), &err);
+    test_must(moescope_writer_drain(s.writer, &err), &err);
     hold(s.folder, "log.db", 1);
     log_one(&s, 1);
-    assert_int_equal(logbook_writer_drain(s.writer, &err), -1);
+    assert_int_equal(moescope_writer_drain(s.writer, &err), -1);
     assert_int_equal(err.status, STATUS_MACHINE);
     if (!strstr(err.text,
                 "log.db': database is locked; another program holds it: wait for it to finish, or stop it")) {
         fail_msg("%s", err.text);
     }
-    assert_null(logbook_batch_new(s.writer, &err)); /* a step is not left out */
+    assert_null(moescope_batch_new(s.writer, &err)); /* a step is not left out */
     steps_leave(&s);
     steps_expect_clean(s.path);
     assert_int_equal(setenv("MOESCOPE_WAIT", "60", 1), 0);
-    test_must(logbook_open_writable(&s.lb, s.path, &err), &err);
+    test_must(moescope_open(&s.lb, s.path, &err), &err);
     test_must(steps_resume(&s, "r", 1, &err), &err);
     log_one(&s, 1);
     trial_end(&s, "finished");
@@ -158,18 +158,18 @@ static void test_long_reader(void **state)
     for (int step = 0; step < 3; step++) {
         log_one(&s, step);
     }
-    test_must(logbook_writer_drain(s.writer, &err), &err);
+    test_must(moescope_writer_drain(s.writer, &err), &err);
     start_reading(&reader, &q, s.path);
     for (int step = 3; step < 60; step++) {
         test_must(steps_log(s.writer, s.document_ids[1], step, large, &err), &err);
         if (step % 10 == 0) {
-            test_must(logbook_writer_drain(s.writer, &err), &err);
+            test_must(moescope_writer_drain(s.writer, &err), &err);
         }
     }
     trial_end(&s, "finished");
     int64_t file = size_of(&s, ""), wal = size_of(&s, "-wal");
     assert_true(wal > file);
-    assert_false(logbook_close(s.lb)); /* says that the file does not stand alone */
+    assert_false(moescope_close(s.lb)); /* says that the file does not stand alone */
     s.lb = NULL;
     print_message("with a reader in it: %lld bytes of file, %lld of WAL\n", (long long)file, (long long)wal);
     assert_int_equal(query_step(q, &err), 1); /* the old view, to its end */
@@ -177,11 +177,11 @@ static void test_long_reader(void **state)
     assert_int_equal(query_step(q, &err), 0);
     query_close(q);
     trial_expect(&s, "SELECT max(step) FROM metric; SELECT status FROM run;", "59\nfinished\n");
-    logbook_close(reader);
+    moescope_close(reader);
     trial_expect(&s, "SELECT max(step) FROM metric; PRAGMA journal_mode;", "59\nwal\n");
     steps_expect_clean(s.path);
-    test_must(logbook_open_writable(&s.lb, s.path, &err), &err);
-    assert_true(logbook_close(s.lb));
+    test_must(moescope_open(&s.lb, s.path, &err), &err);
+    assert_true(moescope_close(s.lb));
     s.lb = NULL;
     assert_int_equal(size_of(&s, "-wal"), -1);
     trial_expect(&s, "SELECT max(step) FROM metric; PRAGMA journal_mode;", "59\ndelete\n");

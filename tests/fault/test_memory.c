@@ -133,7 +133,7 @@ static void sweep_reading(reading *read, enum scarce whose, bool stays, long ste
         if (result == 0) {
             result = read(lb, &err);
         }
-        logbook_close(lb);
+        moescope_close(lb);
         failed = scarce_failed();
         scarce_memory(whose, 0, false);
         expect_words(result, &err, n);

@@ -35,7 +35,7 @@ static int read_all(const char *path, struct error *err)
         return -1;
     }
     int result = reading_blocks(lb, err) != 0 || reading_queries(lb, err) != 0 ? -1 : 0;
-    logbook_close(lb);
+    moescope_close(lb);
     return result;
 }
 

@@ -329,5 +329,5 @@ void hostile_differ(const char *path, struct fuzz_input in, int n, bool valid)
             in.n -= used;
         }
     }
-    logbook_close(lb);
+    moescope_close(lb);
 }

@@ -53,12 +53,12 @@ static void lift_limit(void)
 enum { TOKENS = 5, STEPS = 3 };
 
 /* Fixed, varying and soft. */
-static const struct logbook_layer small[] = {
+static const struct moescope_layer small[] = {
     {.layer = 0, .router = "topk", .n_experts = 4, .k = 2, .expert_parameters = 10},
     {.layer = 2, .router = "threshold", .n_experts = 3, .n_shared = 1},
     {.layer = 3, .router = "soft", .n_experts = 3, .k = 3}};
 /* The same, and so many experts that an id takes two bytes. */
-static const struct logbook_layer large[] = {
+static const struct moescope_layer large[] = {
     {.layer = 0, .router = "topk", .n_experts = 4, .k = 2, .expert_parameters = 10},
     {.layer = 2, .router = "threshold", .n_experts = 3},
     {.layer = 3, .router = "soft", .n_experts = 3, .k = 3},
@@ -66,7 +66,7 @@ static const struct logbook_layer large[] = {
 static const float probability[TOKENS * 4] = {0.5f, 0.25f, 0.125f, 0.125f, 0.1f,  0.2f, 0.3f, 0.4f, 1,   0, 0,
                                               0,    0.25f, 0.25f,  0.25f,  0.25f, 0.7f, 0.1f, 0.1f, 0.1f};
 
-static void add_blocks(struct logbook_batch *b, int handle, int64_t step, int n_layers, const char *split)
+static void add_blocks(struct moescope_batch *b, int handle, int64_t step, int n_layers, const char *split)
 {
     static const int32_t two[] = {0, 1, 3, 2, 0, 1, 1, 0, 0, 3}, some[] = {2, 0, 1, 1, 0},
                          offsets[] = {0, 2, 2, 3, 4, 5},
@@ -74,7 +74,7 @@ static void add_blocks(struct logbook_batch *b, int handle, int64_t step, int n_
                          one[] = {259, 1, 7, 128, 256};
     static const uint8_t dropped[] = {0, 0, 0, 1, 0, 0, 0, 0, 1, 0};
     static const float unknown[] = {NAN, NAN, NAN, NAN, NAN};
-    const struct logbook_block blocks[] = {
+    const struct moescope_block blocks[] = {
         {.layer = 0,
          .n_experts = 4,
          .k = 2,
@@ -89,63 +89,63 @@ static void add_blocks(struct logbook_batch *b, int handle, int64_t step, int n_
         {.layer = 3, .n_experts = 3, .k = 3, .expert = every, .gate = probability},
         {.layer = 5, .n_experts = 260, .k = 1, .expert = one, .gate = probability}};
     for (int i = 0; i < n_layers; i++) {
-        logbook_batch_routing(b, handle, &blocks[i]);
+        moescope_batch_routing(b, handle, &blocks[i]);
         if (i < 3 && strcmp(split, "probe") == 0) {
-            logbook_batch_probability(b, handle, blocks[i].layer, blocks[i].n_experts, probability);
+            moescope_batch_probability(b, handle, blocks[i].layer, blocks[i].n_experts, probability);
         }
     }
 }
 
-static void add_pass(struct trial *t, struct logbook_batch *b, int64_t step, const char *split, int n_layers)
+static void add_pass(struct trial *t, struct moescope_batch *b, int64_t step, const char *split, int n_layers)
 {
     static const int32_t ids[] = {1, 2, 3, 0, 2, 1};
     static const float loss[TOKENS] = {0.5f, 1, 70, 1.5f, 2};
     for (int d = 0; d < 2; d++) {
-        const struct logbook_sequence q = {
+        const struct moescope_sequence q = {
             .document_id = t->document_ids[d], .offset = d, .n_tokens = TOKENS - d, .ids = ids, .loss = loss};
         if (d == 0) {
-            add_blocks(b, logbook_batch_sequence(b, step, split, &q), step, n_layers, split);
+            add_blocks(b, moescope_batch_sequence(b, step, split, &q), step, n_layers, split);
         } else {
-            logbook_batch_sequence(b, step, split, &q);
+            moescope_batch_sequence(b, step, split, &q);
         }
-        logbook_batch_document_loss(b, step, split, t->document_ids[d], q.n_tokens, 2 * q.n_tokens, 76 - d);
+        moescope_batch_document_loss(b, step, split, t->document_ids[d], q.n_tokens, 2 * q.n_tokens, 76 - d);
     }
 }
 
-static void add_loads(struct logbook_batch *b, int64_t step, const char *split)
+static void add_loads(struct moescope_batch *b, int64_t step, const char *split)
 {
     static const int64_t some[] = {4, 3, 0, 1};
     static const double sums[] = {1.5, 0.5, 0.25, 0.125};
-    struct logbook_load load = {
+    struct moescope_load load = {
         .n_experts = 4, .assignments = some, .dropped = some, .gate_sum = sums, .probability_sum = sums};
-    logbook_batch_load(b, step, split, &load);
+    moescope_batch_load(b, step, split, &load);
     load.n_experts = 3;
     load.layer = 2;
     load.dropped = NULL;
-    logbook_batch_load(b, step, split, &load);
+    moescope_batch_load(b, step, split, &load);
     load.layer = 3;
     load.domain_id = 1;
-    logbook_batch_load(b, step, split, &load);
+    moescope_batch_load(b, step, split, &load);
 }
 
-static void add_run(struct trial *t, const char *name, const struct logbook_layer *layers, int n_layers,
+static void add_run(struct trial *t, const char *name, const struct moescope_layer *layers, int n_layers,
                     int gate_bits)
 {
     struct error err;
     trial_run(t, name, layers, n_layers, gate_bits);
     for (int64_t step = 0; step < STEPS; step++) {
-        struct logbook_batch *b = logbook_batch_new(t->writer, &err);
+        struct moescope_batch *b = moescope_batch_new(t->writer, &err);
         test_must(b != NULL ? 0 : -1, &err);
-        logbook_batch_metric(b, step, "train", "loss", step == 1 ? INFINITY : 1.25);
-        logbook_batch_metric(b, step, "train", "seconds", 0.5);
-        logbook_batch_layer_metric(b, step, "train", 0, "router_entropy", 1.25);
-        logbook_batch_layer_metric(b, step, "train", 0, "rank_mass_2", 0.75);
+        moescope_batch_metric(b, step, "train", "loss", step == 1 ? INFINITY : 1.25);
+        moescope_batch_metric(b, step, "train", "seconds", 0.5);
+        moescope_batch_layer_metric(b, step, "train", 0, "router_entropy", 1.25);
+        moescope_batch_layer_metric(b, step, "train", 0, "rank_mass_2", 0.75);
         add_loads(b, step, "train");
         add_loads(b, step, "probe");
         add_pass(t, b, step, "train", n_layers);
         add_pass(t, b, step, "probe", n_layers);
-        logbook_batch_event(b, step, "alarm", 0, 1, 0.5, "an expert starves");
-        test_must(logbook_batch_commit(b, &err), &err);
+        moescope_batch_event(b, step, "alarm", 0, 1, 0.5, "an expert starves");
+        test_must(moescope_batch_commit(b, &err), &err);
     }
     trial_end(t, "finished");
 }

@@ -208,5 +208,5 @@ void hostile_read(const char *path, uint8_t way, uint8_t which)
     } else {
         ask_named(lb, which, 1 + (way & 1));
     }
-    logbook_close(lb);
+    moescope_close(lb);
 }

@@ -93,7 +93,7 @@ static char *read_all(const char *path, int *most)
     assert_int_equal(blocks_next(bs, &b, &err), 0);                /* the end stays the end */
     test_sql(path, "UPDATE run SET program = 'somebody else''s'"); /* and lets writers in */
     blocks_close(bs);
-    logbook_close(lb);
+    moescope_close(lb);
     return text_detach(&said);
 }
 
@@ -111,7 +111,7 @@ static char *answer(const char *path, const char *sql)
     test_must(query_open_text(&q, lb, sql, &err), &err);
     test_must(query_print(q, out, TABLE_CSV, "", &err), &err);
     query_close(q);
-    logbook_close(lb);
+    moescope_close(lb);
     fclose(out);
     return text;
 }
@@ -210,7 +210,7 @@ static void test_damage(void **state)
     assert_int_equal(last, 1000);
     assert_non_null(strstr(err.text, "sequence 1001"));
     blocks_close(bs);
-    logbook_close(lb);
+    moescope_close(lb);
     struct query *q;
     test_must(logbook_open(&lb, trial.path, &err), &err);
     test_must(query_open_text(&q, lb, "SELECT expert, sum(decisions) FROM routing_count GROUP BY 1", &err),
@@ -218,7 +218,7 @@ static void test_damage(void **state)
     assert_int_equal(query_step(q, &err), -1);
     assert_non_null(strstr(err.text, "sequence 1001"));
     query_close(q);
-    logbook_close(lb);
+    moescope_close(lb);
 }
 
 int main(void)

@@ -28,8 +28,8 @@ struct shape {
     bool gates, drops;
 };
 
-static void add_block(struct logbook_batch *b, int handle, int layer, int n_tokens, const struct shape *shape,
-                      struct random *r)
+static void add_block(struct moescope_batch *b, int handle, int layer, int n_tokens,
+                      const struct shape *shape, struct random *r)
 {
     int32_t offsets[MAX_TOKENS + 1] = {0}, expert[MAX_TOKENS * 8];
     float gate[MAX_TOKENS * 8];
@@ -45,14 +45,14 @@ static void add_block(struct logbook_batch *b, int handle, int layer, int n_toke
             dropped[i] = random_below(r, 5) == 0;
         }
     }
-    const struct logbook_block block = {.layer = layer,
-                                        .n_experts = shape->n_experts,
-                                        .k = shape->k,
-                                        .offsets = shape->k == 0 ? offsets : NULL,
-                                        .expert = expert,
-                                        .gate = shape->gates ? gate : NULL,
-                                        .dropped = shape->drops ? dropped : NULL};
-    logbook_batch_routing(b, handle, &block);
+    const struct moescope_block block = {.layer = layer,
+                                         .n_experts = shape->n_experts,
+                                         .k = shape->k,
+                                         .offsets = shape->k == 0 ? offsets : NULL,
+                                         .expert = expert,
+                                         .gate = shape->gates ? gate : NULL,
+                                         .dropped = shape->drops ? dropped : NULL};
+    moescope_batch_routing(b, handle, &block);
 }
 
 static const struct shape shapes[] = {
@@ -60,7 +60,7 @@ static const struct shape shapes[] = {
 };
 enum { N_SHAPES = sizeof shapes / sizeof shapes[0] };
 
-static void add_sequence(struct logbook_batch *b, int number, struct random *r)
+static void add_sequence(struct moescope_batch *b, int number, struct random *r)
 {
     static const char *const splits[] = {"train", "probe", "valid"};
     int32_t ids[MAX_TOKENS + 1];
@@ -72,12 +72,12 @@ static void add_sequence(struct logbook_batch *b, int number, struct random *r)
     for (int t = 0; t < n_tokens; t++) {
         loss[t] = random_below(r, 6) == 0 ? 100 : 5 * (float)random_uniform(r);
     }
-    const struct logbook_sequence q = {.document_id = trial.document_ids[number % 2],
-                                       .offset = 100 * number, /* a sample of its own */
-                                       .n_tokens = n_tokens,
-                                       .ids = ids,
-                                       .loss = number % 4 == 3 ? NULL : loss};
-    int handle = logbook_batch_sequence(b, number / 6, splits[number % 3], &q);
+    const struct moescope_sequence q = {.document_id = trial.document_ids[number % 2],
+                                        .offset = 100 * number, /* a sample of its own */
+                                        .n_tokens = n_tokens,
+                                        .ids = ids,
+                                        .loss = number % 4 == 3 ? NULL : loss};
+    int handle = moescope_batch_sequence(b, number / 6, splits[number % 3], &q);
     for (int layer = 0; layer < N_SHAPES; layer++) {
         if ((number + layer) % 7 != 0) { /* some layers keep nothing */
             add_block(b, handle, layer, n_tokens, &shapes[layer], r);
@@ -87,20 +87,20 @@ static void add_sequence(struct logbook_batch *b, int number, struct random *r)
 
 static void add_run(const char *name, int gate_bits, uint64_t seed)
 {
-    struct logbook_layer layers[N_SHAPES];
+    struct moescope_layer layers[N_SHAPES];
     struct random r;
     struct error err;
     random_seed(&r, seed, 0);
     for (int l = 0; l < N_SHAPES; l++) {
-        layers[l] = (struct logbook_layer){
+        layers[l] = (struct moescope_layer){
             .layer = l, .router = "topk", .n_experts = shapes[l].n_experts, .k = shapes[l].k};
     }
     trial_run(&trial, name, layers, N_SHAPES, gate_bits);
     for (int i = 0; i < 30; i++) {
-        struct logbook_batch *b = logbook_batch_new(trial.writer, &err);
+        struct moescope_batch *b = moescope_batch_new(trial.writer, &err);
         assert_non_null(b);
         add_sequence(b, i + (int)seed * 40, &r);
-        test_must(logbook_batch_commit(b, &err), &err);
+        test_must(moescope_batch_commit(b, &err), &err);
     }
     trial_end(&trial, "finished");
 }
@@ -348,33 +348,33 @@ static void add_big_sequence(struct trial *big, int number, struct random *r, st
     static int32_t ids[BIG_TOKENS + 1], expert[BIG_TOKENS];
     static float gate[BIG_TOKENS];
     struct error err;
-    struct logbook_batch *b = logbook_batch_new(big->writer, &err);
+    struct moescope_batch *b = moescope_batch_new(big->writer, &err);
     assert_non_null(b);
     for (int t = 0; t <= BIG_TOKENS; t++) {
         ids[t] = (int32_t)random_below(r, BIG_IDS);
     }
-    const struct logbook_sequence q = {.document_id = big->document_ids[0],
-                                       .offset = (int64_t)number * BIG_TOKENS,
-                                       .n_tokens = BIG_TOKENS,
-                                       .ids = ids};
-    int handle = logbook_batch_sequence(b, number, "train", &q);
+    const struct moescope_sequence q = {.document_id = big->document_ids[0],
+                                        .offset = (int64_t)number * BIG_TOKENS,
+                                        .n_tokens = BIG_TOKENS,
+                                        .ids = ids};
+    int handle = moescope_batch_sequence(b, number, "train", &q);
     for (int l = 0; l < BIG_LAYERS; l++) {
         for (int t = 0; t < BIG_TOKENS; t++) {
             expert[t] = (int32_t)random_below(r, BIG_EXPERTS);
             gate[t] = 0.5f;
             count_big(sums, seen, ids[t], l, expert[t]);
         }
-        const struct logbook_block block = {
+        const struct moescope_block block = {
             .layer = l, .n_experts = BIG_EXPERTS, .k = 1, .expert = expert, .gate = gate};
-        logbook_batch_routing(b, handle, &block);
+        moescope_batch_routing(b, handle, &block);
     }
-    test_must(logbook_batch_commit(b, &err), &err);
+    test_must(moescope_batch_commit(b, &err), &err);
 }
 
 /* Some 470 000 triples of token, layer and expert, of which 262 144 are counted at once. */
 static void test_more_groups_than_memory_holds(void **state)
 {
-    struct logbook_layer layers[BIG_LAYERS];
+    struct moescope_layer layers[BIG_LAYERS];
     struct big_sums sums = {0};
     struct trial big;
     struct random r;
@@ -384,7 +384,7 @@ static void test_more_groups_than_memory_holds(void **state)
     assert_non_null(seen);
     random_seed(&r, 3, 0);
     for (int l = 0; l < BIG_LAYERS; l++) {
-        layers[l] = (struct logbook_layer){.layer = l, .router = "topk", .n_experts = BIG_EXPERTS, .k = 1};
+        layers[l] = (struct moescope_layer){.layer = l, .router = "topk", .n_experts = BIG_EXPERTS, .k = 1};
     }
     trial_open(&big);
     trial_run(&big, "big", layers, BIG_LAYERS, 8);

@@ -21,29 +21,29 @@
 enum { IMAGES = 6, LAST = 7 };
 static struct trial trial;
 
-static void add_probe(struct logbook_batch *b, const int32_t expert[IMAGES], int n_experts)
+static void add_probe(struct moescope_batch *b, const int32_t expert[IMAGES], int n_experts)
 {
     static const int32_t ids[2] = {0, 1};
     static const float gate = 0.5F;
 
     for (int i = 0; i < IMAGES; i++) {
-        const struct logbook_sequence q = {
+        const struct moescope_sequence q = {
             .document_id = trial.document_ids[0], .offset = i, .n_tokens = 1, .ids = ids};
-        int handle = logbook_batch_sequence(b, LAST, "probe", &q);
-        logbook_batch_routing(
+        int handle = moescope_batch_sequence(b, LAST, "probe", &q);
+        moescope_batch_routing(
             b, handle,
-            &(struct logbook_block){.n_experts = n_experts, .k = 1, .expert = &expert[i], .gate = &gate});
+            &(struct moescope_block){.n_experts = n_experts, .k = 1, .expert = &expert[i], .gate = &gate});
     }
 }
 
-static void add_metric(struct logbook_batch *b, const char *split, const char *name, double value)
+static void add_metric(struct moescope_batch *b, const char *split, const char *name, double value)
 {
-    logbook_batch_metric(b, LAST, split, name, value);
+    moescope_batch_metric(b, LAST, split, name, value);
 }
 
 /* Without exits 8 of 10 on the probe and 0.75 on valid, for 100 + 60. Thresholds: at .05 as good, for 40 more
  * than the base; at .50 a point worse, for 24; at .95 like the base, for nothing. */
-static void add_exits(struct logbook_batch *b)
+static void add_exits(struct moescope_batch *b)
 {
     static const struct {
         const char *at;
@@ -66,7 +66,7 @@ static void add_exits(struct logbook_batch *b)
 }
 
 /* Expert 1 sees few test images. */
-static void add_experts(struct logbook_batch *b, double shift)
+static void add_experts(struct moescope_batch *b, double shift)
 {
     static const char *const figures[] = {"accuracy", "alone", "base"};
     static const double seen[] = {1.0, 0.875, 0.75}, valid[] = {0.75, 0.5, 0.75};
@@ -85,7 +85,7 @@ static void add_experts(struct logbook_batch *b, double shift)
     }
 }
 
-static void add_others(struct logbook_batch *b, double shift)
+static void add_others(struct moescope_batch *b, double shift)
 {
     static const char *const ways[] = {"sample", "class", "true_class"};
     char name[64];
@@ -108,12 +108,12 @@ static void add_others(struct logbook_batch *b, double shift)
 static void add_run(const char *name, int seed, int base, int gate_seed, const int32_t expert[IMAGES],
                     int n_experts)
 {
-    const struct logbook_layer layer = {.router = "single_gate", .n_experts = n_experts, .k = 1};
+    const struct moescope_layer layer = {.router = "single_gate", .n_experts = n_experts, .k = 1};
     double shift = seed ? 0.125 : 0.0;
     struct error err;
 
     trial_run(&trial, name, &layer, 1, 8);
-    struct logbook_batch *b = logbook_batch_new(trial.writer, &err);
+    struct moescope_batch *b = moescope_batch_new(trial.writer, &err);
     assert_non_null(b);
     add_probe(b, expert, n_experts);
     if (strncmp(name, "four", 4) == 0) {
@@ -121,7 +121,7 @@ static void add_run(const char *name, int seed, int base, int gate_seed, const i
         add_experts(b, -shift);
         add_others(b, shift);
     }
-    test_must(logbook_batch_commit(b, &err), &err);
+    test_must(moescope_batch_commit(b, &err), &err);
     trial_end(&trial, "finished");
     struct test_run r = test_run(
         "sqlite3 '%s' \"UPDATE run SET seed = %d, config = json_set(config, '\\$.\\\"gate.base\\\"', "

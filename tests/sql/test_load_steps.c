@@ -13,26 +13,26 @@
 #include "tests/trial.h"
 
 enum { N = 2 };
-static const struct logbook_layer layers[] = {{.layer = 1, .router = "topk", .n_experts = N, .k = 1},
-                                              {.layer = 4, .router = "topp", .n_experts = N, .k = 0}};
+static const struct moescope_layer layers[] = {{.layer = 1, .router = "topk", .n_experts = N, .k = 1},
+                                               {.layer = 4, .router = "topp", .n_experts = N, .k = 0}};
 
-static void add_loads(struct trial *t, struct logbook_batch *b, int64_t step, const char *split)
+static void add_loads(struct trial *t, struct moescope_batch *b, int64_t step, const char *split)
 {
     static const int64_t dropped[N] = {0, 1};
     static const double gates[N] = {0.25, 0.5}, probabilities[N] = {6.75, 2.125};
     const int64_t assignments[N] = {step, 3};
-    struct logbook_load load = {.layer = 4,
-                                .n_experts = N,
-                                .assignments = assignments,
-                                .dropped = dropped,
-                                .gate_sum = gates,
-                                .probability_sum = probabilities};
-    logbook_batch_load(b, step, split, &load);
+    struct moescope_load load = {.layer = 4,
+                                 .n_experts = N,
+                                 .assignments = assignments,
+                                 .dropped = dropped,
+                                 .gate_sum = gates,
+                                 .probability_sum = probabilities};
+    moescope_batch_load(b, step, split, &load);
     load.layer = 1;
-    logbook_batch_load(b, step, split, &load);
+    moescope_batch_load(b, step, split, &load);
     load.domain_id = t->domain_ids[0];
-    logbook_batch_load(b, step, split, &load); /* a part of it: not handed out */
-    logbook_batch_layer_metric(b, step, split, 1, "router_entropy", 0.5 + (double)step);
+    moescope_batch_load(b, step, split, &load); /* a part of it: not handed out */
+    moescope_batch_layer_metric(b, step, split, 1, "router_entropy", 0.5 + (double)step);
 }
 
 /* Steps 0, 1, 2 and 5; the running total of tokens is not logged at step 1. */
@@ -45,17 +45,17 @@ static void write_run(struct trial *t)
     struct error err;
     trial_run(t, "run", layers, 2, 8);
     for (size_t i = 0; i < sizeof steps / sizeof *steps; i++) {
-        struct logbook_batch *b = logbook_batch_new(t->writer, &err);
+        struct moescope_batch *b = moescope_batch_new(t->writer, &err);
         assert_non_null(b);
         add_loads(t, b, steps[i].step, "train");
         if (!isnan(steps[i].tokens))
-            logbook_batch_metric(b, steps[i].step, "train", "tokens", steps[i].tokens);
+            moescope_batch_metric(b, steps[i].step, "train", "tokens", steps[i].tokens);
         if (steps[i].step == 5) {
             add_loads(t, b, 5, "valid");
-            logbook_batch_document_loss(b, 5, "valid", t->document_ids[0], 7, 20, 1);
-            logbook_batch_document_loss(b, 5, "valid", t->document_ids[1], 4, 20, 1);
+            moescope_batch_document_loss(b, 5, "valid", t->document_ids[0], 7, 20, 1);
+            moescope_batch_document_loss(b, 5, "valid", t->document_ids[1], 4, 20, 1);
         }
-        test_must(logbook_batch_commit(b, &err), &err);
+        test_must(moescope_batch_commit(b, &err), &err);
     }
     trial_end(t, "finished");
 }
@@ -175,7 +175,7 @@ static void test_what_does_not_fit_is_refused(void **state)
     struct trial *t = *state;
     struct error err;
     expect_refused(t->lb, t->run_id, N + 1, "a load of layer 1 with 2 experts");
-    logbook_close(t->lb);
+    moescope_close(t->lb);
     test_sql(t->path, "UPDATE load_block SET experts = '[[1,0,1,1],[2,0,' WHERE step = 2 AND layer = 1;");
     test_must(logbook_open(&t->lb, t->path, &err), &err);
     expect_refused(t->lb, t->run_id, N, "step 2, layer 1: its load cannot be read");

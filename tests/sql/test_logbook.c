@@ -45,7 +45,7 @@ static void assert_refused(const char *path, const char *reason)
     sha256_file(path, before, NULL);
     for (int writable = 0; writable < 2; writable++) {
         err.text[0] = '\0';
-        assert_int_equal((writable ? logbook_open_writable : logbook_open)(&lb, path, &err), -1);
+        assert_int_equal((writable ? moescope_open : logbook_open)(&lb, path, &err), -1);
         assert_null(lb);
         assert_int_equal(err.status, STATUS_INPUT);
         if (strstr(err.text, reason) == NULL) {
@@ -158,16 +158,16 @@ static void test_missing_and_empty(void **state)
     test_write(folder, "none.db", "", 0);
     assert_int_equal(logbook_open(&lb, path.data, &err), -1);
     assert_non_null(strstr(err.text, "it is empty"));
-    assert_int_equal(logbook_open_writable(&lb, path.data, &err), 0); /* mktemp's file becomes a logbook */
-    logbook_close(lb);
+    assert_int_equal(moescope_open(&lb, path.data, &err), 0); /* mktemp's file becomes a logbook */
+    moescope_close(lb);
     assert_int_equal(logbook_open(&lb, path.data, &err), 0);
-    logbook_close(lb);
+    moescope_close(lb);
     text_clear(&path);
     text_printf(&path, "%s/no/folder.db", folder);
-    assert_int_equal(logbook_open_writable(&lb, path.data, &err), -1);
+    assert_int_equal(moescope_open(&lb, path.data, &err), -1);
     assert_int_equal(err.status, STATUS_INPUT);
     assert_non_null(strstr(err.text, "no such file or directory"));
-    logbook_close(NULL);
+    moescope_close(NULL);
     text_release(&path);
     test_folder_remove(folder);
 }
@@ -193,26 +193,26 @@ static void test_corpus_is_stored_once(void **state)
     struct error err;
     (void)state;
     trial_open(&s);
-    const struct logbook_document documents[] = {
+    const struct moescope_document documents[] = {
         {"python/b.py", "python", "d2", "probe", 20000000, 5000000, NULL, 0},
         {"english/a.txt", "english", "d1", "train", 10000000, 4000000, NULL, 0},
     };
-    struct logbook_corpus corpus = {.name = "again",
-                                    .sha256 = "c1",
-                                    .vocabulary_name = "again",
-                                    .vocabulary_sha256 = "v1",
-                                    .documents = documents,
-                                    .n_documents = 2};
+    struct moescope_corpus corpus = {.name = "again",
+                                     .sha256 = "c1",
+                                     .vocabulary_name = "again",
+                                     .vocabulary_sha256 = "v1",
+                                     .documents = documents,
+                                     .n_documents = 2};
     int64_t corpus_id, vocabulary_id, document_ids[2], domain_ids[2];
     assert_int_equal(
-        logbook_add_corpus(s.lb, &corpus, &corpus_id, &vocabulary_id, document_ids, domain_ids, &err), 0);
+        moescope_add_corpus(s.lb, &corpus, &corpus_id, &vocabulary_id, document_ids, domain_ids, &err), 0);
     assert_int_equal(corpus_id, s.corpus_id);
     assert_int_equal(vocabulary_id, s.vocabulary_id);
     assert_int_equal(document_ids[0], s.document_ids[1]);
     assert_int_equal(domain_ids[1], s.domain_ids[0]);
     corpus.sha256 = "c2"; /* another corpus: its own documents, the same domains and vocabulary */
     assert_int_equal(
-        logbook_add_corpus(s.lb, &corpus, &corpus_id, &vocabulary_id, document_ids, domain_ids, &err), 0);
+        moescope_add_corpus(s.lb, &corpus, &corpus_id, &vocabulary_id, document_ids, domain_ids, &err), 0);
     assert_int_not_equal(corpus_id, s.corpus_id);
     assert_int_not_equal(document_ids[0], s.document_ids[1]);
     assert_int_equal(domain_ids[1], s.domain_ids[0]);
@@ -245,20 +245,20 @@ static void test_begin_run(void **state)
     trial_expect(&s, "SELECT layer, router, n_experts, k FROM moe_layer;", "0|topk|4|1\n2|soft|3|\n");
     trial_expect(&s, "SELECT layer, kind, count(*), min(expert), sum(parameters) FROM expert GROUP BY 1, 2;",
                  "0|routed|4|0|48\n0|shared|1|4|6\n2|routed|3|0|0\n");
-    const struct logbook_run again = {.name = "first", .task = "x", .router = "x"};
+    const struct moescope_run again = {.name = "first", .task = "x", .router = "x"};
     int64_t id;
-    assert_int_equal(logbook_begin_run(s.lb, &again, &id, &err), -1);
+    assert_int_equal(moescope_begin_run(s.lb, &again, &id, &err), -1);
     assert_int_equal(err.status, STATUS_USAGE);
     assert_non_null(strstr(err.text, "a run named 'first' already"));
-    const struct logbook_run least = {.name = "second", .task = "x", .router = "x"};
-    assert_int_equal(logbook_begin_run(s.lb, &least, &id, &err), 0);
+    const struct moescope_run least = {.name = "second", .task = "x", .router = "x"};
+    assert_int_equal(moescope_begin_run(s.lb, &least, &id, &err), 0);
     trial_expect(&s, "SELECT config, machine IS NULL, corpus_id IS NULL FROM run WHERE name = 'second';",
                  "{}|1|1\n");
     trial_end(&s, "finished");
     trial_expect(&s, "SELECT status, finished_at >= started_at FROM run WHERE name = 'first';",
                  "finished|1\n");
     trial_expect(&s, "SELECT kind FROM event WHERE run_id = 1 ORDER BY event_id;", "started\nfinished\n");
-    assert_int_equal(logbook_end_run(s.lb, 99, "finished", &err), -1);
+    assert_int_equal(moescope_end_run(s.lb, 99, "finished", &err), -1);
     trial_release(&s);
 }
 
@@ -322,17 +322,17 @@ static void test_resume(void **state)
     trial_log_steps(&broken, 0, 13);
     trial_end(&broken, NULL);
     trial_stop(&broken);
-    assert_int_equal(logbook_open_writable(&broken.lb, broken.path, &err), 0);
-    assert_int_equal(logbook_resume_run(broken.lb, "other", 8, &id, &err), -1);
+    assert_int_equal(moescope_open(&broken.lb, broken.path, &err), 0);
+    assert_int_equal(moescope_resume_run(broken.lb, "other", 8, &id, &err), -1);
     assert_int_equal(err.status, STATUS_INPUT);
-    assert_int_equal(logbook_resume_run(broken.lb, "r", 8, &id, &err), 0);
+    assert_int_equal(moescope_resume_run(broken.lb, "r", 8, &id, &err), 0);
     assert_int_equal(id, broken.run_id);
     trial_expect(&broken,
                  "SELECT max(step), count(*) FROM metric; SELECT max(step) FROM sequence;"
                  "SELECT max(step) FROM checkpoint; SELECT count(*) FROM sample;",
                  "7|8\n7\n4\n3\n"); /* samples of steps 0, 3 and 6 */
-    const struct logbook_writer_options options = {.gate_bits = 8};
-    assert_int_equal(logbook_writer_open(&broken.writer, broken.lb, id, &options, &err), 0);
+    const struct moescope_writer_options options = {.gate_bits = 8};
+    assert_int_equal(moescope_writer_open(&broken.writer, broken.lb, id, &options, &err), 0);
     trial_log_steps(&broken, 8, 14);
     trial_end(&broken, "finished");
     trial_stop(&broken);
@@ -361,7 +361,7 @@ static void test_resume_leaves_others(void **state)
     trial_run(&s, "b", trial_layers, TRIAL_LAYERS, 8);
     trial_log_steps(&s, 0, 6);
     trial_end(&s, NULL);
-    assert_int_equal(logbook_resume_run(s.lb, "b", 0, &id, &err), 0);
+    assert_int_equal(moescope_resume_run(s.lb, "b", 0, &id, &err), 0);
     trial_expect(&s,
                  "SELECT run_id, count(*) FROM sequence GROUP BY 1; SELECT count(*) FROM sample;"
                  "SELECT count(*) FROM routing_block; SELECT run_id, count(*) FROM metric GROUP BY 1;",

@@ -26,16 +26,16 @@ static int write_in_child(const char *path, const char *name)
     struct trial s = {.path = (char *)path};
     struct error err;
     int64_t corpus_id, vocabulary_id;
-    const struct logbook_document document = {"english/a.txt", "english", "d1", "train",
-                                              10000000,        4000000,   NULL, 0};
-    const struct logbook_corpus corpus = {.name = "scratch",
-                                          .sha256 = "c1",
-                                          .vocabulary_name = "tiny",
-                                          .vocabulary_sha256 = "v1",
-                                          .documents = &document,
-                                          .n_documents = 1};
-    if (logbook_open_writable(&s.lb, path, &err) != 0 ||
-        logbook_add_corpus(s.lb, &corpus, &corpus_id, &vocabulary_id, s.document_ids, s.domain_ids, &err) !=
+    const struct moescope_document document = {"english/a.txt", "english", "d1", "train",
+                                               10000000,        4000000,   NULL, 0};
+    const struct moescope_corpus corpus = {.name = "scratch",
+                                           .sha256 = "c1",
+                                           .vocabulary_name = "tiny",
+                                           .vocabulary_sha256 = "v1",
+                                           .documents = &document,
+                                           .n_documents = 1};
+    if (moescope_open(&s.lb, path, &err) != 0 ||
+        moescope_add_corpus(s.lb, &corpus, &corpus_id, &vocabulary_id, s.document_ids, s.domain_ids, &err) !=
             0) {
         fprintf(stderr, "%s\n", err.text);
         return 1;
@@ -43,7 +43,7 @@ static int write_in_child(const char *path, const char *name)
     trial_run(&s, name, trial_layers, TRIAL_LAYERS, 8);
     trial_log_steps(&s, 0, 59);
     trial_end(&s, "finished");
-    logbook_close(s.lb);
+    moescope_close(s.lb);
     return 0;
 }
 
@@ -96,7 +96,7 @@ static void test_reader_beside_writer(void **state)
     trial_open(&s);
     trial_run(&s, "live", trial_layers, TRIAL_LAYERS, 8);
     trial_log_steps(&s, 0, 4);
-    assert_int_equal(logbook_writer_drain(s.writer, &err), 0);
+    assert_int_equal(moescope_writer_drain(s.writer, &err), 0);
     assert_int_equal(logbook_open(&reader, s.path, &err), 0);
     assert_int_equal(query_open_text(&q, reader, "SELECT count(*) AS n FROM metric", &err), 0);
     assert_int_equal(query_step(q, &err), 1);
@@ -107,7 +107,7 @@ static void test_reader_beside_writer(void **state)
     assert_int_equal(query_step(q, &err), 0);
     query_close(q);
     trial_expect(&s, "SELECT count(*) FROM metric;", "10\n");
-    logbook_close(reader);
+    moescope_close(reader);
     trial_release(&s);
 }
 
@@ -168,13 +168,13 @@ static void test_kill(void **state)
         if (child == 0) {
             char name[16];
             snprintf(name, sizeof name, "run%d", round);
-            if (logbook_open_writable(&s.lb, s.path, NULL) != 0) {
+            if (moescope_open(&s.lb, s.path, NULL) != 0) {
                 _exit(1);
             }
             trial_run(&s, name, trial_layers, TRIAL_LAYERS, 8);
             for (int64_t step = 0;; step += 8) {
                 trial_log_steps(&s, step, step + 7);
-                if (step == 0 && logbook_writer_drain(s.writer, NULL) != 0) {
+                if (step == 0 && moescope_writer_drain(s.writer, NULL) != 0) {
                     _exit(3);
                 }
                 if (write(progress[1], "x", 1) != 1) {
@@ -201,8 +201,8 @@ static void test_kill(void **state)
         "WHERE "
         "n <> m;",
         "1|1|1|1\n0\n");
-    assert_int_equal(logbook_open_writable(&s.lb, s.path, &err), 0);
-    assert_int_equal(logbook_resume_run(s.lb, "run2", 3, &id, &err), 0);
+    assert_int_equal(moescope_open(&s.lb, s.path, &err), 0);
+    assert_int_equal(moescope_resume_run(s.lb, "run2", 3, &id, &err), 0);
     trial_stop(&s);
     trial_expect(&s, "PRAGMA journal_mode; SELECT count(*) FROM metric WHERE run_id = 3;", "delete\n3\n");
     trial_release(&s);
@@ -220,7 +220,7 @@ static int write_until_full(const char *path)
     static char filler[200000];
     memset(filler, 'x', sizeof filler - 1);
     signal(SIGXFSZ, SIG_IGN);
-    if (logbook_open_writable(&s.lb, path, &err) != 0) {
+    if (moescope_open(&s.lb, path, &err) != 0) {
         return 1;
     }
     trial_run(&s, "full", trial_layers, TRIAL_LAYERS, 8);
@@ -233,21 +233,21 @@ static int write_until_full(const char *path)
     }
     int result = 0;
     for (int64_t step = 0; result == 0 && step < 1000; step++) {
-        struct logbook_batch *b = logbook_batch_new(s.writer, &err);
+        struct moescope_batch *b = moescope_batch_new(s.writer, &err);
         result = b == NULL ? -1 : 0;
         if (b != NULL) {
-            logbook_batch_metric(b, step, "train", "loss", 1);
-            logbook_batch_event(b, step, "note", -1, -1, NAN, filler);
-            result = logbook_batch_commit(b, &err);
+            moescope_batch_metric(b, step, "train", "loss", 1);
+            moescope_batch_event(b, step, "note", -1, -1, NAN, filler);
+            result = moescope_batch_commit(b, &err);
         }
     }
     if (result == 0 || err.status != STATUS_MACHINE) {
         return 4;
     }
-    if (logbook_batch_new(s.writer, &err) != NULL || logbook_writer_close(s.writer, &err) != -1) {
+    if (moescope_batch_new(s.writer, &err) != NULL || moescope_writer_close(s.writer, &err) != -1) {
         return 5;
     }
-    logbook_close(s.lb);
+    moescope_close(s.lb);
     return 0;
 }
 

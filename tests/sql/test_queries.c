@@ -24,7 +24,7 @@
 enum { TOKENS = 4, EXPERTS = 4 };
 static struct trial trial;
 
-static void add_layer(struct logbook_batch *b, int64_t step, int handle, int layer, const int32_t *ids)
+static void add_layer(struct moescope_batch *b, int64_t step, int handle, int layer, const int32_t *ids)
 {
     int32_t expert[2 * TOKENS];
     float gate[2 * TOKENS];
@@ -34,81 +34,82 @@ static void add_layer(struct logbook_batch *b, int64_t step, int handle, int lay
         gate[2 * t] = 0.75f;
         gate[2 * t + 1] = layer == 0 ? 0.25f : 0.0625f;
     }
-    const struct logbook_block block = {
+    const struct moescope_block block = {
         .layer = layer, .n_experts = EXPERTS, .k = 2, .expert = expert, .gate = gate};
-    logbook_batch_routing(b, handle, &block);
+    moescope_batch_routing(b, handle, &block);
 }
 
 static const int32_t ids[2][TOKENS + 1] = {{1, 2, 1, 2, 1}, {3, 3, 3, 3, 3}};
 
-static void add_pass(struct logbook_batch *b, int64_t step)
+static void add_pass(struct moescope_batch *b, int64_t step)
 {
     static const float loss[2][TOKENS] = {{1, 2, 1, 2}, {4, 4, 4, 4}};
     for (int d = 0; d < 2; d++) {
-        const struct logbook_sequence q = {
+        const struct moescope_sequence q = {
             .document_id = trial.document_ids[d], .n_tokens = TOKENS, .ids = ids[d], .loss = loss[d]};
-        int handle = logbook_batch_sequence(b, step, "probe", &q);
+        int handle = moescope_batch_sequence(b, step, "probe", &q);
         add_layer(b, step, handle, 0, ids[d]);
         add_layer(b, step, handle, 1, ids[d]);
     }
-    logbook_batch_layer_metric(b, step, "probe", 0, "rank_mass_1", step == 4 ? 0.5 : 0.75);
-    logbook_batch_layer_metric(b, step, "probe", 0, "rank_mass_16", 1);
+    moescope_batch_layer_metric(b, step, "probe", 0, "rank_mass_1", step == 4 ? 0.5 : 0.75);
+    moescope_batch_layer_metric(b, step, "probe", 0, "rank_mass_16", 1);
 }
 
-static void add_probe(struct logbook_batch *b)
+static void add_probe(struct moescope_batch *b)
 {
     static const int64_t by_domain[2][EXPERTS] = {{2, 2, 0, 4}, {0, 0, 4, 4}}, all[EXPERTS] = {2, 2, 4, 8};
     static const double sums[EXPERTS] = {1, 1, 1, 1};
-    struct logbook_load load = {.n_experts = EXPERTS, .gate_sum = sums, .probability_sum = sums};
+    struct moescope_load load = {.n_experts = EXPERTS, .gate_sum = sums, .probability_sum = sums};
     for (int d = 0; d < 2; d++) {
         load.domain_id = trial.domain_ids[d];
         load.assignments = by_domain[d];
-        logbook_batch_load(b, 8, "probe", &load);
+        moescope_batch_load(b, 8, "probe", &load);
     }
     load.domain_id = 0;
     load.assignments = all;
-    logbook_batch_load(b, 8, "probe", &load);
-    logbook_batch_checkpoint(b, 5, "log.db.checkpoints/meant.safetensors", "c5");
+    moescope_batch_load(b, 8, "probe", &load);
+    moescope_batch_checkpoint(b, 5, "log.db.checkpoints/meant.safetensors", "c5");
     add_pass(b, 4);
     add_pass(b, 8);
 }
 
-static void add_training(struct logbook_batch *b, int64_t step)
+static void add_training(struct moescope_batch *b, int64_t step)
 {
     static const int64_t even[EXPERTS] = {4, 4, 4, 4}, uneven[EXPERTS] = {8, 8, 0, 0},
                          dropped[EXPERTS] = {0, 4, 0, 0};
     static const double sums[EXPERTS] = {1, 1, 1, 1};
-    struct logbook_load load = {
+    struct moescope_load load = {
         .n_experts = EXPERTS, .assignments = even, .gate_sum = sums, .probability_sum = sums};
-    logbook_batch_metric(b, step, "train", "loss", 5 - 0.1 * (double)step);
-    logbook_batch_metric(b, step, "train", "lm_loss", 4 - 0.1 * (double)step);
-    logbook_batch_metric(b, step, "train", "seconds", 0.5 * (double)step);
-    logbook_batch_metric(b, step, "train", "tokens_per_second", 1000);
-    logbook_batch_load(b, step, "train", &load);
+    moescope_batch_metric(b, step, "train", "loss", 5 - 0.1 * (double)step);
+    moescope_batch_metric(b, step, "train", "lm_loss", 4 - 0.1 * (double)step);
+    moescope_batch_metric(b, step, "train", "seconds", 0.5 * (double)step);
+    moescope_batch_metric(b, step, "train", "tokens_per_second", 1000);
+    moescope_batch_load(b, step, "train", &load);
     load.layer = 1;
     load.assignments = uneven;
     load.dropped = dropped;
-    logbook_batch_load(b, step, "train", &load);
-    logbook_batch_layer_metric(b, step, "train", 0, "router_entropy", log(4)); /* uniform over four experts */
+    moescope_batch_load(b, step, "train", &load);
+    moescope_batch_layer_metric(b, step, "train", 0, "router_entropy",
+                                log(4)); /* uniform over four experts */
 }
 
 static void write_run(const char *name, int n_steps)
 {
-    static const struct logbook_layer layers[] = {
+    static const struct moescope_layer layers[] = {
         {.layer = 0, .router = "topk", .n_experts = EXPERTS, .k = 2},
         {.layer = 1, .router = "topk", .n_experts = EXPERTS, .k = 2}};
     struct error err;
     trial_run(&trial, name, layers, 2, 8);
-    struct logbook_batch *b = logbook_batch_new(trial.writer, &err);
+    struct moescope_batch *b = moescope_batch_new(trial.writer, &err);
     assert_non_null(b);
     for (int64_t step = 0; step < n_steps; step++) {
         add_training(b, step);
     }
     add_probe(b);
-    logbook_batch_document_loss(b, 8, "valid", trial.document_ids[0], 4, 10, 6);
-    logbook_batch_document_loss(b, 8, "valid", trial.document_ids[1], 4, 16, 16);
-    logbook_batch_metric(b, 8, "valid", "loss", 2.75);
-    assert_int_equal(logbook_batch_commit(b, &err), 0);
+    moescope_batch_document_loss(b, 8, "valid", trial.document_ids[0], 4, 10, 6);
+    moescope_batch_document_loss(b, 8, "valid", trial.document_ids[1], 4, 16, 16);
+    moescope_batch_metric(b, 8, "valid", "loss", 2.75);
+    assert_int_equal(moescope_batch_commit(b, &err), 0);
 }
 
 /* The newest run is still running, the one before it has finished: that is the one that is meant. */

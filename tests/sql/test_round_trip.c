@@ -13,45 +13,45 @@
 #include "tests/support.h"
 #include "tests/trial.h"
 
-static struct logbook_batch *batch(struct trial *s)
+static struct moescope_batch *batch(struct trial *s)
 {
     struct error err;
-    struct logbook_batch *b = logbook_batch_new(s->writer, &err);
+    struct moescope_batch *b = moescope_batch_new(s->writer, &err);
     if (b == NULL) {
         fail_msg("%s", err.text);
     }
     return b;
 }
 
-static void commit(struct logbook_batch *b)
+static void commit(struct moescope_batch *b)
 {
     struct error err;
-    if (logbook_batch_commit(b, &err) != 0) {
+    if (moescope_batch_commit(b, &err) != 0) {
         fail_msg("%s", err.text);
     }
 }
 
 /* Three tokens of the first document from offset 5 on, ids 1 2 3 -> 0; one layer's block given. */
-static int sequence(struct trial *s, struct logbook_batch *b, int64_t step, const char *split)
+static int sequence(struct trial *s, struct moescope_batch *b, int64_t step, const char *split)
 {
     static const int32_t ids[] = {1, 2, 3, 0};
     static const float loss[] = {1.5f, 0.0004f, 70};
-    const struct logbook_sequence q = {
+    const struct moescope_sequence q = {
         .document_id = s->document_ids[0], .offset = 5, .n_tokens = 3, .ids = ids, .loss = loss};
-    return logbook_batch_sequence(b, step, split, &q);
+    return moescope_batch_sequence(b, step, split, &q);
 }
 
-static void write_one(struct trial *s, int n_experts, const struct logbook_block *block, int gate_bits)
+static void write_one(struct trial *s, int n_experts, const struct moescope_block *block, int gate_bits)
 {
-    const struct logbook_layer layer = {.layer = block->layer,
-                                        .router = "topk",
-                                        .n_experts = n_experts,
-                                        .k = block->k,
-                                        .expert_parameters = 10};
+    const struct moescope_layer layer = {.layer = block->layer,
+                                         .router = "topk",
+                                         .n_experts = n_experts,
+                                         .k = block->k,
+                                         .expert_parameters = 10};
     trial_open(s);
     trial_run(s, "one", &layer, 1, gate_bits);
-    struct logbook_batch *b = batch(s);
-    logbook_batch_routing(b, sequence(s, b, 0, "train"), block);
+    struct moescope_batch *b = batch(s);
+    moescope_batch_routing(b, sequence(s, b, 0, "train"), block);
     commit(b);
     trial_end(s, "finished");
     trial_stop(s);
@@ -79,7 +79,7 @@ static void test_fixed_k(void **state)
     static const int32_t expert[] = {3, 1, 0, 2, 2, 3};
     static const float gate[] = {0.75f, 0.25f, 0.5f, 0.1f, 0.0031f, 0};
     static const uint8_t dropped[] = {0, 0, 0, 1, 1, 0};
-    const struct logbook_block block = {
+    const struct moescope_block block = {
         .layer = 2, .n_experts = 4, .k = 2, .expert = expert, .gate = gate, .dropped = dropped};
     struct trial s;
     (void)state;
@@ -122,7 +122,7 @@ static void test_varying_k(void **state)
     static const int32_t expert[] = {5, 0, 7, 2}, offsets[] = {7, 10, 10, 11};
     static const float gate[] = {1, 0.6f, 0.2f, 0.4f};
     static const uint8_t dropped[] = {0, 0, 0, 1};
-    const struct logbook_block block = {
+    const struct moescope_block block = {
         .n_experts = 8, .offsets = offsets, .expert = expert, .gate = gate, .dropped = dropped};
     struct trial s;
     (void)state;
@@ -147,7 +147,7 @@ static void test_varying_k(void **state)
 /* Neither k nor offsets: no token was chosen by any expert. */
 static void test_no_decisions(void **state)
 {
-    const struct logbook_block block = {.n_experts = 8};
+    const struct moescope_block block = {.n_experts = 8};
     struct trial s;
     (void)state;
     write_one(&s, 8, &block, 8);
@@ -167,7 +167,7 @@ static void test_all_experts(void **state)
 {
     static const int32_t expert[] = {0, 1, 2, 0, 1, 2, 0, 1, 2};
     static const float gate[] = {0.5f, 0.1f, 0.2f, 0, 0.3f, 0.4f, 0.5f, 0.25f, 0.25f};
-    const struct logbook_block block = {.n_experts = 3, .k = 3, .expert = expert, .gate = gate};
+    const struct moescope_block block = {.n_experts = 3, .k = 3, .expert = expert, .gate = gate};
     struct trial s;
     (void)state;
     write_one(&s, 3, &block, 16);
@@ -189,7 +189,7 @@ static void test_many_experts(void **state)
 {
     static const int32_t expert[] = {299, 256, 255};
     static const float gate[] = {1, 1, 1};
-    const struct logbook_block block = {.n_experts = 300, .k = 1, .expert = expert, .gate = gate};
+    const struct moescope_block block = {.n_experts = 300, .k = 1, .expert = expert, .gate = gate};
     for (int bits = 8; bits <= 16; bits += 8) {
         struct trial s;
         (void)state;
@@ -211,7 +211,7 @@ static void test_gate_precision(void **state)
 {
     static const int32_t expert[] = {0, 1, 0, 1, 0, 1};
     static const float gate[] = {0.9f, 0.0123f, 0.777f, 0.31415f, 0.5f, 0.0001f};
-    const struct logbook_block block = {.n_experts = 4, .k = 2, .expert = expert, .gate = gate};
+    const struct moescope_block block = {.n_experts = 4, .k = 2, .expert = expert, .gate = gate};
     for (int bits = 8; bits <= 16; bits += 8) {
         const double half_step = (0.9 + 1.0 / 16384) / (bits == 8 ? 510 : 131070);
         struct trial s;
@@ -237,7 +237,7 @@ static void test_tiny_gates(void **state)
 {
     static const int32_t expert[] = {0, 1, 2};
     static const float gate[] = {1e-5f, 5e-6f, 0};
-    const struct logbook_block block = {.n_experts = 4, .k = 1, .expert = expert, .gate = gate};
+    const struct moescope_block block = {.n_experts = 4, .k = 1, .expert = expert, .gate = gate};
     struct trial s;
     (void)state;
     write_one(&s, 4, &block, 8);
@@ -262,7 +262,7 @@ static void test_unknown_gates(void **state)
     } cases[] = {{NULL, "|\n", "0\n"}, {broken, "|\n", "1\n"}, {zero, "0.0|0.0\n", "0\n"}};
     (void)state;
     for (int i = 0; i < 3; i++) {
-        const struct logbook_block block = {.n_experts = 4, .k = 1, .expert = expert, .gate = cases[i].gate};
+        const struct moescope_block block = {.n_experts = 4, .k = 1, .expert = expert, .gate = cases[i].gate};
         struct trial s;
         write_one(&s, 4, &block, 8);
         trial_expect(&s, "SELECT min(gate), max(gate) FROM routing;", cases[i].gates);
@@ -276,7 +276,7 @@ static void test_unknown_gates(void **state)
     }
 }
 
-static const struct logbook_layer two_layers[] = {
+static const struct moescope_layer two_layers[] = {
     {.layer = 1, .router = "topk", .n_experts = 4, .k = 1},
     {.layer = 3, .router = "topk", .n_experts = 4, .k = 1},
 };
@@ -293,12 +293,13 @@ static void test_order_and_filters(void **state)
     trial_open(&s);
     trial_run(&s, "order", two_layers, 2, 8);
     for (int64_t step = 0; step < 3; step++) {
-        struct logbook_batch *b = batch(&s);
+        struct moescope_batch *b = batch(&s);
         int handles[2] = {sequence(&s, b, step, splits[0]), sequence(&s, b, step, splits[1])};
         for (int layer = 3; layer >= 1; layer -= 2) {
             for (int i = 1; i >= 0; i--) {
-                const struct logbook_block block = {.layer = layer, .n_experts = 4, .k = 1, .expert = expert};
-                logbook_batch_routing(b, handles[i], &block);
+                const struct moescope_block block = {
+                    .layer = layer, .n_experts = 4, .k = 1, .expert = expert};
+                moescope_batch_routing(b, handles[i], &block);
             }
         }
         commit(b);
@@ -343,10 +344,10 @@ static void test_probabilities(void **state)
     (void)state;
     trial_open(&s);
     trial_run(&s, "probabilities", two_layers, 2, 8);
-    struct logbook_batch *b = batch(&s);
+    struct moescope_batch *b = batch(&s);
     int handle = sequence(&s, b, 4, "probe");
-    logbook_batch_probability(b, handle, 1, 4, probability);
-    logbook_batch_probability(b, handle, 3, 4, broken);
+    moescope_batch_probability(b, handle, 1, 4, probability);
+    moescope_batch_probability(b, handle, 3, 4, broken);
     commit(b);
     trial_end(&s, "finished");
     trial_stop(&s);
@@ -381,11 +382,11 @@ static void test_wide_tokens(void **state)
     (void)state;
     trial_open(&s);
     trial_run(&s, "wide", two_layers, 1, 8);
-    struct logbook_batch *b = batch(&s);
-    const struct logbook_sequence q = {.document_id = s.document_ids[1], .n_tokens = 2, .ids = ids};
+    struct moescope_batch *b = batch(&s);
+    const struct moescope_sequence q = {.document_id = s.document_ids[1], .n_tokens = 2, .ids = ids};
     const int32_t expert[] = {0, 0};
-    const struct logbook_block routed = {.layer = 1, .n_experts = 4, .k = 1, .expert = expert};
-    logbook_batch_routing(b, logbook_batch_sequence(b, 0, "valid", &q), &routed);
+    const struct moescope_block routed = {.layer = 1, .n_experts = 4, .k = 1, .expert = expert};
+    moescope_batch_routing(b, moescope_batch_sequence(b, 0, "valid", &q), &routed);
     commit(b);
     trial_end(&s, "finished");
     trial_stop(&s);
@@ -420,7 +421,7 @@ static void test_damaged_block(void **state)
     };
     static const int32_t expert[] = {0, 1, 2};
     static const float gate[] = {0.5f, 0.25f, 0.125f};
-    const struct logbook_block block = {.layer = 1, .n_experts = 4, .k = 1, .expert = expert, .gate = gate};
+    const struct moescope_block block = {.layer = 1, .n_experts = 4, .k = 1, .expert = expert, .gate = gate};
     (void)state;
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         const struct block_filter filter = {1, NULL, 0, 9, -1};
@@ -453,29 +454,29 @@ static void test_figures(void **state)
     (void)state;
     trial_open(&s);
     trial_run(&s, "figures", two_layers, 2, 8);
-    struct logbook_batch *b = batch(&s);
-    logbook_batch_metric(b, 0, "train", "loss", 9.5);
-    logbook_batch_metric(b, 1, "train", "loss", NAN);
-    logbook_batch_metric(b, 2, "train", "loss", INFINITY);
-    logbook_batch_metric(b, 3, "train", "loss", -INFINITY);
-    logbook_batch_layer_metric(b, 0, "train", 1, "router_entropy", 1.25);
-    logbook_batch_layer_metric(b, 0, "train", 3, "router_entropy", NAN);
-    struct logbook_load load = {.layer = 1,
-                                .n_experts = 4,
-                                .assignments = assignments,
-                                .dropped = dropped,
-                                .gate_sum = gate_sum,
-                                .probability_sum = probability_sum};
-    logbook_batch_load(b, 0, "train", &load);
+    struct moescope_batch *b = batch(&s);
+    moescope_batch_metric(b, 0, "train", "loss", 9.5);
+    moescope_batch_metric(b, 1, "train", "loss", NAN);
+    moescope_batch_metric(b, 2, "train", "loss", INFINITY);
+    moescope_batch_metric(b, 3, "train", "loss", -INFINITY);
+    moescope_batch_layer_metric(b, 0, "train", 1, "router_entropy", 1.25);
+    moescope_batch_layer_metric(b, 0, "train", 3, "router_entropy", NAN);
+    struct moescope_load load = {.layer = 1,
+                                 .n_experts = 4,
+                                 .assignments = assignments,
+                                 .dropped = dropped,
+                                 .gate_sum = gate_sum,
+                                 .probability_sum = probability_sum};
+    moescope_batch_load(b, 0, "train", &load);
     load.domain_id = s.domain_ids[1];
     load.dropped = NULL;
-    logbook_batch_load(b, 0, "train", &load);
-    logbook_batch_document_loss(b, 0, "train", s.document_ids[0], 400, 1000, 0.1);
-    logbook_batch_document_loss(b, 0, "train", s.document_ids[1], 500, 1999, NAN);
-    logbook_batch_event(b, 0, "alarm", 1, 2, 0.5, "expert 2 starves");
-    logbook_batch_event(b, 0, "note", -1, -1, NAN, NULL);
-    logbook_batch_checkpoint(b, 0, "a.safetensors", "ab");
-    logbook_batch_checkpoint(b, 0, "b.safetensors", "cd");
+    moescope_batch_load(b, 0, "train", &load);
+    moescope_batch_document_loss(b, 0, "train", s.document_ids[0], 400, 1000, 0.1);
+    moescope_batch_document_loss(b, 0, "train", s.document_ids[1], 500, 1999, NAN);
+    moescope_batch_event(b, 0, "alarm", 1, 2, 0.5, "expert 2 starves");
+    moescope_batch_event(b, 0, "note", -1, -1, NAN, NULL);
+    moescope_batch_checkpoint(b, 0, "a.safetensors", "ab");
+    moescope_batch_checkpoint(b, 0, "b.safetensors", "cd");
     commit(b);
     trial_end(&s, "finished");
     trial_stop(&s);
@@ -508,26 +509,26 @@ static void test_samples(void **state)
     (void)state;
     trial_open(&s);
     trial_run(&s, "samples", two_layers, 2, 8);
-    struct logbook_batch *b = batch(&s);
+    struct moescope_batch *b = batch(&s);
     sequence(&s, b, 0, "train");
     sequence(&s, b, 1, "train");
     commit(b);
     b = batch(&s);
     sequence(&s, b, 2, "train");
     commit(b);
-    assert_int_equal(logbook_writer_drain(s.writer, &err), 0);
+    assert_int_equal(moescope_writer_drain(s.writer, &err), 0);
     trial_expect(&s, "SELECT count(*), count(DISTINCT sample_id) FROM sequence;", "3|1\n");
     b = batch(&s);
-    const struct logbook_sequence q = {
+    const struct moescope_sequence q = {
         .document_id = s.document_ids[0], .offset = 5, .n_tokens = 3, .ids = other};
-    logbook_batch_sequence(b, 3, "train", &q);
+    moescope_batch_sequence(b, 3, "train", &q);
     commit(b);
-    assert_int_equal(logbook_writer_drain(s.writer, &err), -1);
+    assert_int_equal(moescope_writer_drain(s.writer, &err), -1);
     assert_int_equal(err.status, STATUS_INPUT);
     assert_non_null(strstr(err.text, "has other tokens"));
     /* The failure is kept: whatever comes after is refused for it, and nothing of it is stored. */
-    assert_null(logbook_batch_new(s.writer, &err));
-    assert_int_equal(logbook_writer_close(s.writer, &err), -1);
+    assert_null(moescope_batch_new(s.writer, &err));
+    assert_int_equal(moescope_writer_close(s.writer, &err), -1);
     s.writer = NULL;
     trial_expect(&s, "SELECT count(*) FROM sequence;", "3\n");
     trial_release(&s);
@@ -539,7 +540,7 @@ static void test_refusals(void **state)
     static const int32_t outside[] = {0, 4, 1}, fine[] = {0, 1, 2};
     static const float negative[] = {0.5f, -0.25f, 0.1f};
     const struct {
-        struct logbook_block block;
+        struct moescope_block block;
         const char *reason;
     } cases[] = {
         {{.layer = 1, .n_experts = 4, .k = 1, .expert = outside}, "an expert that the layer has not"},
@@ -553,13 +554,13 @@ static void test_refusals(void **state)
     trial_open(&s);
     trial_run(&s, "refusals", two_layers, 2, 8);
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
-        struct logbook_batch *b = batch(&s);
-        logbook_batch_routing(b, sequence(&s, b, 0, "train"), &cases[i].block);
-        assert_int_equal(logbook_batch_commit(b, &err), -1);
+        struct moescope_batch *b = batch(&s);
+        moescope_batch_routing(b, sequence(&s, b, 0, "train"), &cases[i].block);
+        assert_int_equal(moescope_batch_commit(b, &err), -1);
         assert_int_equal(err.status, STATUS_USAGE);
         assert_non_null(strstr(err.text, cases[i].reason));
     }
-    struct logbook_batch *b = batch(&s);
+    struct moescope_batch *b = batch(&s);
     sequence(&s, b, 0, "train");
     commit(b);
     trial_end(&s, "finished");

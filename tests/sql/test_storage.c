@@ -45,30 +45,30 @@ static void draw_decisions(struct step *s, struct random *r)
     }
 }
 
-static void add_sequence(struct logbook_batch *b, int step, int64_t document, struct step *s,
+static void add_sequence(struct moescope_batch *b, int step, int64_t document, struct step *s,
                          struct random *r)
 {
     draw_sequence(s, r);
-    const struct logbook_sequence sequence = {
+    const struct moescope_sequence sequence = {
         .document_id = document, .offset = step * TOKENS, .n_tokens = TOKENS, .ids = s->ids, .loss = s->loss};
-    int handle = logbook_batch_sequence(b, step, "train", &sequence);
+    int handle = moescope_batch_sequence(b, step, "train", &sequence);
     for (int l = 0; l < LAYERS; l++) {
         draw_decisions(s, r);
-        const struct logbook_block block = {
+        const struct moescope_block block = {
             .layer = l, .n_experts = EXPERTS, .k = K, .expert = s->expert, .gate = s->gate};
-        logbook_batch_routing(b, handle, &block);
+        moescope_batch_routing(b, handle, &block);
     }
 }
 
 /* What a step of training logs besides: ten metrics, the loads and router entropy of each layer, the loss of
  * as many documents as there are sequences. */
-static void add_summaries(struct logbook_batch *b, int64_t step, struct step *s, struct random *r)
+static void add_summaries(struct moescope_batch *b, int64_t step, struct step *s, struct random *r)
 {
     static const char *const names[] = {"loss",         "lm_loss",   "balance_loss",  "z_loss",
                                         "entropy_loss", "grad_norm", "learning_rate", "tokens_per_second",
                                         "seconds",      "flops"};
     for (int i = 0; i < 10; i++) {
-        logbook_batch_metric(b, step, "train", names[i], random_uniform(r));
+        moescope_batch_metric(b, step, "train", names[i], random_uniform(r));
     }
     for (int l = 0; l < LAYERS; l++) {
         for (int e = 0; e < EXPERTS; e++) {
@@ -76,64 +76,64 @@ static void add_summaries(struct logbook_batch *b, int64_t step, struct step *s,
             s->gate_sum[e] = 200 * random_uniform(r);
             s->probability_sum[e] = 256 * random_uniform(r);
         }
-        const struct logbook_load load = {.layer = l,
-                                          .n_experts = EXPERTS,
-                                          .assignments = s->assignments,
-                                          .gate_sum = s->gate_sum,
-                                          .probability_sum = s->probability_sum};
-        logbook_batch_load(b, step, "train", &load);
-        logbook_batch_layer_metric(b, step, "train", l, "router_entropy", random_uniform(r));
+        const struct moescope_load load = {.layer = l,
+                                           .n_experts = EXPERTS,
+                                           .assignments = s->assignments,
+                                           .gate_sum = s->gate_sum,
+                                           .probability_sum = s->probability_sum};
+        moescope_batch_load(b, step, "train", &load);
+        moescope_batch_layer_metric(b, step, "train", l, "router_entropy", random_uniform(r));
     }
 }
 
 /* A document for each sequence of a step. */
 static void add_documents(struct trial *f, int64_t ids[SEQUENCES])
 {
-    struct logbook_document documents[SEQUENCES];
+    struct moescope_document documents[SEQUENCES];
     char names[SEQUENCES][32];
     int64_t corpus_id, vocabulary_id, domain_ids[SEQUENCES];
     struct error err;
     for (int d = 0; d < SEQUENCES; d++) {
         snprintf(names[d], sizeof names[d], "prose/%d.txt", d);
-        documents[d] = (struct logbook_document){
+        documents[d] = (struct moescope_document){
             .name = names[d], .domain = "prose", .sha256 = "x", .split = "train", .n_tokens = STEPS * TOKENS};
     }
-    const struct logbook_corpus corpus = {.name = "large",
-                                          .sha256 = "c2",
-                                          .vocabulary_name = "tiny",
-                                          .vocabulary_sha256 = "v1",
-                                          .documents = documents,
-                                          .n_documents = SEQUENCES};
-    assert_int_equal(logbook_add_corpus(f->lb, &corpus, &corpus_id, &vocabulary_id, ids, domain_ids, &err),
+    const struct moescope_corpus corpus = {.name = "large",
+                                           .sha256 = "c2",
+                                           .vocabulary_name = "tiny",
+                                           .vocabulary_sha256 = "v1",
+                                           .documents = documents,
+                                           .n_documents = SEQUENCES};
+    assert_int_equal(moescope_add_corpus(f->lb, &corpus, &corpus_id, &vocabulary_id, ids, domain_ids, &err),
                      0);
 }
 
 static void write_run(struct trial *f)
 {
-    struct logbook_layer layers[LAYERS];
+    struct moescope_layer layers[LAYERS];
     struct random r;
     struct error err;
     int64_t documents[SEQUENCES];
     struct step *s = calloc(1, sizeof *s);
     assert_non_null(s);
     for (int l = 0; l < LAYERS; l++) {
-        layers[l] = (struct logbook_layer){.layer = l, .router = "topk", .n_experts = EXPERTS, .k = K};
+        layers[l] = (struct moescope_layer){.layer = l, .router = "topk", .n_experts = EXPERTS, .k = K};
     }
     random_seed(&r, 1, 0);
     add_documents(f, documents);
     trial_run(f, "storage", layers, LAYERS, 8);
     for (int step = 0; step < STEPS; step++) {
-        struct logbook_batch *b = logbook_batch_new(f->writer, &err);
+        struct moescope_batch *b = moescope_batch_new(f->writer, &err);
         assert_non_null(b);
         for (int i = 0; i < SEQUENCES; i++) {
             add_sequence(b, step, documents[i], s, &r);
         }
         add_summaries(b, step, s, &r);
         for (int d = 0; d < SEQUENCES; d++) {
-            logbook_batch_document_loss(b, step, "train", documents[d], TOKENS, 3 * TOKENS,
-                                        4096 * random_uniform(&r));
+            moescope_batch_document_loss(b, step, "train", documents[d], TOKENS, 3 * TOKENS,
+                                         4096 * random_uniform(&r));
         }
-        assert_int_equal(logbook_batch_commit(b, &err), 0);
+        assert_int_equal(moescope_batch_commit(b, &err), 0);
     }
     trial_end(f, "finished");
     free(s);

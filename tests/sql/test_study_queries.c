@@ -24,7 +24,7 @@ enum { TOKENS = 4, EXPERTS = 4, LAST = 9 };
 static struct trial trial;
 static const int32_t ids[2][TOKENS + 1] = {{1, 2, 1, 2, 1}, {3, 3, 3, 3, 3}};
 
-static void add_decisions(struct logbook_batch *b, int64_t step, int handle, const int32_t *input)
+static void add_decisions(struct moescope_batch *b, int64_t step, int handle, const int32_t *input)
 {
     int32_t expert[3 * TOKENS], offsets[TOKENS + 1] = {0};
     float gate[3 * TOKENS];
@@ -37,35 +37,35 @@ static void add_decisions(struct logbook_batch *b, int64_t step, int handle, con
         }
         offsets[t + 1] = n;
     }
-    logbook_batch_routing(
+    moescope_batch_routing(
         b, handle,
-        &(struct logbook_block){.n_experts = EXPERTS, .offsets = offsets, .expert = expert, .gate = gate});
+        &(struct moescope_block){.n_experts = EXPERTS, .offsets = offsets, .expert = expert, .gate = gate});
 }
 
-static void add_pass(struct logbook_batch *b, int64_t step, const char *split, const double shift[2],
+static void add_pass(struct moescope_batch *b, int64_t step, const char *split, const double shift[2],
                      bool routed)
 {
     for (int d = 0; d < 2; d++) {
         float loss[TOKENS], sum = 0;
         for (int t = 0; t < TOKENS; t++)
             sum += loss[t] = (float)(1 + 4 * d + t + shift[d]);
-        struct logbook_sequence q = {
+        struct moescope_sequence q = {
             .document_id = trial.document_ids[d], .n_tokens = TOKENS, .ids = ids[d], .loss = loss};
-        int handle = logbook_batch_sequence(b, step, split, &q);
+        int handle = moescope_batch_sequence(b, step, split, &q);
         if (routed)
             add_decisions(b, step, handle, ids[d]);
-        logbook_batch_document_loss(b, step, split, trial.document_ids[d], TOKENS, 10, (double)sum);
+        moescope_batch_document_loss(b, step, split, trial.document_ids[d], TOKENS, 10, (double)sum);
     }
 }
 
-static void add_load(struct logbook_batch *b, int64_t step, const char *split,
+static void add_load(struct moescope_batch *b, int64_t step, const char *split,
                      const int64_t assignments[EXPERTS])
 {
     static const double sums[EXPERTS] = {1, 1, 1, 1};
 
-    logbook_batch_load(
+    moescope_batch_load(
         b, step, split,
-        &(struct logbook_load){
+        &(struct moescope_load){
             .n_experts = EXPERTS, .assignments = assignments, .gate_sum = sums, .probability_sum = sums});
 }
 
@@ -73,15 +73,15 @@ static void add_run(const char *name, bool routed)
 {
     static const double seen[2] = {-0.5, -0.5};
     const double shift[2] = {0, strstr(name, ".seed1") ? 0.25 : 0};
-    static const struct logbook_layer layer = {.router = "topp", .n_experts = EXPERTS};
+    static const struct moescope_layer layer = {.router = "topp", .n_experts = EXPERTS};
     static const int64_t training[EXPERTS] = {4, 4, 0, 0}, valid[EXPERTS] = {6, 6, 4, 2};
     struct error err;
 
     trial_run(&trial, name, &layer, routed ? 1 : 0, 8);
-    struct logbook_batch *b = logbook_batch_new(trial.writer, &err);
+    struct moescope_batch *b = moescope_batch_new(trial.writer, &err);
     assert_non_null(b);
     for (int64_t step = 0; step <= LAST; step++) {
-        logbook_batch_metric(b, step, "train", "tokens", 4.0 * (double)(step + 1));
+        moescope_batch_metric(b, step, "train", "tokens", 4.0 * (double)(step + 1));
         if (routed)
             add_load(b, step, "train", training);
     }
@@ -90,32 +90,32 @@ static void add_run(const char *name, bool routed)
     add_pass(b, LAST, "valid", shift, routed);
     add_pass(b, LAST, "seen", seen, routed);
     if (routed) {
-        logbook_batch_metric(b, LAST, "valid", "loss", 4.5);
-        logbook_batch_metric(b, LAST, "valid", "accuracy", 0.75);
-        logbook_batch_metric(b, LAST, "valid", "multiply_adds", 1000);
+        moescope_batch_metric(b, LAST, "valid", "loss", 4.5);
+        moescope_batch_metric(b, LAST, "valid", "accuracy", 0.75);
+        moescope_batch_metric(b, LAST, "valid", "multiply_adds", 1000);
         for (int i = 1; i <= 2; i++) { /* the second threshold is better on the probe */
             char figure[64];
             snprintf(figure, sizeof figure, "exit_alpha_%d_accuracy", 50 * i - 45);
-            logbook_batch_metric(b, LAST, "valid", figure, 0.5 / i);
-            logbook_batch_metric(b, LAST, "probe", figure, 0.25 * i);
+            moescope_batch_metric(b, LAST, "valid", figure, 0.5 / i);
+            moescope_batch_metric(b, LAST, "probe", figure, 0.25 * i);
             snprintf(figure, sizeof figure, "exit_alpha_%d_multiply_adds", 50 * i - 45);
-            logbook_batch_metric(b, LAST, "valid", figure, 300 * i);
+            moescope_batch_metric(b, LAST, "valid", figure, 300 * i);
         }
-        logbook_batch_metric(b, LAST, "valid", "exit_confidence_5_accuracy", 0.75);
-        logbook_batch_metric(b, LAST, "valid", "exit_confidence_5_multiply_adds", 900);
-        logbook_batch_metric(b, LAST, "valid", "subset_1_likeliest", strstr(name, ".seed1") ? 0.5 : 0.25);
-        logbook_batch_metric(b, LAST, "valid", "score", strstr(name, ".seed1") ? 0.5 : 0.25);
-        logbook_batch_metric(b, LAST, "valid", "milliseconds_64_p99", 8);
-        logbook_batch_metric(b, LAST, "valid", "subset_1_random", 0.125);
-        logbook_batch_metric(b, LAST, "valid", "subset_1_random_deviation", 0.0625);
-        logbook_batch_metric(b, LAST, "valid", "subset_2_likeliest", 0.625);
-        logbook_batch_metric(b, LAST, "valid", "subset_2_random", 0.5);
-        logbook_batch_metric(b, LAST, "valid", "subset_2_random_deviation", 0.125);
-        logbook_batch_metric(b, LAST, "valid", "subset_2_best", 1);
+        moescope_batch_metric(b, LAST, "valid", "exit_confidence_5_accuracy", 0.75);
+        moescope_batch_metric(b, LAST, "valid", "exit_confidence_5_multiply_adds", 900);
+        moescope_batch_metric(b, LAST, "valid", "subset_1_likeliest", strstr(name, ".seed1") ? 0.5 : 0.25);
+        moescope_batch_metric(b, LAST, "valid", "score", strstr(name, ".seed1") ? 0.5 : 0.25);
+        moescope_batch_metric(b, LAST, "valid", "milliseconds_64_p99", 8);
+        moescope_batch_metric(b, LAST, "valid", "subset_1_random", 0.125);
+        moescope_batch_metric(b, LAST, "valid", "subset_1_random_deviation", 0.0625);
+        moescope_batch_metric(b, LAST, "valid", "subset_2_likeliest", 0.625);
+        moescope_batch_metric(b, LAST, "valid", "subset_2_random", 0.5);
+        moescope_batch_metric(b, LAST, "valid", "subset_2_random_deviation", 0.125);
+        moescope_batch_metric(b, LAST, "valid", "subset_2_best", 1);
         add_load(b, LAST, "valid", valid);
-        logbook_batch_layer_metric(b, LAST, "valid", 0, "router_entropy", 0.5);
+        moescope_batch_layer_metric(b, LAST, "valid", 0, "router_entropy", 0.5);
     }
-    assert_int_equal(logbook_batch_commit(b, &err), 0);
+    assert_int_equal(moescope_batch_commit(b, &err), 0);
     trial_end(&trial, "finished");
 }
 

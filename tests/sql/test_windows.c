@@ -13,8 +13,8 @@
 #include "tests/support.h"
 #include "tests/trial.h"
 
-static const struct logbook_layer layers[] = {{.layer = 1, .router = "topk", .n_experts = 2, .k = 1},
-                                              {.layer = 4, .router = "topk", .n_experts = 2, .k = 1}};
+static const struct moescope_layer layers[] = {{.layer = 1, .router = "topk", .n_experts = 2, .k = 1},
+                                               {.layer = 4, .router = "topk", .n_experts = 2, .k = 1}};
 
 /* Steps first .. last: expert 0 of layer 1 has as many assignments as the step's number, expert 1 one
  * dropped. */
@@ -24,26 +24,26 @@ static void train(struct trial *t, int64_t first, int64_t last)
     static const double gates[2] = {0.25, 0.5}, probabilities[2] = {0.75, 0.125};
     struct error err;
     for (int64_t step = first; step <= last; step++) {
-        struct logbook_batch *b = logbook_batch_new(t->writer, &err);
+        struct moescope_batch *b = moescope_batch_new(t->writer, &err);
         const int64_t assignments[2] = {step, 3};
-        struct logbook_load load = {.layer = 1,
-                                    .n_experts = 2,
-                                    .assignments = assignments,
-                                    .dropped = dropped,
-                                    .gate_sum = gates,
-                                    .probability_sum = probabilities};
+        struct moescope_load load = {.layer = 1,
+                                     .n_experts = 2,
+                                     .assignments = assignments,
+                                     .dropped = dropped,
+                                     .gate_sum = gates,
+                                     .probability_sum = probabilities};
         assert_non_null(b);
-        logbook_batch_metric(b, step, "train", "loss", 1);
-        logbook_batch_load(b, step, "train", &load);
+        moescope_batch_metric(b, step, "train", "loss", 1);
+        moescope_batch_load(b, step, "train", &load);
         load.domain_id = t->domain_ids[0];
-        logbook_batch_load(b, step, "train", &load); /* by domain as well: of no window */
+        moescope_batch_load(b, step, "train", &load); /* by domain as well: of no window */
         load.domain_id = 0;
         load.layer = 4;
-        logbook_batch_load(b, step, "train", &load);
-        logbook_batch_load(b, step, "valid", &load);
-        test_must(logbook_batch_commit(b, &err), &err);
+        moescope_batch_load(b, step, "train", &load);
+        moescope_batch_load(b, step, "valid", &load);
+        test_must(moescope_batch_commit(b, &err), &err);
     }
-    test_must(logbook_writer_drain(t->writer, &err), &err);
+    test_must(moescope_writer_drain(t->writer, &err), &err);
 }
 
 /* Against the steps themselves, window by window. */
@@ -72,7 +72,7 @@ static void test_windows(void **state)
 {
     struct trial t;
     struct error err;
-    const struct logbook_writer_options options = {.gate_bits = 8};
+    const struct moescope_writer_options options = {.gate_bits = 8};
     (void)state;
     trial_open(&t);
     trial_run(&t, "first", layers, 2, 8);
@@ -89,17 +89,17 @@ static void test_windows(void **state)
     trial_end(&t, "interrupted"); /* the end closes what is open */
     expect_windows(&t, "0-99 100-199 200-229\n", 3);
 
-    test_must(logbook_resume_run(t.lb, "first", 150, &t.run_id, &err), &err);
+    test_must(moescope_resume_run(t.lb, "first", 150, &t.run_id, &err), &err);
     expect_windows(&t, "0-99 100-149\n", 1);
-    test_must(logbook_writer_open(&t.writer, t.lb, t.run_id, &options, &err), &err);
+    test_must(moescope_writer_open(&t.writer, t.lb, t.run_id, &options, &err), &err);
     train(&t, 150, 249);
     expect_windows(&t, "0-99 100-199 200-249\n", 2);
     trial_end(&t, "interrupted");
 
-    test_must(logbook_resume_run(t.lb, "first", 250, &t.run_id, &err),
+    test_must(moescope_resume_run(t.lb, "first", 250, &t.run_id, &err),
               &err); /* the short window is taken back */
     expect_windows(&t, "0-99 100-199 200-249\n", 2);
-    test_must(logbook_writer_open(&t.writer, t.lb, t.run_id, &options, &err), &err);
+    test_must(moescope_writer_open(&t.writer, t.lb, t.run_id, &options, &err), &err);
     train(&t, 250, 299);
     trial_end(&t, "finished");
     expect_windows(&t, "0-99 100-199 200-299\n", 3);
@@ -113,33 +113,33 @@ static void train_oddly(struct trial *t, int64_t first, int64_t last)
     static const int64_t assignments[2] = {7, 9};
     struct error err;
     for (int64_t step = first; step <= last; step++) {
-        struct logbook_batch *b = logbook_batch_new(t->writer, &err);
+        struct moescope_batch *b = moescope_batch_new(t->writer, &err);
         const double gates[2] = {1.0 / (3.0 + (double)step), 1e6 / (7.0 + (double)step)};
         const double probabilities[2] = {step % 100 == 50 ? NAN : 0.1 * (double)step, 0.7};
-        const struct logbook_load load = {.layer = 1,
-                                          .n_experts = 2,
-                                          .assignments = assignments,
-                                          .gate_sum = gates,
-                                          .probability_sum = probabilities};
+        const struct moescope_load load = {.layer = 1,
+                                           .n_experts = 2,
+                                           .assignments = assignments,
+                                           .gate_sum = gates,
+                                           .probability_sum = probabilities};
         assert_non_null(b);
-        logbook_batch_metric(b, step, "train", "loss", 1);
-        logbook_batch_load(b, step, "train", &load);
-        test_must(logbook_batch_commit(b, &err), &err);
+        moescope_batch_metric(b, step, "train", "loss", 1);
+        moescope_batch_load(b, step, "train", &load);
+        test_must(moescope_batch_commit(b, &err), &err);
     }
-    test_must(logbook_writer_drain(t->writer, &err), &err);
+    test_must(moescope_writer_drain(t->writer, &err), &err);
 }
 
 static void test_sums_at_hand(void **state)
 {
-    const struct logbook_writer_options options = {.gate_bits = 8};
+    const struct moescope_writer_options options = {.gate_bits = 8};
     struct trial t;
     struct error err;
     (void)state;
     trial_open(&t);
     trial_run(&t, "first", layers, 2, 8);
     train_oddly(&t, 0, 39);
-    test_must(logbook_writer_close(t.writer, &err), &err);
-    test_must(logbook_writer_open(&t.writer, t.lb, t.run_id, &options, &err), &err);
+    test_must(moescope_writer_close(t.writer, &err), &err);
+    test_must(moescope_writer_open(&t.writer, t.lb, t.run_id, &options, &err), &err);
     train_oddly(&t, 40, 199);
     trial_expect(&t,
                  "SELECT first_step, last_step, layer, json_array_length(experts) FROM load_window_block;"

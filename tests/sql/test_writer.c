@@ -18,18 +18,18 @@
 #include "tests/trial.h"
 
 enum { TOKENS = 20000, K = 8, EXPERTS = 64 };
-static const struct logbook_layer layers[] = {{.layer = 0, .router = "topk", .n_experts = EXPERTS, .k = K}};
+static const struct moescope_layer layers[] = {{.layer = 0, .router = "topk", .n_experts = EXPERTS, .k = K}};
 
 /* A trial whose writer has a queue of its own size. */
 static void open_writer(struct trial *s, int queue_batches, size_t queue_bytes)
 {
-    const struct logbook_writer_options options = {
+    const struct moescope_writer_options options = {
         .queue_batches = queue_batches, .queue_bytes = queue_bytes, .gate_bits = 8};
     struct error err;
     trial_open(s);
     trial_run(s, "writer", layers, 1, 8);
-    test_must(logbook_writer_close(s->writer, &err), &err);
-    test_must(logbook_writer_open(&s->writer, s->lb, s->run_id, &options, &err), &err);
+    test_must(moescope_writer_close(s->writer, &err), &err);
+    test_must(moescope_writer_open(&s->writer, s->lb, s->run_id, &options, &err), &err);
 }
 
 /* Nobody can write as long as this holds the file. */
@@ -37,7 +37,7 @@ static struct logbook *lock(struct trial *s)
 {
     struct logbook *other;
     struct error err;
-    test_must(logbook_open_writable(&other, s->path, &err), &err);
+    test_must(moescope_open(&other, s->path, &err), &err);
     test_must(db_begin(other, &err), &err);
     return other;
 }
@@ -45,13 +45,13 @@ static struct logbook *lock(struct trial *s)
 static void unlock(struct logbook *other)
 {
     db_rollback(other);
-    logbook_close(other);
+    moescope_close(other);
 }
 
-static struct logbook_batch *new_batch(struct trial *s)
+static struct moescope_batch *new_batch(struct trial *s)
 {
     struct error err = {0};
-    struct logbook_batch *b = logbook_batch_new(s->writer, &err);
+    struct moescope_batch *b = moescope_batch_new(s->writer, &err);
     if (b == NULL) {
         fail_msg("%s", err.text);
     }
@@ -62,10 +62,10 @@ static struct logbook_batch *new_batch(struct trial *s)
 static void commit_metric(struct trial *s, int64_t step, const char *name)
 {
     struct error err;
-    struct logbook_batch *b = new_batch(s);
-    logbook_batch_metric(b, step, "train", name, 1);
-    logbook_batch_metric(b, step, "train", "loss", 2); /* twice the same name cannot be stored */
-    test_must(logbook_batch_commit(b, &err), &err);
+    struct moescope_batch *b = new_batch(s);
+    moescope_batch_metric(b, step, "train", name, 1);
+    moescope_batch_metric(b, step, "train", "loss", 2); /* twice the same name cannot be stored */
+    test_must(moescope_batch_commit(b, &err), &err);
 }
 
 /* ---- memory ---- */
@@ -84,14 +84,14 @@ static void *commit_all(void *argument)
     int32_t *ids = calloc(TOKENS + 1, sizeof *ids), *expert = calloc(TOKENS * K, sizeof *expert);
     float *gate = calloc(TOKENS * K, sizeof *gate);
     for (int i = 0; i < f->n; i++) {
-        struct logbook_batch *b = new_batch(&f->trial);
-        const struct logbook_sequence sequence = {
+        struct moescope_batch *b = new_batch(&f->trial);
+        const struct moescope_sequence sequence = {
             .document_id = f->trial.document_ids[0], .n_tokens = TOKENS, .ids = ids};
-        const struct logbook_block block = {
+        const struct moescope_block block = {
             .layer = 0, .n_experts = EXPERTS, .k = K, .expert = expert, .gate = gate};
-        logbook_batch_routing(b, logbook_batch_sequence(b, i, "train", &sequence), &block);
+        moescope_batch_routing(b, moescope_batch_sequence(b, i, "train", &sequence), &block);
         f->bytes = batch_memory(b) > f->bytes ? batch_memory(b) : f->bytes;
-        test_must(logbook_batch_commit(b, NULL), &(struct error){0});
+        test_must(moescope_batch_commit(b, NULL), &(struct error){0});
         atomic_fetch_add(&f->committed, 1);
     }
     free(ids);
@@ -171,9 +171,9 @@ static void test_failure_in_a_group(void **state)
         commit_metric(&s, step, step == 5 ? "loss" : "grad_norm");
     }
     unlock(other);
-    struct logbook_writer *w = s.writer;
+    struct moescope_writer *w = s.writer;
     s.writer = NULL;
-    assert_int_equal(logbook_writer_close(w, &err), -1);
+    assert_int_equal(moescope_writer_close(w, &err), -1);
     assert_non_null(strstr(err.text, "metric 'loss' of step 5"));
     trial_expect(&s, "SELECT count(*), max(step) FROM metric;", "10|4\n");
     trial_release(&s);
@@ -190,26 +190,26 @@ static void test_memory_is_used_again(void **state)
     (void)state;
     open_writer(&s, 4, 0);
     for (int step = 0; step < 20; step++) {
-        struct logbook_batch *b = new_batch(&s);
-        const struct logbook_sequence sequence = {.document_id = s.document_ids[0],
-                                                  .offset = 2 * step,
-                                                  .n_tokens = 2,
-                                                  .ids = ids,
-                                                  .loss = step % 10 == 0 ? loss : NULL};
-        const struct logbook_block block = {.n_experts = EXPERTS,
-                                            .k = step % 10 == 0 ? 0 : 1,
-                                            .offsets = step % 10 == 0 ? offsets : NULL,
-                                            .expert = expert,
-                                            .gate = step % 10 == 0 ? gate : NULL,
-                                            .dropped = step % 10 == 0 ? dropped : NULL};
-        int handle = logbook_batch_sequence(b, step, "train", &sequence);
-        logbook_batch_routing(b, handle, &block);
+        struct moescope_batch *b = new_batch(&s);
+        const struct moescope_sequence sequence = {.document_id = s.document_ids[0],
+                                                   .offset = 2 * step,
+                                                   .n_tokens = 2,
+                                                   .ids = ids,
+                                                   .loss = step % 10 == 0 ? loss : NULL};
+        const struct moescope_block block = {.n_experts = EXPERTS,
+                                             .k = step % 10 == 0 ? 0 : 1,
+                                             .offsets = step % 10 == 0 ? offsets : NULL,
+                                             .expert = expert,
+                                             .gate = step % 10 == 0 ? gate : NULL,
+                                             .dropped = step % 10 == 0 ? dropped : NULL};
+        int handle = moescope_batch_sequence(b, step, "train", &sequence);
+        moescope_batch_routing(b, handle, &block);
         if (step % 10 == 0) {
-            logbook_batch_probability(b, handle, 0, 2, probability);
-            logbook_batch_event(b, step, "alarm", -1, -1, NAN, NULL);
-            logbook_batch_checkpoint(b, step, "weights", "hash");
+            moescope_batch_probability(b, handle, 0, 2, probability);
+            moescope_batch_event(b, step, "alarm", -1, -1, NAN, NULL);
+            moescope_batch_checkpoint(b, step, "weights", "hash");
         }
-        test_must(logbook_batch_commit(b, &err), &err);
+        test_must(moescope_batch_commit(b, &err), &err);
     }
     trial_end(&s, "finished");
     trial_expect(&s,

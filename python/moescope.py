@@ -1,0 +1,585 @@
+"""Writes moescope logbooks from Python: one file over libmoescope and numpy; torch is used where it is there.
+
+    import moescope
+
+    with moescope.Logbook("log.db") as log:
+        corpus = log.add_corpus("mine", documents, tokens)          # Document(...), Token(...)
+        with log.begin_run("first", corpus, moescope.layers_of(model), config={"train.steps": 1000}) as run:
+            watch = moescope.Watch(model)                           # the MoE blocks of a transformers-like model
+            for step in range(1000):                                # step: updates done before this forward pass
+                with watch:
+                    loss = per_token_loss(model, ids)               # (B, T)
+                with run.step(step) as s:
+                    s.routed("train", documents=[...], offsets=[...], ids=ids, loss=loss, watch=watch)
+                    s.metric("train", "loss", loss.mean().item())
+
+What is logged lies in one transaction a step, written by a thread of the library's. Arrays are numpy's or torch's, on
+any device: float32 and int32 in C order are read where they are, anything else is converted once (the int64 of
+torch.topk, bfloat16). Threads: as moescope.h says; a Step belongs to one thread. The library is found by
+$MOESCOPE_LIBRARY, beside this file as it is built or installed, or where the system keeps libraries.
+"""
+import contextlib
+import ctypes
+import hashlib
+import json
+import os
+import re
+import secrets
+import sys
+from dataclasses import dataclass, field
+
+import numpy as np
+
+__all__ = ["Logbook", "Run", "Step", "Watch", "Document", "Token", "Layer", "Error", "layers_of", "moe_blocks", "version"]
+
+
+class Error(Exception):
+    """What the library refused, in its words. status: 2 the call, 3 the file, 4 the machine."""
+
+    def __init__(self, status, text):
+        super().__init__(text)
+        self.status = status
+
+
+# ---- the library, as moescope.h declares it ----
+
+
+def _structure(name, *fields):
+    return type(name, (ctypes.Structure,), {"_fields_": [(f, t) for t, names in fields for f in names.split()]})
+
+
+_int, _i64, _real, _text, _at = ctypes.c_int, ctypes.c_int64, ctypes.c_double, ctypes.c_char_p, ctypes.c_void_p
+_bool, _size = ctypes.c_bool, ctypes.c_size_t
+_Error = _structure("_Error", (_int, "status"), (ctypes.c_char * 1024, "text"))
+_Label = _structure("_Label", (_text, "key value"))
+_Document = _structure("_Document", (_text, "name domain sha256 split"), (_i64, "n_bytes n_tokens"),
+                       (ctypes.POINTER(_Label), "labels"), (_int, "n_labels"))
+_Token = _structure("_Token", (_text, "text kind"), (_i64, "train_count"))
+_Corpus = _structure("_Corpus", (_text, "name sha256 vocabulary_name vocabulary_sha256"),
+                     (ctypes.POINTER(_Token), "tokens"), (_int, "n_tokens"),
+                     (ctypes.POINTER(_Document), "documents"), (_int, "n_documents"))
+_Layer = _structure("_Layer", (_int, "layer"), (_text, "router"), (_int, "n_experts k"), (_i64, "expert_parameters"),
+                    (_at, "each"), (_int, "n_shared"), (_i64, "shared_parameters"))
+_Setting = _structure("_Setting", (_text, "key value_json"))
+_Run = _structure("_Run", (_text, "uuid name task router program machine_json"),
+                  (_i64, "seed corpus_id vocabulary_id"), (ctypes.POINTER(_Setting), "config"), (_int, "n_config"),
+                  (ctypes.POINTER(_Layer), "layers"), (_int, "n_layers"))
+_Options = _structure("_Options", (_int, "queue_batches gate_bits"), (_size, "queue_bytes"), (_bool, "derive_loads"))
+_Load = _structure("_Load", (_i64, "domain_id"), (_int, "layer n_experts"),
+                   (_at, "assignments dropped gate_sum probability_sum"))
+_Outcome = _structure("_Outcome", (_int, "target prediction exit"), (_i64, "multiply_adds"))
+_Sequence = _structure("_Sequence", (_i64, "document_id offset"), (_int, "n_tokens"), (_at, "ids loss"),
+                       (ctypes.POINTER(_Outcome), "outcome"), (_i64, "domain_id"))
+_Block = _structure("_Block", (_int, "layer n_experts k"), (_at, "offsets expert gate dropped probability"))
+
+_SIGNATURES = {
+    "version": (_text, []),
+    "open": (_int, [_at, _text, _at]),
+    "close": (_bool, [_at]),
+    "add_corpus": (_int, [_at, _at, _at, _at, _at, _at, _at]),
+    "begin_run": (_int, [_at, _at, _at, _at]),
+    "resume_run": (_int, [_at, _text, _i64, _at, _at]),
+    "end_run": (_int, [_at, _i64, _text, _at]),
+    "writer_open": (_int, [_at, _at, _i64, _at, _at]),
+    "writer_drain": (_int, [_at, _at]),
+    "writer_close": (_int, [_at, _at]),
+    "batch_new": (_at, [_at, _at]),
+    "batch_commit": (_int, [_at, _at]),
+    "batch_discard": (None, [_at]),
+    "batch_metric": (None, [_at, _i64, _text, _text, _real]),
+    "batch_layer_metric": (None, [_at, _i64, _text, _int, _text, _real]),
+    "batch_load": (None, [_at, _i64, _text, _at]),
+    "batch_document_loss": (None, [_at, _i64, _text, _i64, _i64, _i64, _real]),
+    "batch_event": (None, [_at, _i64, _text, _int, _int, _real, _text]),
+    "batch_checkpoint": (None, [_at, _i64, _text, _text]),
+    "batch_sequence": (_int, [_at, _i64, _text, _at]),
+    "batch_routing": (None, [_at, _int, _at]),
+    "batch_probability": (None, [_at, _int, _int, _int, _at]),
+}
+_SONAME = "libmoescope.so.0"
+
+
+def _candidates():
+    here = os.path.dirname(os.path.abspath(__file__))
+    if os.environ.get("MOESCOPE_LIBRARY"):
+        return [os.environ["MOESCOPE_LIBRARY"]]
+    built = os.path.join(here, "..", "bin", _SONAME)
+    prefix = os.path.join(here, "..", "..", "..", "lib", _SONAME)  # PREFIX/share/moescope/python or PREFIX/lib/python3/...
+    return [p for p in (built, prefix) if os.path.exists(p)] + [_SONAME]
+
+
+def _load():
+    reasons = []
+    for path in _candidates():
+        try:
+            library = ctypes.CDLL(path)
+        except OSError as reason:
+            reasons.append(str(reason))
+            continue
+        for name, (result, arguments) in _SIGNATURES.items():
+            function = getattr(library, "moescope_" + name)
+            function.restype, function.argtypes = result, arguments
+        return library
+    raise ImportError("no libmoescope: " + "; ".join(reasons) + "; set MOESCOPE_LIBRARY")
+
+
+_c = _load()
+
+
+def version():
+    return _c.moescope_version().decode()
+
+
+def _call(name, *arguments):
+    err = _Error()
+    result = getattr(_c, "moescope_" + name)(*arguments, ctypes.byref(err))
+    if result is None or (name != "batch_new" and result != 0):
+        raise Error(err.status, err.text.decode(errors="replace"))
+    return result
+
+
+def _utf8(text):
+    return None if text is None else str(text).encode()
+
+
+# ---- arrays ----
+
+
+def _array(x, dtype):
+    """x as a numpy array of that type in C order: itself where it is one, else converted in one pass."""
+    if x is None or isinstance(x, np.ndarray):
+        return None if x is None else np.ascontiguousarray(x, dtype)
+    torch = sys.modules.get("torch")
+    if torch is not None and isinstance(x, torch.Tensor):
+        return x.detach().to("cpu", getattr(torch, np.dtype(dtype).name)).contiguous().numpy()
+    return np.ascontiguousarray(x, dtype)
+
+
+def _address(array, first=0):
+    """Of an element of a flat view; None stays None."""
+    return None if array is None else array.__array_interface__["data"][0] + first * array.itemsize
+
+
+# ---- what runs are made of ----
+
+
+@dataclass
+class Document:
+    """split: train, valid, probe, routed. n_tokens: predictions, one less than its ids."""
+    name: str
+    domain: str
+    split: str
+    n_bytes: int
+    n_tokens: int
+    sha256: str = None  # of its text; None: of its name
+    labels: dict = field(default_factory=dict)
+
+
+@dataclass
+class Token:
+    text: str  # UTF-8, spaces as spaces; a byte that is no character as <0xE3>
+    kind: str = "piece"  # piece, byte, special
+    train_count: int = 0
+
+
+@dataclass
+class Layer:
+    layer: int  # block index; dense blocks have no row
+    n_experts: int
+    k: int = 0  # 0: varies by token
+    router: str = "topk"
+    expert_parameters: int = 0  # of each routed expert
+    n_shared: int = 0
+    shared_parameters: int = 0  # of each of them
+
+
+@dataclass
+class Corpus:
+    corpus_id: int
+    vocabulary_id: int
+    document_ids: np.ndarray  # (n_documents)
+    domain_ids: np.ndarray  # (n_documents)
+
+
+def _sha256(*parts):
+    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
+
+
+def _flat(config, prefix=""):
+    """{"a": {"b": 1}} as ("a.b", "1")."""
+    for key, value in config.items():
+        if isinstance(value, dict):
+            yield from _flat(value, f"{prefix}{key}.")
+        else:
+            yield prefix + key, json.dumps(value)
+
+
+class Logbook:
+    """An SQLite file, made where there is none."""
+
+    def __init__(self, path):
+        self._lb = _at()
+        _call("open", ctypes.byref(self._lb), os.fsencode(path))
+
+    def close(self):
+        """False: somebody has it open still, so that the last steps lie beside it (PATH-wal) until the next close."""
+        lb, self._lb = self._lb, None
+        return lb is None or _c.moescope_close(lb)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.close()
+
+    def add_corpus(self, name, documents, tokens=(), vocabulary_name=None, sha256=None, vocabulary_sha256=None):
+        """Stored unless the same sha256 is there already. Documents are known by their place in the list."""
+        vocabulary_sha256 = vocabulary_sha256 or _sha256([(t.text, t.kind) for t in tokens] or name)
+        shas = [d.sha256 or _sha256(d.name) for d in documents]
+        sha256 = sha256 or _sha256(vocabulary_sha256, shas, [(d.name, d.domain, d.split, d.labels) for d in documents],
+                                   [t.train_count for t in tokens])
+        c_tokens = (_Token * len(tokens))(*[(_utf8(t.text), _utf8(t.kind), t.train_count) for t in tokens])
+        c_documents = (_Document * len(documents))()
+        for c, d, sha in zip(c_documents, documents, shas):
+            labels = (_Label * len(d.labels))(*[(_utf8(k), _utf8(v)) for k, v in d.labels.items()])
+            c.name, c.domain, c.sha256, c.split = map(_utf8, (d.name, d.domain, sha, d.split))
+            c.n_bytes, c.n_tokens, c.labels, c.n_labels = d.n_bytes, d.n_tokens, labels, len(d.labels)
+        c_corpus = _Corpus(_utf8(name), _utf8(sha256), _utf8(vocabulary_name or name), _utf8(vocabulary_sha256),
+                           c_tokens, len(tokens), c_documents, len(documents))
+        corpus_id, vocabulary_id = _i64(), _i64()
+        documents_of, domains_of = np.zeros(len(documents), np.int64), np.zeros(len(documents), np.int64)
+        _call("add_corpus", self._lb, ctypes.byref(c_corpus), ctypes.byref(corpus_id), ctypes.byref(vocabulary_id),
+              _address(documents_of), _address(domains_of))
+        return Corpus(corpus_id.value, vocabulary_id.value, documents_of, domains_of)
+
+    def begin_run(self, name, corpus=None, layers=(), task="language_model", router="topk", seed=0, config=None,
+                  machine=None, program=None, uuid=None, **options):
+        """config: a dict, nested or with dotted keys. options: see Run."""
+        settings = list(_flat(config or {}))
+        c_config = (_Setting * len(settings))(*[(_utf8(k), _utf8(v)) for k, v in settings])
+        c_layers = (_Layer * len(layers))(*[(l.layer, _utf8(l.router), l.n_experts, l.k, l.expert_parameters, None,
+                                             l.n_shared, l.shared_parameters) for l in layers])
+        run = _Run(_utf8(uuid or secrets.token_hex(16)), _utf8(name), _utf8(task), _utf8(router),
+                   _utf8(program or f"moescope.py {version()}"), _utf8(json.dumps(machine) if machine else None), seed,
+                   corpus.corpus_id if corpus else 0, corpus.vocabulary_id if corpus else 0, c_config, len(settings),
+                   c_layers, len(layers))
+        run_id = _i64()
+        _call("begin_run", self._lb, ctypes.byref(run), ctypes.byref(run_id))
+        return Run(self, run_id.value, corpus, **options)
+
+    def resume_run(self, name, step, corpus=None, **options):
+        """Goes on with the run of that name: what it logged for this step and later ones is deleted."""
+        run_id = _i64()
+        _call("resume_run", self._lb, _utf8(name), step, ctypes.byref(run_id))
+        return Run(self, run_id.value, corpus, **options)
+
+
+class Run:
+    """A run being written. As a context it ends as finished, interrupted (KeyboardInterrupt) or failed.
+
+    gate_bits: 8 or 16. derive_loads: expert_load follows from the decisions, so log all of them, or load() yourself.
+    """
+
+    def __init__(self, log, run_id, corpus, gate_bits=8, derive_loads=True, queue_batches=0, queue_bytes=0):
+        self.run_id, self.corpus, self._log, self._writer = run_id, corpus, log, _at()
+        options = _Options(queue_batches, gate_bits, queue_bytes, derive_loads)
+        _call("writer_open", ctypes.byref(self._writer), log._lb, run_id, ctypes.byref(options))
+
+    def step(self, step):
+        """A batch: as a context it is committed at the end, or discarded when an exception leaves it."""
+        return Step(self, step)
+
+    def drain(self):
+        """Waits until all that was committed is on disk: before a checkpoint of the weights."""
+        _call("writer_drain", self._writer)
+
+    def end(self, status="finished"):
+        writer, self._writer = self._writer, None
+        if writer is not None:
+            try:
+                _call("writer_close", writer)
+            except Error:
+                _c.moescope_end_run(self._log._lb, self.run_id, b"failed", None)
+                raise
+            _call("end_run", self._log._lb, self.run_id, _utf8(status))
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, kind, *_):
+        if kind is None:
+            self.end()
+            return
+        with contextlib.suppress(Error):  # the exception under way is the one to be told
+            self.end("interrupted" if issubclass(kind, KeyboardInterrupt) else "failed")
+
+
+class Step:
+    """What one training step, or one evaluation, adds: stored whole or not at all."""
+
+    def __init__(self, run, step):
+        self._run, self._step, self._sums = run, step, {}
+        self._b = _call("batch_new", run._writer)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, kind, *_):
+        if kind is None:
+            self.commit()
+        else:
+            self.discard()
+
+    def commit(self):
+        self._add_sums()
+        b, self._b = self._b, None
+        _call("batch_commit", b)
+
+    def discard(self):
+        b, self._b = self._b, None
+        if b is not None:
+            _c.moescope_batch_discard(b)
+
+    # ---- figures ----
+
+    def metric(self, split, name, value):
+        """Of the whole model. NaN and infinities are kept as such."""
+        _c.moescope_batch_metric(self._b, self._step, _utf8(split), _utf8(name), float(value))
+
+    def layer_metric(self, split, layer, name, value):
+        _c.moescope_batch_layer_metric(self._b, self._step, _utf8(split), layer, _utf8(name), float(value))
+
+    def document_loss(self, split, document, n_tokens, n_bytes, loss_sum):
+        """Adds to the document's loss in this step. n_bytes: that the predicted tokens stand for."""
+        self._add("document", (split, int(self._run.corpus.document_ids[document])), n_tokens, n_bytes, loss_sum)
+
+    def event(self, kind, message=None, layer=-1, expert=-1, value=float("nan")):
+        _c.moescope_batch_event(self._b, self._step, _utf8(kind), layer, expert, value, _utf8(message))
+
+    def checkpoint(self, path, sha256):
+        _c.moescope_batch_checkpoint(self._b, self._step, os.fsencode(path), _utf8(sha256))
+
+    def load(self, split, layer, assignments, gate_sum, probability_sum, dropped=None, domain=None):
+        """Counted by the caller, in the place of what the library would derive. domain: a document of it."""
+        counts = _array(assignments, np.int64), _array(dropped, np.int64)
+        sums = _array(gate_sum, np.float64), _array(probability_sum, np.float64)
+        domain_id = 0 if domain is None else int(self._run.corpus.domain_ids[domain])
+        load = _Load(domain_id, layer, counts[0].size, *map(_address, counts + sums))
+        _c.moescope_batch_load(self._b, self._step, _utf8(split), ctypes.byref(load))
+
+    # ---- sequences and their decisions ----
+
+    def sequence(self, split, document, ids, loss=None, offset=0, outcome=None):
+        """ids: (n_tokens + 1), inputs and the last target; loss: (n_tokens) nats. Returns a handle."""
+        ids, loss, corpus = _array(ids, np.int32), _array(loss, np.float32), self._run.corpus
+        if loss is not None and loss.size != ids.size - 1:
+            raise ValueError(f"{loss.size} losses for {ids.size - 1} predictions")
+        c = _Sequence(int(corpus.document_ids[document]), int(offset), ids.size - 1, _address(ids), _address(loss),
+                      ctypes.pointer(_Outcome(*outcome)) if outcome else None, int(corpus.domain_ids[document]))
+        return _c.moescope_batch_sequence(self._b, self._step, _utf8(split), ctypes.byref(c))
+
+    def routing(self, sequence, layer, n_experts, experts, gates=None, offsets=None, dropped=None, probability=None):
+        """The decisions of a sequence in a layer: experts (n_tokens, k), or any number a token, flat, with offsets
+        (n_tokens + 1); gates and dropped likewise. probability (n_tokens, n_experts): summed, not stored."""
+        experts, gates = _array(experts, np.int32), _array(gates, np.float32)
+        offsets, dropped = _array(offsets, np.int32), _array(dropped, np.uint8)
+        probability = _array(probability, np.float32)
+        k = 0 if offsets is not None else experts.shape[-1]
+        block = _Block(layer, n_experts, k, *map(_address, (offsets, experts, gates, dropped, probability)))
+        _c.moescope_batch_routing(self._b, sequence, ctypes.byref(block))
+
+    def probability(self, sequence, layer, probability):
+        """The router's whole vectors (n_tokens, n_experts), kept: of the probe, say."""
+        p = _array(probability, np.float32)
+        _c.moescope_batch_probability(self._b, sequence, layer, p.shape[-1], _address(p))
+
+    def routed(self, split, documents, ids, loss, watch, offsets=None, n_bytes=None, keep_probabilities=None):
+        """A whole pass: B sequences of T tokens and what a Watch caught of them.
+
+        documents: (B) places in the corpus' list; ids: (B, T + 1); loss: (B, T) nats; offsets: (B) of each sequence's
+        first token in its document, 0 without; n_bytes: (B) that its predicted tokens stand for, T without.
+        keep_probabilities: whole vectors, by default those of the probe. Logs sequences, decisions, losses of
+        documents and the router's entropy, outside of training also its rank_mass.
+        """
+        ids, loss = _array(ids, np.int32), _array(loss, np.float32)
+        B, T = loss.shape
+        if ids.shape != (B, T + 1):
+            raise ValueError(f"ids are {ids.shape}, not {(B, T + 1)} as the losses would have it")
+        offsets = np.zeros(B, np.int64) if offsets is None else offsets
+        n_bytes = np.full(B, T) if n_bytes is None else n_bytes
+        sums = loss.sum(axis=1, dtype=np.float64)
+        handles = []
+        for b in range(B):
+            handles.append(self.sequence(split, documents[b], ids[b], loss[b], offsets[b]))
+            self.document_loss(split, documents[b], T, int(n_bytes[b]), float(sums[b]))
+        keep = split in ("probe", "routed") if keep_probabilities is None else keep_probabilities
+        for layer, caught in watch.take():
+            self._routed_layer(split, layer, caught, handles, B, T, keep)
+
+    def _routed_layer(self, split, layer, caught, handles, B, T, keep):
+        experts, gates = _array(caught.experts, np.int32), _array(caught.gates, np.float32)
+        p = _array(caught.probability, np.float32)
+        if experts.shape[0] != B * T:
+            raise ValueError(f"layer {layer} routed {experts.shape[0]} tokens, the pass has {B} x {T}")
+        k, n = experts.shape[1], caught.n_experts
+        block = _Block(layer, n, k, None, None, None, None, None)
+        at, routing, probability = ctypes.byref(block), _c.moescope_batch_routing, _c.moescope_batch_probability
+        for b, handle in enumerate(handles):
+            block.expert, block.gate = _address(experts, b * T * k), _address(gates, b * T * k)
+            block.probability = _address(p, b * T * n)
+            routing(self._b, handle, at)
+            if keep and p is not None:
+                probability(self._b, handle, layer, n, block.probability)
+        if p is not None:
+            self._add("entropy", (split, layer), B * T, -float(np.einsum("te,te->", p, np.log(np.maximum(p, 1e-30)))))
+        if p is not None and split != "train":
+            mass = np.cumsum(-np.sort(-p, axis=1), axis=1, dtype=np.float64).sum(axis=0)
+            self._add("mass", (split, layer), B * T, mass)
+
+    # ---- sums over the passes of a step, logged at its end ----
+
+    def _add(self, kind, key, *values):
+        sums = self._sums.setdefault((kind, *key), [0] * len(values))
+        for i, value in enumerate(values):
+            sums[i] = sums[i] + value
+
+    def _add_sums(self):
+        for (kind, split, of), sums in self._sums.items():
+            if kind == "document":
+                _c.moescope_batch_document_loss(self._b, self._step, _utf8(split), of, *sums)
+            elif kind == "entropy":
+                self.layer_metric(split, of, "router_entropy", sums[1] / sums[0])
+            else:
+                for i in range(int(np.log2(len(sums[1]))) + 1):
+                    self.layer_metric(split, of, f"rank_mass_{2**i}", sums[1][2**i - 1] / sums[0])
+        self._sums = {}
+
+
+# ---- MoE blocks of torch models ----
+
+
+@dataclass
+class Caught:
+    experts: object  # (n_tokens, k), the router's first choice first
+    gates: object  # (n_tokens, k) raw probabilities or scores; None: unknown
+    probability: object  # (n_tokens, n_experts); None: unknown
+    n_experts: int
+
+
+def _weight(module):
+    """A router's matrix (n_experts, width), or None."""
+    weight = getattr(module, "weight", None)
+    return weight if weight is not None and weight.ndim == 2 and weight.shape[0] > 1 else None
+
+
+def _expert_count(experts):
+    try:
+        return len(experts)
+    except TypeError:
+        return getattr(experts, "num_experts", None)
+
+
+def moe_blocks(model):
+    """(layer, block) of each MoE block, known by its shape: a `gate` with a weight (n_experts, width) beside `experts` of
+    that number, as in transformers' Mixtral, OLMoE and Qwen-MoE. layer: the last number in the block's name."""
+    found = []
+    for name, block in model.named_modules():
+        weight = _weight(getattr(block, "gate", None))
+        experts = getattr(block, "experts", None)
+        if weight is None or experts is None or _expert_count(experts) not in (None, weight.shape[0]):
+            continue
+        numbers = re.findall(r"\d+", name)
+        found.append((int(numbers[-1]) if numbers else len(found), block))
+    if len({layer for layer, _ in found}) != len(found):
+        found = [(i, block) for i, (_, block) in enumerate(found)]
+    return found
+
+
+def _top_k(block):
+    for owner in (block, block.gate, getattr(block, "config", None)):
+        for name in ("top_k", "num_experts_per_tok", "moe_top_k", "k"):
+            if isinstance(getattr(owner, name, None), int):
+                return getattr(owner, name)
+    raise ValueError(f"how many experts a token has in {type(block).__name__} is not known; give k")
+
+
+def _parameters(module):
+    return sum(p.numel() for p in module.parameters())
+
+
+def layers_of(model, k=None, router="topk"):
+    """What begin_run wants to know of the model's MoE blocks."""
+    layers = []
+    for layer, block in moe_blocks(model):
+        n = block.gate.weight.shape[0]
+        shared = getattr(block, "shared_expert", None) or getattr(block, "shared_experts", None)
+        layers.append(Layer(layer, n, k or _top_k(block), router, _parameters(block.experts) // n,
+                            1 if shared is not None else 0, _parameters(shared) if shared is not None else 0))
+    return layers
+
+
+def softmax_topk(logits, k):
+    """(experts, gates, probability) as Mixtral, OLMoE and Qwen-MoE choose; gates before they are made to sum to 1."""
+    p = logits.float().softmax(dim=-1)
+    gates, experts = p.topk(k, dim=-1)
+    return experts, gates, p
+
+
+class Watch:
+    """Catches what the routers of a model do while it is entered as a context.
+
+    Watch(model) hooks the MoE blocks that moe_blocks finds; a gate may give its logits, or a tuple that holds them (or
+    their softmax) beside the indices that were chosen. choose(logits, k): for routers that choose otherwise, returns
+    (experts, gates, probability). Of a forward pass that gradient checkpointing repeats the first one counts.
+
+    Watch() hooks nothing: any router calls record().
+    """
+
+    def __init__(self, model=None, k=None, choose=softmax_topk):
+        self._caught, self._active, self._choose = {}, False, choose
+        self._hooks = [block.gate.register_forward_hook(self._hook(layer, k or _top_k(block), block.gate.weight.shape[0]))
+                       for layer, block in (moe_blocks(model) if model is not None else [])]
+        if model is not None and not self._hooks:
+            raise ValueError(f"no MoE block is known by its shape in {type(model).__name__}; see Watch.record")
+
+    def __enter__(self):
+        self._caught, self._active = {}, True
+        return self
+
+    def __exit__(self, *_):
+        self._active = False
+
+    def remove(self):
+        for hook in self._hooks:
+            hook.remove()
+
+    def record(self, layer, experts, gates=None, probability=None, n_experts=None):
+        """From any router: experts (n_tokens, k) and what else is known."""
+        if self._active and layer not in self._caught:
+            n = n_experts or (probability.shape[-1] if probability is not None else int(experts.max()) + 1)
+            self._caught[layer] = Caught(experts, gates, probability, n)
+
+    def take(self):
+        """(layer, Caught) in order of layers; forgets them."""
+        caught, self._caught = self._caught, {}
+        return sorted(caught.items())
+
+    def _hook(self, layer, k, n_experts):
+        def hook(gate, inputs, output):
+            if self._active and layer not in self._caught:
+                self._caught[layer] = self._read(output, k, n_experts)
+        return hook
+
+    def _read(self, output, k, n_experts):
+        import torch
+
+        with torch.no_grad():
+            parts = [x.detach().flatten(0, -2) for x in (output if isinstance(output, tuple) else (output,))]
+            logits = next(x for x in parts if x.is_floating_point() and x.shape[-1] == n_experts)
+            chosen = next((x for x in parts if not x.is_floating_point()), None)
+            if chosen is None:
+                return Caught(*self._choose(logits, k), n_experts)
+            scores = logits.float()
+            sums_to_one = bool((scores.min() >= 0) & ((scores.sum(-1) - 1).abs().max() < 1e-3))
+            p = scores if sums_to_one else scores.softmax(dim=-1)
+            return Caught(chosen, p.gather(-1, chosen), p, n_experts)
