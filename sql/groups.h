@@ -24,6 +24,7 @@ struct groups {
     int64_t *keys;      /* (n, n_keys) */
     uint32_t *index;    /* (index_size) hash table of group numbers + 1; a power of two */
     size_t index_size;
+    size_t next; /* behind the one found last: keys often come in the order in which they came before */
 };
 
 void groups_init(struct groups *g, int n_keys);
