@@ -6,38 +6,44 @@ first losses are printed, so that one sees that both train the same model on the
 
     OPENBLAS_CORETYPE=Cooperlake python3 bench/rivals/torch_moe.py --blocks 5
 
-Prints JSON: threads, blas, gflop a step, seconds (of each block), losses (before each of the first updates).
+Prints JSON: gflop and tokens of a step, seconds of each, losses before each of the first updates, and what with.
 """
 
 import argparse
+import glob
 import json
 import math
 import os
 import sys
 import time
 
+# OpenBLAS for OpenMP shares PyTorch's threads. The plain one has its own beside them, and with two of each on two
+# cores that wait for work in a loop a step takes several times as long: there PyTorch's go to sleep at once.
+SHARING = glob.glob("/usr/lib/*/openblas-openmp")
+THREADS = {"LD_LIBRARY_PATH": SHARING[0]} if SHARING else {"OMP_WAIT_POLICY": "passive"}
 # Memory that is given back to the system with every large tensor comes back as pages to be cleared.
-TUNED = {
+MEMORY = {
     "MALLOC_MMAP_MAX_": "0",
     "MALLOC_TRIM_THRESHOLD_": "17179869184",
     "MALLOC_ARENA_MAX": "1",
 }
 
 
-def tuned():
-    """Starts anew with what has to be in the environment before the first allocation."""
-    if any(name not in os.environ for name in TUNED):
-        os.execve(sys.executable, [sys.executable, *sys.argv], {**TUNED, **os.environ})
+def tune():
+    """Starts anew with what has to be in the environment before libraries are loaded; what is set there, stays."""
+    if any(name not in os.environ for name in MEMORY):
+        threads = {} if "LD_LIBRARY_PATH" in os.environ else THREADS
+        os.execve(sys.executable, [sys.executable, *sys.argv], {**threads, **MEMORY, **os.environ})
 
 
-tuned()
+tune()
 
 try:
     import torch
     from torch import nn
     from torch.nn import functional as F
 except ImportError:
-    sys.exit("torch_moe.py: PyTorch is missing; Debian has it: apt-get install python3-torch")
+    sys.exit("torch_moe.py: PyTorch is missing; Debian has it: apt-get install python3-torch libopenblas0-openmp")
 
 LAYERS, WIDTH, HEADS, CONTEXT, VOCABULARY, TOKENS = 4, 256, 4, 256, 8192, 4096
 EXPERTS, CHOSEN, HIDDEN = 16, 2, 512
@@ -224,6 +230,13 @@ class Trainer:
         return loss.item()
 
 
+def blas():
+    """The library that is in use."""
+    with open("/proc/self/maps", encoding="ascii") as maps:
+        paths = {line.split()[-1] for line in maps if "libopenblas" in line}
+    return ", ".join(sorted(os.path.realpath(path) for path in paths)) or "not OpenBLAS"
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n", maxsplit=1)[0])
     parser.add_argument("--blocks", type=int, default=20, help="steps to time (default 20)")
@@ -244,7 +257,7 @@ def main():
         start = time.monotonic()
         trainer.step()
         seconds.append(time.monotonic() - start)
-    print(json.dumps({"torch": torch.__version__, "threads": torch.get_num_threads(), "gflop": gflop(),
+    print(json.dumps({"torch": torch.__version__, "blas": blas(), "threads": torch.get_num_threads(), "gflop": gflop(),
                       "tokens": TOKENS, "losses": losses, "seconds": seconds}))
 
 
