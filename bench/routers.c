@@ -144,7 +144,7 @@ static void run_step(struct runner *r, const struct batch *b, int64_t at)
     double start = clock_seconds(), router = m->seconds[PART_ROUTER], k[MAX_LAYERS];
 
     model_forward(m, b, true, 1.0F, &weights, &r->noise);
-    made_up_update(m, &r->optimiser);
+    made_up_update(m, &r->optimiser, at + WARM_UP);
     if (at < 0)
         return;
     r->seconds[at] = clock_seconds() - start;

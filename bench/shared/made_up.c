@@ -72,10 +72,10 @@ int made_up_optimiser(struct optimiser *o, const struct parameters *p, struct er
     return optimiser_init(o, p, err);
 }
 
-void made_up_update(struct model *m, struct optimiser *o)
+void made_up_update(struct model *m, struct optimiser *o, int64_t updates)
 {
     double start = clock_seconds();
 
-    optimiser_update(o, m->pool, &m->parameters, 1e-4, 0, optimiser_norm(m->pool, &m->parameters));
+    optimiser_update(o, m->pool, &m->parameters, 1e-4, updates, optimiser_norm(m->pool, &m->parameters));
     m->seconds[PART_OPTIMISER] += clock_seconds() - start;
 }

@@ -16,7 +16,7 @@ void made_up_images_release(struct corpus *c);
 
 /* With the moments of those parameters; to be released by optimiser_release. */
 int made_up_optimiser(struct optimiser *o, const struct parameters *p, struct error *err);
-/* One update from the model's gradients. */
-void made_up_update(struct model *m, struct optimiser *o);
+/* One update from the model's gradients, after `updates` earlier ones. */
+void made_up_update(struct model *m, struct optimiser *o, int64_t updates);
 
 #endif
