@@ -223,6 +223,16 @@ static void tell_not_finite(struct logbook_batch *b, int64_t step, int layer, co
     logbook_batch_event(b, step, "not_finite", layer, -1, NAN, message);
 }
 
+static double sum_at(const double *sums, int e)
+{
+    return sums != NULL ? sums[e] : NAN;
+}
+
+static bool sum_is_finite(const double *sums, int e)
+{
+    return sums == NULL || isfinite(sums[e]);
+}
+
 /* Only those of training, all domains together, are summed over windows. */
 static struct span add_numbers(struct logbook_batch *b, const char *split, const struct logbook_load *load)
 {
@@ -233,8 +243,8 @@ static struct span add_numbers(struct logbook_batch *b, const char *split, const
     uint8_t *bytes = reserve(b, (size_t)load->n_experts * sizeof(struct load_numbers), &span);
     for (int e = 0; bytes != NULL && e < load->n_experts; e++) {
         const struct load_numbers numbers = {load->assignments[e],
-                                             load->dropped != NULL ? load->dropped[e] : 0, load->gate_sum[e],
-                                             load->probability_sum[e]};
+                                             load->dropped != NULL ? load->dropped[e] : 0,
+                                             sum_at(load->gate_sum, e), sum_at(load->probability_sum, e)};
         memcpy(bytes + (size_t)e * sizeof numbers, &numbers, sizeof numbers);
     }
     return span;
@@ -247,15 +257,15 @@ void logbook_batch_load(struct logbook_batch *b, int64_t step, const char *split
     bool finite = true;
     text_init(&json);
     for (int e = 0; e < load->n_experts; e++) {
-        finite = finite && isfinite(load->gate_sum[e]) && isfinite(load->probability_sum[e]);
+        finite = finite && sum_is_finite(load->gate_sum, e) && sum_is_finite(load->probability_sum, e);
         text_add(&json, e > 0 ? ",[" : "[[");
         text_add_int(&json, load->assignments[e]);
         text_add(&json, ",");
         text_add_int(&json, load->dropped != NULL ? load->dropped[e] : 0);
         text_add(&json, ",");
-        text_add_number(&json, load->gate_sum[e]);
+        text_add_number(&json, sum_at(load->gate_sum, e));
         text_add(&json, ",");
-        text_add_number(&json, load->probability_sum[e]);
+        text_add_number(&json, sum_at(load->probability_sum, e));
         text_add(&json, "]");
     }
     text_add(&json, load->n_experts > 0 ? "]" : "[]");

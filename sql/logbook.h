@@ -34,6 +34,13 @@ const char *logbook_remote(const struct logbook *lb);
  * puts them into the file. Safe on NULL. */
 bool logbook_close(struct logbook *lb);
 
+/* From here on all that is written, by whichever function, is one transaction: it is there after
+ * logbook_end_whole with result 0, and else, or when the program is killed, the logbook is as it was. Memory
+ * stays bounded. What fails in between takes all of it back, and everything after fails for the same reason. */
+int logbook_begin_whole(struct logbook *lb, struct error *err);
+/* Writers are closed before. Returns -1 when `result` is not 0, or when it cannot be committed. */
+int logbook_end_whole(struct logbook *lb, int result, struct error *err);
+
 /* ---- what runs are made of ---- */
 
 struct logbook_label {
@@ -68,6 +75,10 @@ struct logbook_corpus {
 int logbook_add_corpus(struct logbook *lb, const struct logbook_corpus *corpus, int64_t *corpus_id,
                        int64_t *vocabulary_id, int64_t *document_ids, int64_t *domain_ids, struct error *err);
 
+/* More documents of a corpus that is there: those of `corpus`, of which nothing else is looked at. */
+int logbook_add_documents(struct logbook *lb, int64_t corpus_id, const struct logbook_corpus *corpus,
+                          int64_t *document_ids, int64_t *domain_ids, struct error *err);
+
 struct logbook_layer {
     int layer; /* block index; dense blocks have no row */
     const char *router;
@@ -101,7 +112,7 @@ int logbook_begin_run(struct logbook *lb, const struct logbook_run *run, int64_t
  * (expensive only in what it deletes), status running, event "resumed". STATUS_INPUT when there is none. */
 int logbook_resume_run(struct logbook *lb, const char *name, int64_t step, int64_t *run_id,
                        struct error *err);
-/* status: finished, interrupted, failed. */
+/* status: finished, interrupted, failed, imported. */
 int logbook_end_run(struct logbook *lb, int64_t run_id, const char *status, struct error *err);
 
 /* ---- the writer: a thread behind a bounded queue ---- */
@@ -142,7 +153,7 @@ struct logbook_load {
     int64_t domain_id; /* 0: all domains */
     int layer, n_experts;
     const int64_t *assignments, *dropped;     /* (n_experts); dropped NULL: none */
-    const double *gate_sum, *probability_sum; /* (n_experts) */
+    const double *gate_sum, *probability_sum; /* (n_experts); NULL: unknown, as in some imports */
 };
 void logbook_batch_load(struct logbook_batch *b, int64_t step, const char *split,
                         const struct logbook_load *load);

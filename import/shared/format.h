@@ -1,0 +1,8 @@
+/* The rows of the table of formats; private to import/shared/. */
+#ifndef IMPORT_SHARED_FORMAT_H
+#define IMPORT_SHARED_FORMAT_H
+#include "import/shared/formats.h"
+
+extern const struct import_format format_megatron, format_tokens_per_expert;
+
+#endif
