@@ -12,17 +12,23 @@
 
 /* ---- which format ---- */
 
-enum { BEGINNING = 16 };
-
 static int open_format(struct arrays *a, struct error *err)
 {
-    uint8_t start[BEGINNING] = {0};
-    size_t n = a->source.size < BEGINNING ? (size_t)a->source.size : BEGINNING;
+    uint8_t start[ARRAYS_BEGINNING] = {0};
+    size_t n = a->source.size < ARRAYS_BEGINNING ? (size_t)a->source.size : ARRAYS_BEGINNING;
 
     if (source_read(&a->source, 0, start, n, err))
         return -1;
     if (memcmp(start, npy_magic, NPY_MAGIC) == 0)
         return npy_open(a, err);
+    if (memcmp(start, "GGUF", 4) == 0)
+        return gguf_open(a, err);
+    if (start[8] == '{')
+        return safetensors_open(a, err);
+    if (gguf_is_legacy(start))
+        return source_refuse(&a->source, err,
+                             "an imatrix of the old kind, which has one count for all experts of a "
+                             "layer; run llama-imatrix again with --output-format gguf");
     return source_refuse(&a->source, err,
                          "in none of the formats that can be read: .npy, .npz, safetensors, GGUF, "
                          "torch.save's .pt");

@@ -221,14 +221,20 @@ void elements_reals(enum array_type type, const uint8_t *bytes, size_t n, float 
 
 void element_text(enum array_type type, const uint8_t *bytes, char text[32])
 {
-    float value = 0;
+    float real = 0;
+    int64_t whole = 0;
 
     if (type == ARRAY_U64) {
         snprintf(text, 32, "%" PRIu64, read_u64(bytes));
     } else if (type == ARRAY_F64) {
         snprintf(text, 32, "%.17g", read_f64(bytes));
+    } else if (type >= ARRAY_F16) {
+        elements_reals(type, bytes, 1, &real);
+        snprintf(text, 32, "%.9g", real);
     } else {
-        elements_reals(type, bytes, 1, &value);
-        snprintf(text, 32, "%.9g", value);
+        (void)elements_integers(type, bytes, 1, &whole);
+        snprintf(text, 32, "%" PRId64, whole);
     }
+    if (type == ARRAY_BOOL)
+        snprintf(text, 32, "%s", whole ? "true" : "false");
 }

@@ -14,7 +14,7 @@ void elements_swap(uint8_t *bytes, size_t n, size_t width); /* big-endian to lit
 size_t elements_integers(enum array_type type, const uint8_t *bytes, size_t n, int64_t *out);
 void elements_reals(enum array_type type, const uint8_t *bytes, size_t n, float *out);
 
-/* One, as people write it. */
+/* One in decimal, exactly; "true" or "false". */
 void element_text(enum array_type type, const uint8_t *bytes, char text[32]);
 
 /* A shape's count of elements; -1: a dimension is negative, or there are more than an array of bytes can

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "import/shared/elements.h"
+#include "import/shared/spans.h"
 
 enum { SLAB = 1 << 14 };
 
@@ -115,6 +116,20 @@ int listing_finish(struct arrays *a, struct error *err)
     if (a->n_notes > 0)
         qsort(a->notes, (size_t)a->n_notes, sizeof *a->notes, compare_notes);
     return check_names(a, err);
+}
+
+int listing_check_places(const struct arrays *a, int64_t begin, bool tight, struct error *err)
+{
+    struct span *spans = malloc(((size_t)a->n + 1) * sizeof *spans);
+    int result;
+
+    if (!spans)
+        return error_no_memory(err, a->source.path);
+    for (int i = 0; i < a->n; i++)
+        spans[i] = (struct span){a->items[i].at, a->items[i].end, a->items[i].array.name};
+    result = spans_check(&a->source, spans, a->n, begin, a->source.size, tight, err);
+    free(spans);
+    return result;
 }
 
 int listing_fetch(struct arrays *a, const struct item *item, int64_t first, size_t n, struct error *err)
