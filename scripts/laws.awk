@@ -27,6 +27,7 @@ BEGIN {
     may["import"] = "base sql import"
     may["engine"] = "base metrics engine"
     may["corpora"] = "base metrics engine corpora"
+    may["import"] = "base metrics sql import"
     may["bench"] = "base metrics engine sql analysis bench"
     may["tests"] = "base metrics engine sql analysis corpora import tests"
     may["engine/ablate.c"] = "base engine analysis"

@@ -1,0 +1,218 @@
+#!/usr/bin/python3
+"""Files as other engines write them, and what is in them: foreign.py KIND FOLDER.
+
+Every NAME comes with NAME.expected, a line for each array and each note:
+
+    array NAME TYPE DIMENSIONS | SHAPE | VALUES    (NAME - where it is empty; values in C order)
+    note KEY TEXT
+
+numpy writes .npy and .npz, torch (kind "torch") .pt; the rest is laid out here by hand, byte after byte, so that
+nothing of moescope vouches for itself. Exit status 3: the writer is not installed.
+"""
+
+import json
+import random
+import struct
+import sys
+
+kind, folder = sys.argv[1:]
+
+
+def store(name, content, arrays, notes=()):
+    with open(f"{folder}/{name}", "wb") as f:
+        f.write(content)
+    expect(name, arrays, notes)
+
+
+def expect(name, arrays, notes=()):
+    with open(f"{folder}/{name}.expected", "w", encoding="utf-8") as f:
+        for array, dtype, shape, values in arrays:
+            words = " ".join(repr(v) if isinstance(v, float) else str(int(v)) for v in values)
+            f.write(f"array {array or '-'} {dtype} {len(shape)} | {' '.join(map(str, shape))} | {words}\n")
+        for key, text in notes:
+            f.write(f"note {key} {text}\n")
+
+
+def of_numpy(name, x):
+    """An array as a line of what is expected."""
+    short = {"b": "bool", "i": f"i{8 * x.itemsize}", "u": f"u{8 * x.itemsize}", "f": f"f{8 * x.itemsize}"}
+    return name, short[x.dtype.kind], x.shape, x.ravel().tolist()
+
+
+def samples():
+    """Arrays of every kind of number, with what lies at its ends."""
+    import numpy as np
+
+    rng = np.random.default_rng(7)
+    for dtype in "b1 i1 u1 i2 u2 i4 u4 i8 u8".split():
+        ends = [False, True] if dtype == "b1" else [np.iinfo(dtype).min, np.iinfo(dtype).max]
+        x = rng.integers(0, 2 if dtype == "b1" else 100, (5, 3, 2)).astype(dtype)
+        x.ravel()[:2] = ends
+        yield dtype, x
+    for dtype in "f2 f4 f8".split():
+        x = rng.normal(0, 100, (4, 7)).astype(dtype)
+        info = np.finfo(dtype)
+        x.ravel()[:12] = [0, -0.0, 1, -3, info.max, info.min, info.tiny, info.smallest_subnormal, np.inf, -np.inf, np.nan, 0.1]
+        yield dtype, x
+    yield "f4", np.arange(-20, 20, dtype="f4").reshape(2, 20)
+    yield "f2", np.arange(-2048, 2049, dtype="f2")
+    yield "u2", rng.integers(0, 65536, (3, 5, 0), dtype="u2")
+    yield "i4", np.array(-7, dtype="i4")
+    yield "u1", rng.integers(0, 256, 150001, dtype="u1")
+    yield "i2", rng.integers(-9, 9, (37, 300, 6), dtype="i2")
+    yield "i8", rng.integers(-9, 9, (1, 2, 1, 3, 1, 2, 1, 2), dtype="i8")
+
+
+def npy():
+    import io
+    import numpy as np
+
+    def file(x, version=None):
+        f = io.BytesIO()
+        np.lib.format.write_array(f, x, version)
+        return f.getvalue()
+
+    for i, (dtype, x) in enumerate(samples()):
+        for order in "<>":
+            y = x.astype(order + dtype)
+            store(f"{i}{'lb'[order == '>']}c.npy", file(y), [of_numpy("", y)])
+            store(f"{i}{'lb'[order == '>']}f.npy", file(np.array(y, order="F")), [of_numpy("", y)])
+        for version in (1, 0), (2, 0), (3, 0):
+            store(f"{i}v{version[0]}.npy", file(x, version), [of_numpy("", x)])
+    store("transposed.npy", file(np.arange(1000000, dtype="u2").reshape(10, 1000, 100).T),
+          [of_numpy("", np.arange(1000000, dtype="u2").reshape(10, 1000, 100).T)])
+    store("narrow.npy", file(np.asfortranarray(np.arange(70000, dtype="f4").reshape(7000, 10))),
+          [of_numpy("", np.arange(70000, dtype="f4").reshape(7000, 10))])
+    # what numpy would not write so, and reads
+    plain = b"\x93NUMPY\x01\x00"
+    for i, header in enumerate([b'{"shape" : (2L,),"descr":"|u1","fortran_order" :False}', b"{'descr':'<u1','fortran_order':True,'shape':(2,)}\n",
+                                b"{'fortran_order': False, 'descr': '>u1', 'shape': ( 1,\t2 ,) , }   \n"]):
+        shape = (1, 2) if i == 2 else (2,)
+        store(f"odd{i}.npy", plain + len(header).to_bytes(2, "little") + header + b"\x07\xff", [("", "u8", shape, [7, 255])])
+
+
+# ---- by hand ----
+
+CODES = {"bool": "B", "i8": "b", "u8": "B", "i16": "h", "u16": "H", "i32": "i", "u32": "I", "i64": "q", "u64": "Q",
+         "f16": "e", "f32": "f", "f64": "d"}
+
+
+def pack(dtype, values):
+    if dtype == "bf16":
+        return b"".join(struct.pack("<f", v)[2:] for v in values)
+    return struct.pack(f"<{len(values)}{CODES[dtype]}", *values)
+
+
+def unpack(dtype, content):
+    """What was packed, rounded as the type has it."""
+    if dtype == "bf16":
+        return [struct.unpack("<f", b"\0\0" + content[i:i + 2])[0] for i in range(0, len(content), 2)]
+    return list(struct.unpack(f"<{len(content) // struct.calcsize(CODES[dtype])}{CODES[dtype]}", content))
+
+
+def handmade():
+    """(name, type, shape, bytes) of every type there is."""
+    draw = random.Random(3)
+    for dtype, code in CODES.items():
+        width = struct.calcsize(code)
+        if dtype[0] == "f":
+            values = [draw.gauss(0, 9) for _ in range(22)] + [0.0, -0.0, 1.0, float("inf"), float("nan"), -5.0, 6.0, 2.0]
+        elif dtype == "bool":
+            values = [draw.randrange(2) for _ in range(30)]
+        else:
+            low = 0 if dtype[0] == "u" else -(1 << 8 * width - 1)
+            values = [draw.randrange(low, low + (1 << 8 * width)) for _ in range(28)] + [low, low + (1 << 8 * width) - 1]
+        yield f"layer_{dtype}", dtype, (5, 3, 2), pack(dtype, values)
+    yield "router.bf16", "bf16", (2, 3), pack("bf16", [1, -2, 0.5, 1e30, float("inf"), 3])
+    yield "router.none", "f32", (0, 7), b""
+    yield "router.one", "i32", (), pack("i32", [-12345])
+    yield "router.long", "u16", (30001, 3), pack("u16", [draw.randrange(65536) for _ in range(90003)])
+
+
+def lay_safetensors(tensors, metadata=None, pad=0):
+    header, data = {}, b""
+    if metadata is not None:
+        header["__metadata__"] = metadata
+    for name, dtype, shape, content in tensors:
+        header[name] = {"dtype": dtype.upper(), "shape": shape, "data_offsets": [len(data), len(data) + len(content)]}
+        data += content
+    text = json.dumps(header).encode() + b" " * pad
+    return struct.pack("<Q", len(text)) + text + data
+
+
+def safetensors():
+    tensors = list(handmade())
+    expected = [(n, d, s, unpack(d, c)) for n, d, s, c in tensors]
+    store("all.safetensors", lay_safetensors(tensors, {"format": "pt", "say": 'a "quoted" \u00e9 word'}, 5), expected,
+          [("format", "pt"), ("say", 'a "quoted" \u00e9 word')])
+    store("none.safetensors", struct.pack("<Q", 2) + b"{}", [])
+    store("only-metadata.safetensors", lay_safetensors([], {"a": "b"}), [], [("a", "b")])
+    counts = [(f"{i}_{layer}", "i64", (8,), pack("i64", range(i, i + 8))) for i in range(3000) for layer in (1, 2)]
+    store("tensorrt.safetensors", lay_safetensors(counts), [(n, d, s, unpack(d, c)) for n, d, s, c in counts])
+    strange = [("eights", "f8_e4m3", (3,), b"abc"), ("counts", "i64", (1,), pack("i64", [9]))]
+    store("strange.safetensors", lay_safetensors(strange), [("eights", "unreadable", (3,), []), ("counts", "i64", (1,), [9])])
+    # the data in another order than the header
+    header = b'{"b":{"shape":[1],"data_offsets":[1,2],"dtype":"U8","more":[[]]}, "a" :{"dtype":"I8","shape":[],"data_offsets":[0,1]}}'
+    store("order.safetensors", struct.pack("<Q", len(header)) + header + b"\xff\xfe",
+          [("b", "u8", (1,), [254]), ("a", "i8", (), [-1])])
+
+
+GGML = {"f32": 0, "f16": 1, "i8": 24, "i16": 25, "i32": 26, "i64": 27, "f64": 28, "bf16": 30, "q8_0": 8}
+
+
+def gguf_text(text):
+    return struct.pack("<Q", len(text.encode())) + text.encode()
+
+
+def gguf_value(kind, value):
+    if kind == "string":
+        return 8, gguf_text(value)
+    if kind.startswith("["):
+        items = [gguf_value(kind[1:], v) for v in value]
+        return 9, struct.pack("<IQ", gguf_value(kind[1:], "" if kind == "[string" else 0)[0], len(value)) + b"".join(c for _, c in items)
+    kinds = ["u8", "i8", "u16", "i16", "u32", "i32", "f32", "bool", "", "", "u64", "i64", "f64"]
+    return kinds.index(kind), pack(kind, [value])
+
+
+def lay_gguf(keys, tensors, version=3, alignment=32):
+    head = b"GGUF" + struct.pack("<IQQ", version, len(tensors), len(keys))
+    for key, kind, value in keys:
+        number, content = gguf_value(kind, value)
+        head += gguf_text(key) + struct.pack("<I", number) + content
+    data = b""
+    for name, dtype, shape, content in tensors:
+        data += b"\0" * (-len(data) % alignment)
+        head += gguf_text(name) + struct.pack(f"<I{len(shape)}QIQ", len(shape), *reversed(shape), GGML[dtype], len(data))
+        data += content
+    return head + b"\0" * (-len(head) % alignment) + data
+
+
+def gguf():
+    tensors = [t for t in handmade() if t[1] in GGML]
+    expected = [(n, d, s, unpack(d, c)) for n, d, s, c in tensors]
+    keys = [("general.type", "string", "imatrix"), ("imatrix.datasets", "[string", ["a b.txt", "c"]),
+            ("imatrix.chunk_count", "u32", 4294967295), ("a.u8", "u8", 255), ("a.i8", "i8", -128), ("a.u16", "u16", 65535),
+            ("a.i16", "i16", -32768), ("a.i32", "i32", -2147483648), ("a.f32", "f32", 0.1), ("a.bool", "bool", 1),
+            ("a.u64", "u64", 2 ** 64 - 1), ("a.i64", "i64", -2 ** 63), ("a.f64", "f64", 0.1), ("a.list", "[i16", [-1, 2]),
+            ("a.none", "[string", []), ("tokens", "[string", ["t"] * 1025), ("scores", "[f32", [0.5] * 2000)]
+    notes = [("general.type", "imatrix"), ("imatrix.datasets.0", "a b.txt"), ("imatrix.datasets.1", "c"),
+             ("imatrix.chunk_count", "4294967295"), ("a.u8", "255"), ("a.i8", "-128"), ("a.u16", "65535"), ("a.i16", "-32768"),
+             ("a.i32", "-2147483648"), ("a.f32", "0.100000001"), ("a.bool", "true"), ("a.u64", "18446744073709551615"),
+             ("a.i64", "-9223372036854775808"), ("a.f64", "0.10000000000000001"), ("a.list.0", "-1"), ("a.list.1", "2")]
+    store("all.gguf", lay_gguf(keys, tensors), expected, notes)
+    store("two.gguf", lay_gguf([], tensors[:2], version=2), expected[:2])
+    store("aligned.gguf", lay_gguf([("general.alignment", "u32", 256)], tensors, alignment=256), expected, [("general.alignment", "256")])
+    store("none.gguf", lay_gguf([], []), [])
+    weight = "blk.0.ffn_down_exps.weight"
+    imatrix = [(weight + ".in_sum2", "f32", (4, 3), pack("f32", range(12))), (weight + ".counts", "f32", (4, 1), pack("f32", [7, 0, 2, 9]))]
+    store("imatrix.gguf", lay_gguf([("general.type", "string", "imatrix")], imatrix), [(n, d, s, unpack(d, c)) for n, d, s, c in imatrix],
+          [("general.type", "imatrix")])
+    store("quantised.gguf", lay_gguf([], [("w", "q8_0", (32,), b"x" * 34), ("c", "f32", (1,), pack("f32", [3]))]),
+          [("w", "unreadable", (32,), []), ("c", "f32", (1,), [3.0])])
+
+
+try:
+    {"npy": npy, "safetensors": safetensors, "gguf": gguf}[kind]()
+except ModuleNotFoundError as missing:
+    print(missing, file=sys.stderr)
+    sys.exit(3)
