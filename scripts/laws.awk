@@ -24,7 +24,6 @@ BEGIN {
     may["sql"] = "base metrics sql"
     may["analysis"] = "base metrics sql analysis plots"
     may["care"] = "base metrics sql"
-    may["import"] = "base sql import"
     may["engine"] = "base metrics engine"
     may["corpora"] = "base metrics engine corpora"
     may["import"] = "base metrics sql import"

@@ -3,6 +3,7 @@
 #define IMPORT_SHARED_FORMAT_H
 #include "import/shared/formats.h"
 
-extern const struct import_format format_megatron, format_tokens_per_expert;
+extern const struct import_format format_megatron, format_tokens_per_expert, format_olmoe, format_answers,
+    format_jsonl, format_csv;
 
 #endif

@@ -1,7 +1,7 @@
-/* Answers of servers that were saved, as JSON or JSON lines: vLLM's routed_experts (nested lists, or base64 of an
- * .npy), SGLang's (base64 of int32 without a header), and the c4_results.jsonl of OLMoE's analysis. Where in an
- * answer they stand differs from version to version: what counts is the keys, wherever they are. One answer is
- * held at a time. */
+/* Answers of servers that were saved, as JSON or JSON lines: vLLM's routed_experts (nested lists, or base64
+ * of an .npy), SGLang's (base64 of int32 without a header), and the c4_results.jsonl of OLMoE's analysis.
+ * Where in an answer they stand differs from version to version: what counts is the keys, wherever they are.
+ * One answer is held at a time. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -84,8 +84,8 @@ static int read_lists(struct answers *a, struct part *p, struct error *err)
             p->n_layers = (int)layers;
         }
         if (layers != p->n_layers || layers == 0) {
-            return input_refuse(&a->input, err, "token %lld has %lld layers, not %d", (long long)p->n_rows - 1,
-                                (long long)layers, p->n_layers);
+            return input_refuse(&a->input, err, "token %lld has %lld layers, not %d",
+                                (long long)p->n_rows - 1, (long long)layers, p->n_layers);
         }
     }
     return more;
@@ -98,12 +98,13 @@ static int take_base64(void *context, const char *bytes, size_t n, struct error 
     return base64_add(context, bytes, n, err);
 }
 
-static int shape_part(struct answers *a, struct part *p, int64_t n_rows, int64_t n_layers, int64_t k, struct error *err)
+static int shape_part(struct answers *a, struct part *p, int64_t n_rows, int64_t n_layers, int64_t k,
+                      struct error *err)
 {
     if (n_rows < 0 || n_layers < 1 || n_layers > MTP_LAYER || k < 1 || k > INT16_MAX ||
         n_rows > INT32_MAX / (n_layers * k)) {
-        return input_refuse(&a->input, err, "routed_experts of %lld tokens, %lld layers, %lld columns", (long long)n_rows,
-                            (long long)n_layers, (long long)k);
+        return input_refuse(&a->input, err, "routed_experts of %lld tokens, %lld layers, %lld columns",
+                            (long long)n_rows, (long long)n_layers, (long long)k);
     }
     p->n_rows = n_rows;
     p->n_layers = (int)n_layers;
@@ -157,14 +158,15 @@ static int32_t little_endian(const uint8_t *b, int width, bool is_signed)
     return is_signed && width == 2 ? (int16_t)value : (int32_t)value;
 }
 
-static int read_raw(struct answers *a, struct part *p, size_t width, bool is_signed, int64_t n_rows, int64_t n_layers,
-                    int64_t k, struct error *err)
+static int read_raw(struct answers *a, struct part *p, size_t width, bool is_signed, int64_t n_rows,
+                    int64_t n_layers, int64_t k, struct error *err)
 {
     if (shape_part(a, p, n_rows, n_layers, k, err) != 0) {
         return -1;
     }
     for (int64_t i = 0; i < n_rows * n_layers * k; i++) {
-        p->rows.items[p->rows.n++] = little_endian(a->base64.bytes + (size_t)i * width, (int)width, is_signed);
+        p->rows.items[p->rows.n++] =
+            little_endian(a->base64.bytes + (size_t)i * width, (int)width, is_signed);
     }
     return 0;
 }
@@ -174,13 +176,15 @@ static int read_headless(struct answers *a, struct part *p, struct error *err)
 {
     int64_t layers = a->request->layers, k = a->request->topk;
     if (layers == 0 || k == 0) {
-        return input_refuse(&a->input, err, "routed_experts of %zu bytes without a header; pass --layers and --topk",
+        return input_refuse(&a->input, err,
+                            "routed_experts of %zu bytes without a header; pass --layers and --topk",
                             a->base64.n);
     }
     if (a->base64.n % ((size_t)(4 * layers * k)) != 0) {
-        return input_refuse(&a->input, err,
-                            "routed_experts has %zu bytes, which are no int32 of %lld layers and %lld columns",
-                            a->base64.n, (long long)layers, (long long)k);
+        return input_refuse(
+            &a->input, err,
+            "routed_experts has %zu bytes, which are no int32 of %lld layers and %lld columns", a->base64.n,
+            (long long)layers, (long long)k);
     }
     return read_raw(a, p, 4, true, (int64_t)(a->base64.n / (size_t)(4 * layers * k)), layers, k, err);
 }
@@ -188,7 +192,8 @@ static int read_headless(struct answers *a, struct part *p, struct error *err)
 static int read_base64(struct answers *a, struct part *p, struct error *err)
 {
     base64_clear(&a->base64);
-    if (json_string_pieces(&a->json, take_base64, &a->base64, err) != 0 || base64_finish(&a->base64, err) != 0) {
+    if (json_string_pieces(&a->json, take_base64, &a->base64, err) != 0 ||
+        base64_finish(&a->base64, err) != 0) {
         return err != NULL && strchr(err->text, '\'') != NULL ? -1 : input_place(&a->input, err);
     }
     bool npy = a->base64.n > 6 && memcmp(a->base64.bytes, "\x93NUMPY", 6) == 0;
@@ -268,10 +273,12 @@ static bool is(const char *key, const char *const *names)
 static int read_value(struct answers *a, const char *key, int depth, struct error *err);
 
 /* An object of the answer, whichever; each of `choices` is a choice. */
-static int read_object(struct answers *a, int depth, struct error *err) /* NOLINT(misc-no-recursion): MOST_DEPTH */
+static int read_object(struct answers *a, int depth,
+                       struct error *err) /* NOLINT(misc-no-recursion): MOST_DEPTH */
 {
     char key[JSON_KEY];
-    int more = json_enter(&a->json, JSON_OBJECT, "an answer {...}", err) != 0 ? -1 : json_key(&a->json, key, err);
+    int more =
+        json_enter(&a->json, JSON_OBJECT, "an answer {...}", err) != 0 ? -1 : json_key(&a->json, key, err);
     for (; more == 1; more = json_key(&a->json, key, err)) {
         if (read_value(a, key, depth + 1, err) != 0) {
             return -1;
@@ -280,7 +287,8 @@ static int read_object(struct answers *a, int depth, struct error *err) /* NOLIN
     return more;
 }
 
-static int read_array(struct answers *a, const char *key, int depth, struct error *err) /* NOLINT(misc-no-recursion) */
+static int read_array(struct answers *a, const char *key, int depth,
+                      struct error *err) /* NOLINT(misc-no-recursion) */
 {
     int more;
     bool choices = strcmp(key, "choices") == 0;
@@ -291,14 +299,16 @@ static int read_array(struct answers *a, const char *key, int depth, struct erro
         if (choices) {
             a->answer.choice = a->answer.n_choices++;
         }
-        if (json_peek(&a->json) == JSON_OBJECT ? read_object(a, depth + 1, err) != 0 : json_skip(&a->json, err) != 0) {
+        if (json_peek(&a->json) == JSON_OBJECT ? read_object(a, depth + 1, err) != 0
+                                               : json_skip(&a->json, err) != 0) {
             return -1;
         }
     }
     return more;
 }
 
-static int read_value(struct answers *a, const char *key, int depth, struct error *err) /* NOLINT(misc-no-recursion) */
+static int read_value(struct answers *a, const char *key, int depth,
+                      struct error *err) /* NOLINT(misc-no-recursion) */
 {
     static const char *const prompts[] = {"prompt_token_ids", "input_ids", NULL},
                              *const outputs[] = {"token_ids", "output_ids", "output_token_ids", NULL},
@@ -327,7 +337,8 @@ static int read_value(struct answers *a, const char *key, int depth, struct erro
 
 /* ---- an answer as stretches ---- */
 
-static int give_rows(struct answers *a, const struct part *p, int handle, int64_t first, int n, struct error *err)
+static int give_rows(struct answers *a, const struct part *p, int handle, int64_t first, int n,
+                     struct error *err)
 {
     size_t row = (size_t)p->n_layers * (size_t)p->k;
     if (integers_reserve(&a->block, (int64_t)n * p->k + 1, err) != 0) {
@@ -369,11 +380,12 @@ static bool ids_fit(struct answers *a, int64_t end)
     if (n == 0 || end == n || end + 1 == n) {
         return n > 0;
     }
-    intake_finding(a->in, TRAP_ROWS_AND_TOKENS, RULING_REFUSED,
-                   "save prompt_token_ids and token_ids with the answer (return_token_ids); --accept rows-and-tokens "
-                   "leaves ids out",
-                   "'%s' line %lld: rows of tokens up to %lld, and %lld ids", a->input.path, (long long)a->input.line,
-                   (long long)end, (long long)n);
+    intake_finding(
+        a->in, TRAP_ROWS_AND_TOKENS, RULING_REFUSED,
+        "save prompt_token_ids and token_ids with the answer (return_token_ids); --accept rows-and-tokens "
+        "leaves ids out",
+        "'%s' line %lld: rows of tokens up to %lld, and %lld ids", a->input.path, (long long)a->input.line,
+        (long long)end, (long long)n);
     return false;
 }
 
@@ -391,7 +403,9 @@ static int give_part(struct answers *a, const struct part *p, int64_t start, con
                                   .domain = w->domain[0] != '\0' ? w->domain : NULL,
                                   .offset = at,
                                   .ids = ids > 0 ? w->prompt_ids.items + at : NULL,
-                                  .n_ids = ids > n ? (int)n + 1 : ids > 0 ? (int)ids : 0};
+                                  .n_ids = ids > n   ? (int)n + 1
+                                           : ids > 0 ? (int)ids
+                                                     : 0};
         int handle;
         if (intake_begin(a->in, &s, &handle, err) != 0) {
             return input_place(&a->input, err);
@@ -438,8 +452,9 @@ static int give_answer(struct answers *a, struct error *err)
             snprintf(name + at, sizeof name - at, "#%d", p->choice);
         }
         bool whole = w->n_choices <= 1;
-        bool with_ids = whole && p->kind == PART_ANSWER ? ids_fit(a, start + p->n_rows)
-                                                        : whole && w->prompt_ids.n >= p->n_rows && p->n_rows > 0;
+        bool with_ids = whole && p->kind == PART_ANSWER
+                            ? ids_fit(a, start + p->n_rows)
+                            : whole && w->prompt_ids.n >= p->n_rows && p->n_rows > 0;
         if (give_part(a, p, start, name, with_ids, err) != 0) {
             return -1;
         }
@@ -456,7 +471,8 @@ static void forget(struct answer *w)
     w->prompt_ids.n = w->ids.n = w->start = 0;
 }
 
-static int read_document(struct answers *a, int depth, struct error *err) /* NOLINT(misc-no-recursion): two deep */
+static int read_document(struct answers *a, int depth,
+                         struct error *err) /* NOLINT(misc-no-recursion): two deep */
 {
     int more;
     if (json_peek(&a->json) != JSON_ARRAY || depth > 0) {
@@ -542,5 +558,5 @@ static bool is_answer(const struct head *h)
 
 const struct import_format format_answers = {
     "answers", "saved API answers with vLLM's or SGLang's routed_experts", "probe", is_answer, read_answers};
-const struct import_format format_olmoe = {
-    "olmoe", "c4_results.jsonl of OLMoE's run_moe_analysis.py", "probe", is_olmoe, read_answers};
+const struct import_format format_olmoe = {"olmoe", "c4_results.jsonl of OLMoE's run_moe_analysis.py",
+                                           "probe", is_olmoe, read_answers};

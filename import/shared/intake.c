@@ -159,6 +159,11 @@ int intake_load(struct intake *in, const struct load *load, struct error *err)
     return in->keep != NULL ? keep_load(in->keep, load, err) : survey_load(&in->reading->survey, load, err);
 }
 
+void intake_topk(struct intake *in, int k)
+{
+    in->reading->survey.topk = k;
+}
+
 int intake_flush(struct intake *in, struct error *err)
 {
     in->n_open = 0;

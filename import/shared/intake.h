@@ -53,8 +53,12 @@ struct load {
     int64_t step;
     int file, layer, n_experts;
     const int64_t *count; /* (n_experts) assignments; of parts of a step, they add up */
+    const char *domain;   /* NULL: the file's */
 };
 int intake_load(struct intake *in, const struct load *load, struct error *err);
+
+/* Experts a token, where there are counts alone and the files say it. */
+void intake_topk(struct intake *in, int k);
 
 /* What is complete may be written; handles are forgotten. Survey and store both count. */
 int intake_flush(struct intake *in, struct error *err);

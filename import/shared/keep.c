@@ -102,7 +102,7 @@ static int begin_run(struct keep *k, const struct keep_run *run, struct error *e
                                            .n_experts = k->n_experts,
                                            .k = l->varies ? 0 : l->from->columns};
         if (l->from->n_rows == 0) {
-            layers[i].k = (int)k->request->topk;
+            layers[i].k = k->request->topk > 0 ? (int)k->request->topk : k->survey->topk;
         }
     }
     const struct logbook_run of = {.name = run->name,
@@ -546,7 +546,7 @@ int keep_routing(struct keep *k, int handle, const struct routed *r, struct erro
 int keep_load(struct keep *k, const struct load *load, struct error *err)
 {
     int layer = k->index_of[load->layer], domain = -1;
-    const char *name = k->request->domains[load->file];
+    const char *name = load->domain != NULL ? load->domain : k->request->domains[load->file];
     if (reach_step(k, load->step, err) != 0 || layer < 0) {
         return layer < 0 ? 0 : -1;
     }

@@ -188,6 +188,7 @@ static void count_gates(struct survey_layer *l, const struct routed *r, int n_to
                 !(g[i] >= 0 && isfinite(g[i])) && r->expert[(size_t)t * (size_t)r->k + (size_t)i] >= 0;
             rises += i > 0 && g[i] > g[i - 1];
         }
+        l->n_gate_rows++;
         l->n_gates_descending += rises == 0;
         l->n_gates += r->k;
     }
@@ -277,6 +278,7 @@ int survey_load(struct survey *s, const struct load *load, struct error *err)
     }
     s->files[load->file].content += hash;
     s->n_loads++;
+    s->has_domains = s->has_domains || load->domain != NULL;
     return compare_loads(l, load, err);
 }
 
@@ -291,7 +293,7 @@ bool survey_layer_is_constant(const struct survey_layer *l)
 
 bool survey_layer_is_dense(const struct survey_layer *l)
 {
-    return l->n_rows > 0 && l->n_zero == l->n_rows;
+    return l->n_rows > 0 ? l->n_zero == l->n_rows : l->n_loads > 1 && l->n_decisions == 0;
 }
 
 int32_t survey_id_below(const struct survey_layer *l, int32_t id)

@@ -26,7 +26,7 @@ struct survey_layer {
     int32_t first[SURVEY_COLUMNS];  /* the first row */
     uint64_t constant;              /* columns that never differed from it, a bit each */
     int64_t n_gates, n_gates_wrong; /* known; negative or not finite */
-    int64_t n_gates_descending;     /* rows */
+    int64_t n_gate_rows, n_gates_descending;     /* rows */
     int64_t n_probability_rows;
     int64_t n_loads;
     int64_t *last_load; /* (n_last) */
@@ -49,7 +49,8 @@ struct survey {
     int64_t first_step, last_step, n_steps, n_tokens, n_decisions, n_loads;
     int64_t n_with_ids, n_without_next; /* tokens whose id is known; stretches whose last target is not */
     int32_t largest_token;
-    bool has_domains; /* some stretch named its own */
+    int topk;         /* that a file of counts says; 0 */
+    bool has_domains; /* some stretch or load named its own */
     struct findings findings;
 };
 

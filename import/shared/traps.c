@@ -274,23 +274,23 @@ static void judge_files(struct judging *j)
 
 static void judge_order(struct judging *j)
 {
-    int64_t ascending = 0, rows = 0, descending = 0, gates = 0;
+    int64_t ascending = 0, rows = 0, descending = 0, gates = 0; /* rows with gates */
     for (int i = 0; i < LOGBOOK_MAX_LAYERS; i++) {
         const struct survey_layer *l = j->s->layers[i];
         if (l != NULL && (l->columns > 1 || l->columns < 0) && !survey_layer_is_dense(l)) {
             ascending += l->n_ascending;
             rows += l->n_rows - l->n_unrouted;
             descending += l->n_gates_descending;
-            gates += l->n_gates;
+            gates += l->n_gate_rows;
         }
     }
-    if (rows > 0 && ascending == rows && !(gates > 0 && descending == rows)) {
+    if (rows > 0 && ascending == rows && !(gates == rows && descending == rows)) {
         add(j, TRAP_SLOT_ORDER, RULING_UNKNOWN, "nothing can be passed: log what top-k returns",
             "all %lld rows are in the order of their ids", (long long)rows);
-    } else if (gates > 0 && descending < rows) {
+    } else if (descending < gates) {
         add(j, TRAP_SELECTION_SCORE, RULING_NOTED, "nothing: slots are kept as they are, gates as well",
             "in %.1f %% of the rows a later slot has the larger gate: what selects is not the gate",
-            percent(rows - descending, rows));
+            percent(gates - descending, gates));
     }
 }
 
