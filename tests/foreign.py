@@ -10,10 +10,12 @@ numpy writes .npy and .npz, torch (kind "torch") .pt; the rest is laid out here 
 nothing of moescope vouches for itself. Exit status 3: the writer is not installed.
 """
 
+import io
 import json
 import random
 import struct
 import sys
+import zipfile
 
 kind, folder = sys.argv[1:]
 
@@ -64,7 +66,6 @@ def samples():
 
 
 def npy():
-    import io
     import numpy as np
 
     def file(x, version=None):
@@ -211,8 +212,89 @@ def gguf():
           [("w", "unreadable", (32,), []), ("c", "f32", (1,), [3.0])])
 
 
+# ---- zip files ----
+
+
+class Pipe(io.BytesIO):
+    """Where nothing is taken back: sizes are behind what they are of."""
+
+    def seekable(self):
+        return False
+
+    def seek(self, *to):
+        raise OSError
+
+    def tell(self):
+        raise OSError
+
+
+def zipped(entries, method=zipfile.ZIP_STORED, to=io.BytesIO, limit=None, comment=b"", level=None):
+    f = to()
+    kept, zipfile.ZIP64_LIMIT = zipfile.ZIP64_LIMIT, limit or zipfile.ZIP64_LIMIT
+    with zipfile.ZipFile(f, "w", method, compresslevel=level) as z:
+        for name, content in entries:
+            z.writestr(zipfile.ZipInfo(name, (2020, 1, 1, 0, 0, 0)) if method == zipfile.ZIP_STORED else name, content)
+        z.comment = comment
+    zipfile.ZIP64_LIMIT = kept
+    return f.getvalue()
+
+
+def npz():
+    import numpy as np
+
+    arrays, expected = {}, []
+    for i, (dtype, x) in enumerate(samples()):
+        arrays[f"{dtype}.{i}"] = x
+        arrays[f"{dtype}.{i}f"] = np.asfortranarray(x) if x.ndim > 1 else x
+    expected = [of_numpy(name, x) for name, x in arrays.items()]
+    for name, save in ("stored", np.savez), ("deflated", np.savez_compressed):
+        f = io.BytesIO()
+        save(f, **arrays)
+        store(f"{name}.npz", f.getvalue(), expected)
+        mixed = {"names": np.array(["a", "bc"]), "a/b": np.arange(5), "objects": np.array([{}, None]), "pair": np.zeros(2, "i4,f4")}
+        f = io.BytesIO()
+        save(f, **mixed)
+        store(f"mixed-{name}.npz", f.getvalue(),
+              [(n, "unreadable", (2,), []) if n != "a/b" else of_numpy(n, mixed[n]) for n in mixed])
+    files = []
+    for name, x in arrays.items():
+        f = io.BytesIO()
+        np.save(f, x)
+        files.append((name + ".npy", f.getvalue()))
+    store("piped.npz", zipped(files, zipfile.ZIP_DEFLATED, Pipe), expected)
+
+
+def lay_npy(dtype, shape, content, fortran=False):
+    code = "|b1" if dtype == "bool" else f"<{dtype[0]}{int(dtype[1:]) // 8}"
+    head = f"{{'descr': '{code}', 'fortran_order': {fortran}, 'shape': ({''.join(f'{n},' for n in shape)}), }}"
+    head += " " * (-(len(head) + 11) % 64) + "\n"
+    return b"\x93NUMPY\x01\x00" + struct.pack("<H", len(head)) + head.encode() + content
+
+
+def archive():
+    """Zip files without numpy."""
+    tensors = [t for t in handmade() if t[1] != "bf16"]
+    expected = [(n, d, s, unpack(d, c)) for n, d, s, c in tensors]
+    files = [(name + ".npy", lay_npy(dtype, shape, content)) for name, dtype, shape, content in tensors]
+    store("stored.npz", zipped(files), expected)
+    store("deflated.npz", zipped(files, zipfile.ZIP_DEFLATED), expected)
+    store("uncompressed.npz", zipped(files, zipfile.ZIP_DEFLATED, level=0), expected)
+    store("piped.npz", zipped(files, zipfile.ZIP_STORED, Pipe), expected)
+    store("zip64.npz", zipped(files, zipfile.ZIP_DEFLATED, limit=10), expected)
+    store("comment.npz", zipped(files + [("read.me", b"PK"), ("folder/", b"")], comment=b"PK\5\6" * 1000), expected)
+    small = [("ids.npy", lay_npy("u8", (3,), b"abc")), ("zeros.npy", lay_npy("i64", (100,), bytes(800)))]
+    store("small.npz", zipped(small), [("ids", "u8", (3,), b"abc"), ("zeros", "i64", (100,), bytes(100))])
+    store("small-deflated.npz", zipped(small, zipfile.ZIP_DEFLATED), [("ids", "u8", (3,), b"abc"), ("zeros", "i64", (100,), bytes(100))])
+    for n in 99, 101:  # for a directory that lies to match
+        with open(f"{folder}/uneven{n}", "wb") as f:
+            f.write(zipped([("zeros.npy", lay_npy("i64", (n,), bytes(800)))], zipfile.ZIP_DEFLATED))
+    far = zipped(small, limit=10)  # and what is at the end leaves all to zip64
+    far = far[:-14] + b"\xff" * 12 + far[-2:]
+    store("small64.npz", far, [("ids", "u8", (3,), b"abc"), ("zeros", "i64", (100,), bytes(100))])
+
+
 try:
-    {"npy": npy, "safetensors": safetensors, "gguf": gguf}[kind]()
+    {"npy": npy, "npz": npz, "zip": archive, "safetensors": safetensors, "gguf": gguf}[kind]()
 except ModuleNotFoundError as missing:
     print(missing, file=sys.stderr)
     sys.exit(3)

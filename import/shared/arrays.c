@@ -12,6 +12,11 @@
 
 /* ---- which format ---- */
 
+static int open_zip(struct arrays *a, struct error *err)
+{
+    return zip_open(a, err) ? -1 : npz_open(a, err);
+}
+
 static int open_format(struct arrays *a, struct error *err)
 {
     uint8_t start[ARRAYS_BEGINNING] = {0};
@@ -21,6 +26,8 @@ static int open_format(struct arrays *a, struct error *err)
         return -1;
     if (memcmp(start, npy_magic, NPY_MAGIC) == 0)
         return npy_open(a, err);
+    if (memcmp(start, "PK\3\4", 4) == 0 || memcmp(start, "PK\5\6", 4) == 0)
+        return open_zip(a, err);
     if (memcmp(start, "GGUF", 4) == 0)
         return gguf_open(a, err);
     if (start[8] == '{')
@@ -67,6 +74,7 @@ void arrays_close(struct arrays *a)
 {
     if (!a)
         return;
+    zip_close(&a->zip);
     source_close(&a->source);
     arena_release(&a->kept);
     free(a->items);

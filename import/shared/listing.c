@@ -137,7 +137,10 @@ int listing_fetch(struct arrays *a, const struct item *item, int64_t first, size
     size_t width = element_width(item->array.type);
     int64_t at = item->at + first * (int64_t)width;
 
-    if (source_read(&a->source, at, a->buffer, n * width, err))
+    if (item->entry && item->strides && zip_spool(a, item->entry, err))
+        return -1;
+    if (item->entry ? zip_read(a, item->entry, at, a->buffer, n * width, err)
+                    : source_read(&a->source, at, a->buffer, n * width, err))
         return -1;
     if (item->swapped)
         elements_swap(a->buffer, n, width);

@@ -8,14 +8,16 @@
 #include "base/arena.h"
 #include "import/shared/arrays.h"
 #include "import/shared/source.h"
+#include "import/shared/zip.h"
 
 struct item {
-    struct array array;     /* first: what is given out is found again */
-    int64_t at;             /* byte of element 0 in the file */
-    int64_t end;            /* behind its last; for listing_check_places */
-    const int64_t *strides; /* of each dimension, in elements; NULL: C order */
-    bool swapped;           /* big-endian */
-    const char *refusal;    /* ARRAY_UNREADABLE: why */
+    struct array array;      /* first: what is given out is found again */
+    int64_t at;              /* byte of element 0 in the file, or in its entry */
+    struct zip_entry *entry; /* NULL: none */
+    int64_t end;             /* behind its last; for listing_check_places */
+    const int64_t *strides;  /* of each dimension, in elements; NULL: C order */
+    bool swapped;            /* big-endian */
+    const char *refusal;     /* ARRAY_UNREADABLE: why */
 };
 
 struct note {
@@ -26,6 +28,7 @@ enum { ARRAYS_BUFFER = 1 << 16 };
 
 struct arrays {
     struct source source;
+    struct zip zip;
     const char *format;
     struct item *items;
     struct note *notes;
@@ -58,6 +61,7 @@ int listing_fetch(struct arrays *a, const struct item *item, int64_t first, size
 
 /* The readers: all of the file's arrays and notes, from its beginning; the format is set. */
 int npy_open(struct arrays *a, struct error *err);
+int npz_open(struct arrays *a, struct error *err); /* a->zip is there */
 int safetensors_open(struct arrays *a, struct error *err);
 int gguf_open(struct arrays *a, struct error *err);
 /* Whether a file that begins so is llama.cpp's imatrix.dat, which GGUF has replaced. */
