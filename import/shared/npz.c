@@ -23,7 +23,7 @@ static int read_header(struct arrays *a, struct item *item, char *header, struct
         return -1;
     n = npy_header_length((const uint8_t *)header);
     if (n < NPY_PREFIX || n > NPY_LONGEST_HEADER)
-        return source_refuse(&a->source, err, "array '%s' is no .npy of a version that is known",
+        return source_refuse(&a->source, err, "array '%.100s' is no .npy of a version that is known",
                              item->array.name);
     if (zip_read(a, item->entry, NPY_PREFIX, header + NPY_PREFIX, n - NPY_PREFIX, err))
         return -1;

@@ -23,7 +23,7 @@ struct unpacking {
 
 static int damaged(const struct arrays *a, const struct zip_entry *e, const char *how, struct error *err)
 {
-    return source_refuse(&a->source, err, "'%s' in it is damaged: %s", e->name, how);
+    return source_refuse(&a->source, err, "'%.100s' in it is damaged: %s", e->name, how);
 }
 
 static int compare_checksum(const struct arrays *a, const struct zip_entry *e, uint32_t checksum,

@@ -122,15 +122,15 @@ static int check_entry(const struct arrays *a, const uint8_t *record, const stru
     int flags = read_u16(record + 8), method = read_u16(record + 10);
 
     if (flags & (ENCRYPTED | STRONGLY | MASKED))
-        return source_refuse(&a->source, err, "'%s' in it is encrypted; unpack it first", e->name);
+        return source_refuse(&a->source, err, "'%.100s' in it is encrypted; unpack it first", e->name);
     if (method != STORED && method != DEFLATED)
         return source_refuse(&a->source, err,
-                             "'%s' in it is compressed by method %d, and only deflate is known", e->name,
+                             "'%.100s' in it is compressed by method %d, and only deflate is known", e->name,
                              method);
     if (read_u16(record + 34) != 0)
         return bad(a, "it is in several parts", err);
     if (method == STORED && e->packed != e->size)
-        return source_refuse(&a->source, err, "'%s' in it is stored and has two sizes", e->name);
+        return source_refuse(&a->source, err, "'%.100s' in it is stored and has two sizes", e->name);
     return 0;
 }
 
@@ -141,7 +141,7 @@ static int fill_entry(struct arrays *a, const uint8_t *record, const uint8_t *ex
 
     if (!read_extra(extra, read_u16(record + 30), &s) || s.size > INT64_MAX || s.packed > INT64_MAX ||
         s.header > INT64_MAX)
-        return source_refuse(&a->source, err, "the sizes of '%s' in its zip directory make no sense",
+        return source_refuse(&a->source, err, "the sizes of '%.100s' in its zip directory make no sense",
                              e->name);
     e->header = (int64_t)s.header;
     e->packed = (int64_t)s.packed;
@@ -183,13 +183,13 @@ static int find_bytes(struct arrays *a, struct zip_entry *e, int64_t end, struct
         return -1;
     e->at = e->header + HEADER + read_u16(header + 26) + read_u16(header + 28);
     if (memcmp(header, "PK\3\4", 4) != 0 || read_u16(header + 26) != length)
-        return source_refuse(&a->source, err, "'%s' in it is not where its zip directory says", e->name);
+        return source_refuse(&a->source, err, "'%.100s' in it is not where its zip directory says", e->name);
     if (source_read(&a->source, e->header + HEADER, name, length, err))
         return -1;
     if (memcmp(name, e->name, length) != 0)
-        return source_refuse(&a->source, err, "'%s' in it is not where its zip directory says", e->name);
+        return source_refuse(&a->source, err, "'%.100s' in it is not where its zip directory says", e->name);
     if (e->at > end || e->packed > end - e->at)
-        return source_refuse(&a->source, err, "'%s' in it goes beyond the entries' end; is it cut off?",
+        return source_refuse(&a->source, err, "'%.100s' in it goes beyond the entries' end; is it cut off?",
                              e->name);
     return 0;
 }
@@ -232,7 +232,7 @@ static int sort_names(struct arrays *a, struct error *err)
     for (int i = 1; i < z->n; i++) {
         const char *name = z->entries[z->by_name[i]].name;
         if (strcmp(name, z->entries[z->by_name[i - 1]].name) == 0)
-            return source_refuse(&a->source, err, "two entries in it are called '%s'", name);
+            return source_refuse(&a->source, err, "two entries in it are called '%.100s'", name);
     }
     return 0;
 }
