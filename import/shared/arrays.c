@@ -12,6 +12,13 @@
 
 /* ---- which format ---- */
 
+static int open_zip(struct arrays *a, struct error *err)
+{
+    if (zip_open(a, err))
+        return -1;
+    return torch_is_here(a) ? torch_open(a, err) : npz_open(a, err);
+}
+
 static int open_format(struct arrays *a, struct error *err)
 {
     uint8_t start[ARRAYS_BEGINNING] = {0};
@@ -21,10 +28,14 @@ static int open_format(struct arrays *a, struct error *err)
         return -1;
     if (memcmp(start, npy_magic, NPY_MAGIC) == 0)
         return npy_open(a, err);
+    if (memcmp(start, "PK\3\4", 4) == 0 || memcmp(start, "PK\5\6", 4) == 0)
+        return open_zip(a, err);
     if (memcmp(start, "GGUF", 4) == 0)
         return gguf_open(a, err);
     if (start[8] == '{')
         return safetensors_open(a, err);
+    if (torch_refusal(start))
+        return source_refuse(&a->source, err, "%s", torch_refusal(start));
     if (gguf_is_legacy(start))
         return source_refuse(&a->source, err,
                              "an imatrix of the old kind, which has one count for all experts of a "
@@ -67,8 +78,9 @@ void arrays_close(struct arrays *a)
 {
     if (!a)
         return;
+    zip_close(&a->zip);
     source_close(&a->source);
-    arena_release(&a->kept);
+    slab_release(&a->kept);
     free(a->items);
     free(a->notes);
     free(a->by_name);
@@ -143,7 +155,8 @@ static int not_whole(const struct arrays *a, const struct item *item, int64_t el
     char value[32];
 
     element_text(item->array.type, bytes, value);
-    return source_refuse(&a->source, err, "array '%s': element %" PRId64 " is %s, no whole number of 64 bits",
+    return source_refuse(&a->source, err,
+                         "array '%.100s': element %" PRId64 " is %s, no whole number of 64 bits",
                          item->array.name, element, value);
 }
 
@@ -184,7 +197,7 @@ static int read_numbers(struct arrays *a, const struct array *x, int64_t first, 
 
     assert(first >= 0 && n >= 0 && first <= x->count && n <= x->count - first);
     if (x->type == ARRAY_UNREADABLE)
-        return source_refuse(&a->source, err, "array '%s': %s", x->name, item->refusal);
+        return source_refuse(&a->source, err, "array '%.100s': %s", x->name, item->refusal);
     if (item->strides)
         return strided_read(a, item, first, n, to, err);
     for (int64_t done = 0; done < n; done += most) {

@@ -121,7 +121,7 @@ static int note_array(struct reader *r, const char *key)
         return -1;
     if (kind >= N_KINDS || kind == KIND_ARRAY)
         return source_refuse(&r->a->source, r->err,
-                             "key '%s' is an array of kind %" PRIu32 ", which GGUF has not", key, kind);
+                             "key '%.100s' is an array of kind %" PRIu32 ", which GGUF has not", key, kind);
     if (n > MOST_ITEMS || r->n_items + n > MOST_OF_ALL)
         return skip_items(r, kind, n);
     r->n_items += n;
@@ -141,7 +141,7 @@ static int read_key(struct reader *r)
     if (!key || take_u32(r, &kind))
         return -1;
     if (kind >= N_KINDS)
-        return source_refuse(&r->a->source, r->err, "key '%s' is of kind %" PRIu32 ", which GGUF has not",
+        return source_refuse(&r->a->source, r->err, "key '%.100s' is of kind %" PRIu32 ", which GGUF has not",
                              key, kind);
     return kind == KIND_ARRAY ? note_array(r, key) : note_value(r, key, kind);
 }
@@ -181,7 +181,7 @@ static int read_shape(struct reader *r, struct array *x)
     if (take_u32(r, &n))
         return -1;
     if (n > ARRAY_MAX_DIMENSIONS)
-        return source_refuse(&r->a->source, r->err, "array '%s' has %" PRIu32 " dimensions", x->name, n);
+        return source_refuse(&r->a->source, r->err, "array '%.100s' has %" PRIu32 " dimensions", x->name, n);
     x->n_dimensions = (int)n;
     for (int i = x->n_dimensions - 1; i >= 0; i--) {
         if (take_u64(r, &size))
@@ -190,7 +190,8 @@ static int read_shape(struct reader *r, struct array *x)
     }
     x->count = elements_count(x->shape, x->n_dimensions);
     if (x->count < 0)
-        return source_refuse(&r->a->source, r->err, "array '%s' has a shape that no file can hold", x->name);
+        return source_refuse(&r->a->source, r->err, "array '%.100s' has a shape that no file can hold",
+                             x->name);
     return 0;
 }
 
@@ -203,7 +204,7 @@ static int read_tensor(struct reader *r)
     if (!item.array.name || read_shape(r, &item.array) || take_u32(r, &type) || take_u64(r, &offset))
         return -1;
     if (offset > (uint64_t)r->a->source.size || offset % r->alignment != 0)
-        return source_refuse(&r->a->source, r->err, "array '%s' would be at byte %" PRIu64 " of the data",
+        return source_refuse(&r->a->source, r->err, "array '%.100s' would be at byte %" PRIu64 " of the data",
                              item.array.name, offset);
     item.array.type = type_of_ggml(type);
     if (item.array.type == ARRAY_UNREADABLE)

@@ -7,24 +7,10 @@
 #include "import/shared/elements.h"
 #include "import/shared/spans.h"
 
-enum { SLAB = 1 << 14 };
-
 void *listing_claim(struct arrays *a, size_t n, struct error *err)
 {
-    void *piece;
+    void *piece = slab_claim(&a->kept, n);
 
-    n = (n + 7) / 8 * 8;
-    if (n > a->slab_left && n <= SLAB / 4) {
-        a->slab = arena_claim(&a->kept, SLAB, 1);
-        a->slab_left = a->slab ? SLAB : 0;
-    }
-    if (n > a->slab_left) {
-        piece = n > SLAB / 4 ? arena_claim(&a->kept, n, 1) : NULL;
-    } else {
-        piece = a->slab;
-        a->slab += n;
-        a->slab_left -= n;
-    }
     if (!piece)
         error_no_memory(err, a->source.path);
     return piece;
@@ -96,11 +82,11 @@ static int check_names(const struct arrays *a, struct error *err)
     for (int i = 1; i < a->n; i++) {
         const char *name = a->items[a->by_name[i]].array.name;
         if (strcmp(name, a->items[a->by_name[i - 1]].array.name) == 0)
-            return source_refuse(&a->source, err, "two arrays in it are called '%s'", name);
+            return source_refuse(&a->source, err, "two arrays in it are called '%.100s'", name);
     }
     for (int i = 1; i < a->n_notes; i++) {
         if (strcmp(a->notes[i].key, a->notes[i - 1].key) == 0)
-            return source_refuse(&a->source, err, "it says '%s' twice", a->notes[i].key);
+            return source_refuse(&a->source, err, "it says '%.100s' twice", a->notes[i].key);
     }
     return 0;
 }
@@ -137,7 +123,14 @@ int listing_fetch(struct arrays *a, const struct item *item, int64_t first, size
     size_t width = element_width(item->array.type);
     int64_t at = item->at + first * (int64_t)width;
 
-    if (source_read(&a->source, at, a->buffer, n * width, err))
+    if (item->memory) {
+        memcpy(a->buffer, item->memory + at, n * width);
+        return 0;
+    }
+    if (item->entry && item->strides && zip_spool(a, item->entry, err))
+        return -1;
+    if (item->entry ? zip_read(a, item->entry, at, a->buffer, n * width, err)
+                    : source_read(&a->source, at, a->buffer, n * width, err))
         return -1;
     if (item->swapped)
         elements_swap(a->buffer, n, width);

@@ -5,17 +5,20 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "base/arena.h"
 #include "import/shared/arrays.h"
+#include "import/shared/slab.h"
 #include "import/shared/source.h"
+#include "import/shared/zip.h"
 
 struct item {
-    struct array array;     /* first: what is given out is found again */
-    int64_t at;             /* byte of element 0 in the file */
-    int64_t end;            /* behind its last; for listing_check_places */
-    const int64_t *strides; /* of each dimension, in elements; NULL: C order */
-    bool swapped;           /* big-endian */
-    const char *refusal;    /* ARRAY_UNREADABLE: why */
+    struct array array;      /* first: what is given out is found again */
+    int64_t at;              /* byte of element 0 in the file, or in its entry */
+    struct zip_entry *entry; /* NULL: none */
+    const uint8_t *memory;   /* where its bytes are instead; NULL: in the file */
+    int64_t end;             /* behind its last; for listing_check_places */
+    const int64_t *strides;  /* of each dimension, in elements; NULL: C order */
+    bool swapped;            /* big-endian */
+    const char *refusal;     /* ARRAY_UNREADABLE: why */
 };
 
 struct note {
@@ -26,14 +29,13 @@ enum { ARRAYS_BUFFER = 1 << 16 };
 
 struct arrays {
     struct source source;
+    struct zip zip;
     const char *format;
     struct item *items;
     struct note *notes;
     int *by_name; /* items in the order of their names */
     int n, n_notes, capacity, notes_capacity;
-    struct arena kept;
-    char *slab; /* of `kept`, for what is small */
-    size_t slab_left;
+    struct slab kept;
     uint8_t buffer[ARRAYS_BUFFER];
 };
 
@@ -58,10 +60,15 @@ int listing_fetch(struct arrays *a, const struct item *item, int64_t first, size
 
 /* The readers: all of the file's arrays and notes, from its beginning; the format is set. */
 int npy_open(struct arrays *a, struct error *err);
+int npz_open(struct arrays *a, struct error *err); /* a->zip is there */
+bool torch_is_here(const struct arrays *a);        /* in a->zip */
+int torch_open(struct arrays *a, struct error *err);
 int safetensors_open(struct arrays *a, struct error *err);
 int gguf_open(struct arrays *a, struct error *err);
 /* Whether a file that begins so is llama.cpp's imatrix.dat, which GGUF has replaced. */
 enum { ARRAYS_BEGINNING = 16 };
 bool gguf_is_legacy(const uint8_t start[ARRAYS_BEGINNING]);
+/* Why a file that begins so is no .pt that can be read, though a pickle; NULL: it is none. */
+const char *torch_refusal(const uint8_t start[ARRAYS_BEGINNING]);
 
 #endif

@@ -224,13 +224,13 @@ static int set_shape(const struct arrays *a, struct item *item, const struct hea
     struct array *x = &item->array;
 
     if (h->n_dimensions > ARRAY_MAX_DIMENSIONS)
-        return source_refuse(&a->source, err, "array '%s' has more than %d dimensions; reshape it", x->name,
-                             ARRAY_MAX_DIMENSIONS);
+        return source_refuse(&a->source, err, "array '%.100s' has more than %d dimensions; reshape it",
+                             x->name, ARRAY_MAX_DIMENSIONS);
     x->n_dimensions = h->n_dimensions;
     memcpy(x->shape, h->shape, sizeof x->shape);
     x->count = elements_count(x->shape, x->n_dimensions);
     if (x->count < 0)
-        return source_refuse(&a->source, err, "array '%s' has a shape that no file can hold", x->name);
+        return source_refuse(&a->source, err, "array '%.100s' has a shape that no file can hold", x->name);
     return 0;
 }
 
@@ -241,13 +241,14 @@ static int check_size(const struct arrays *a, const struct item *item, int64_t d
 
     if (bytes > data)
         return source_refuse(&a->source, err,
-                             "array '%s' needs %" PRId64 " bytes and %" PRId64 " are there; is it cut off?",
+                             "array '%.100s' needs %" PRId64 " bytes and %" PRId64
+                             " are there; is it cut off?",
                              x->name, bytes, data);
     if (bytes < data)
-        return source_refuse(&a->source, err,
-                             "%" PRId64
-                             " bytes follow behind array '%s'; several arrays go into one file by np.savez",
-                             data - bytes, x->name);
+        return source_refuse(
+            &a->source, err,
+            "%" PRId64 " bytes follow behind array '%.100s'; several arrays go into one file by np.savez",
+            data - bytes, x->name);
     return 0;
 }
 
@@ -259,7 +260,7 @@ int npy_parse(struct arrays *a, struct item *item, const char *header, size_t n,
     struct header h;
 
     if (!parse_header(&l, &h))
-        return source_refuse(&a->source, err, "array '%s': its header is no numpy's, from offset %td on",
+        return source_refuse(&a->source, err, "array '%.100s': its header is no numpy's, from offset %td on",
                              item->array.name, l.at - header);
     if (set_shape(a, item, &h, err))
         return -1;

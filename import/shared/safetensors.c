@@ -138,7 +138,7 @@ static int check_size(const struct reader *r, const struct item *item)
 
     if (item->end < item->at || (x->type != ARRAY_UNREADABLE && item->end - item->at != bytes))
         return source_refuse(&r->a->source, r->err,
-                             "array '%s' has %" PRId64 " bytes, and its shape and dtype need %" PRId64,
+                             "array '%.100s' has %" PRId64 " bytes, and its shape and dtype need %" PRId64,
                              x->name, item->end - item->at, bytes);
     return 0;
 }
@@ -156,7 +156,7 @@ static int describe(const struct reader *r, const cJSON *tensor, struct item *it
         read_list(cJSON_GetObjectItemCaseSensitive(tensor, "data_offsets"), offsets, 2) != 2)
         return source_refuse(
             &r->a->source, r->err,
-            "array '%s': dtype, shape (of at most %d dimensions) or data_offsets are missing or "
+            "array '%.100s': dtype, shape (of at most %d dimensions) or data_offsets are missing or "
             "make no sense",
             x->name, ARRAY_MAX_DIMENSIONS);
     x->type = find_kind(dtype);

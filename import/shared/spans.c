@@ -27,11 +27,11 @@ int spans_check(const struct source *s, struct span *spans, int n, int64_t begin
         qsort(spans, (size_t)n, sizeof *spans, compare);
     for (int i = 0; i < n; i++) {
         if (spans[i].begin < at && i > 0)
-            return source_refuse(s, err, "'%s' and '%s' in it overlap at offset %" PRId64, spans[i - 1].name,
-                                 spans[i].name, spans[i].begin);
+            return source_refuse(s, err, "'%.100s' and '%.100s' in it overlap at offset %" PRId64,
+                                 spans[i - 1].name, spans[i].name, spans[i].begin);
         if (spans[i].begin < at || spans[i].end > end)
             return source_refuse(s, err,
-                                 "'%s' in it has bytes %" PRId64 " to %" PRId64 ", and there are %" PRId64
+                                 "'%.100s' in it has bytes %" PRId64 " to %" PRId64 ", and there are %" PRId64
                                  " to %" PRId64 "; is it cut off?",
                                  spans[i].name, spans[i].begin, spans[i].end, begin, end);
         if (tight && spans[i].begin > at)
