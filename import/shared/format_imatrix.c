@@ -1,5 +1,5 @@
-/* llama.cpp's importance matrices (GGUF): how often each expert's matrices were multiplied, which is how often it
- * was chosen. Counts alone; a file a domain gives a table of domains. */
+/* llama.cpp's importance matrices (GGUF): how often each expert's matrices were multiplied, which is how
+ * often it was chosen. Counts alone; a file a domain gives a table of domains. */
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -74,8 +74,8 @@ static int round_counts(struct imatrix *m, int layer, int64_t n, struct error *e
     for (int64_t e = 0; e < n; e++) {
         float count = m->counts[e];
         if (!(count >= 0) || count > 1e15f || fabsf(count - roundf(count)) > 0.01f) {
-            return error_set(err, STATUS_INPUT, "'%s': layer %d, expert %lld has a count of %g", m->path, layer,
-                             (long long)e, (double)count);
+            return error_set(err, STATUS_INPUT, "'%s': layer %d, expert %lld has a count of %g", m->path,
+                             layer, (long long)e, (double)count);
         }
         m->rounded[e] = (int64_t)roundf(count);
         m->largest = count > m->largest ? count : m->largest;
@@ -106,7 +106,8 @@ static int read_layer(struct imatrix *m, int layer, bool *any, struct error *err
         return 0;
     }
     if (x->count < 1 || x->count > MOST_EXPERTS) {
-        return error_set(err, STATUS_INPUT, "'%s': '%s' has %lld counts", m->path, x->name, (long long)x->count);
+        return error_set(err, STATUS_INPUT, "'%s': '%s' has %lld counts", m->path, x->name,
+                         (long long)x->count);
     }
     *any = true;
     if (reserve(m, x->count, err) != 0 || arrays_reals(m->arrays, x, 0, x->count, m->counts, err) != 0 ||
@@ -126,14 +127,16 @@ static int read_layer(struct imatrix *m, int layer, bool *any, struct error *err
 static void judge(struct imatrix *m)
 {
     if (m->largest >= MOST_EXACT) {
-        intake_finding(m->in, TRAP_FLOAT_COUNTS, RULING_REFUSED,
-                       "make several matrices of less text each; --accept float-counts takes them as they are",
-                       "'%s': a count of %.0f, beyond 16777216", m->path, m->largest);
+        intake_finding(
+            m->in, TRAP_FLOAT_COUNTS, RULING_REFUSED,
+            "make several matrices of less text each; --accept float-counts takes them as they are",
+            "'%s': a count of %.0f, beyond 16777216", m->path, m->largest);
     }
     if (m->different > 0) {
-        intake_finding(m->in, TRAP_REPEATED_TENSORS, RULING_UNKNOWN, "see which tensors were left out by the engine",
-                       "'%s': gate, up and down disagree in %d layers from layer %d on; down is taken", m->path,
-                       m->different, m->first_different);
+        intake_finding(m->in, TRAP_REPEATED_TENSORS, RULING_UNKNOWN,
+                       "see which tensors were left out by the engine",
+                       "'%s': gate, up and down disagree in %d layers from layer %d on; down is taken",
+                       m->path, m->different, m->first_different);
     } else if (m->repeated > 0) {
         intake_finding(m->in, TRAP_REPEATED_TENSORS, RULING_NOTED, "nothing: one of them is taken",
                        "'%s': gate, up and down count the same in %d layers", m->path, m->repeated);
@@ -155,8 +158,8 @@ static int read_layers(struct imatrix *m, struct error *err)
         }
     }
     if (!any) {
-        return error_set(err, STATUS_INPUT, "'%s' has no blk.N.ffn_down_exps.weight.counts: is the model a mixture?",
-                         m->path);
+        return error_set(err, STATUS_INPUT,
+                         "'%s' has no blk.N.ffn_down_exps.weight.counts: is the model a mixture?", m->path);
     }
     judge(m);
     return 0;
@@ -181,10 +184,11 @@ static int read_file(struct intake *in, const struct request *r, int file, struc
     request_base_name(m.path, name, sizeof name);
     m.domain = r->domains[file] != NULL ? r->domains[file] : r->n_files > 1 ? name : NULL;
     if (is_legacy(m.path)) {
-        return error_set(err, STATUS_INPUT,
-                         "'%s' is an imatrix.dat of the older kind, which does not say how often each expert was chosen; "
-                         "make it anew as GGUF (llama-imatrix --output-format gguf)",
-                         m.path);
+        return error_set(
+            err, STATUS_INPUT,
+            "'%s' is an imatrix.dat of the older kind, which does not say how often each expert was chosen; "
+            "make it anew as GGUF (llama-imatrix --output-format gguf)",
+            m.path);
     }
     int result = arrays_open(&m.arrays, m.path, err);
     if (result == 0) {
@@ -211,5 +215,5 @@ static bool is_imatrix(const struct head *h)
     return (h->n > 4 && memcmp(h->bytes, "GGUF", 4) == 0) || is_legacy(h->path);
 }
 
-const struct import_format format_imatrix = {"imatrix", "llama.cpp's importance matrix as GGUF: counts", "probe",
-                                             is_imatrix, read_all};
+const struct import_format format_imatrix = {"imatrix", "llama.cpp's importance matrix as GGUF: counts",
+                                             "probe", is_imatrix, read_all};

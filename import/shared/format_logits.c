@@ -1,6 +1,7 @@
-/* What routers computed, or chose, as arrays: logits or probabilities [layers, tokens, experts] in any order of the
- * first two, or an array a layer ("layer_3", "router_logits.3"), in .npy, .npz, safetensors or .pt; and vLLM's
- * routed_experts.npy, whole numbers [tokens, layers, k]. Dimensions of batches are taken as tokens. */
+/* What routers computed, or chose, as arrays: logits or probabilities [layers, tokens, experts] in any order
+ * of the first two, or an array a layer ("layer_3", "router_logits.3"), in .npy, .npz, safetensors or .pt;
+ * and vLLM's routed_experts.npy, whole numbers [tokens, layers, k]. Dimensions of batches are taken as
+ * tokens. */
 #include <ctype.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -20,7 +21,7 @@ struct cube {
     const struct array *whole;                        /* NULL: an array a layer */
     const struct array *of_layer[LOGBOOK_MAX_LAYERS]; /* by index */
     int number[LOGBOOK_MAX_LAYERS];                   /* by index, as its name has it */
-    int n_layers, width; /* experts, or columns */
+    int n_layers, width;                              /* experts, or columns */
     int64_t n_tokens;
     bool layers_first, chosen; /* chosen: ids, not scores */
 };
@@ -75,8 +76,9 @@ static int add_layer(struct cube *c, const struct array *x, struct error *err)
     }
     int64_t n_tokens = x->shape[last] > 0 ? x->count / x->shape[last] : 0;
     if (c->n_layers > 0 && (n_tokens != c->n_tokens || x->shape[last] != c->width)) {
-        return error_set(err, STATUS_INPUT, "'%s': '%s' has %lld tokens of %lld, and another layer %lld of %d", c->path,
-                         x->name, (long long)n_tokens, (long long)x->shape[last], (long long)c->n_tokens, c->width);
+        return error_set(err, STATUS_INPUT,
+                         "'%s': '%s' has %lld tokens of %lld, and another layer %lld of %d", c->path, x->name,
+                         (long long)n_tokens, (long long)x->shape[last], (long long)c->n_tokens, c->width);
     }
     c->n_tokens = n_tokens;
     c->width = x->shape[last] <= 65536 ? (int)x->shape[last] : 0;
@@ -97,9 +99,10 @@ static int choose_axes(struct cube *c, const struct request *r, struct error *er
     const int64_t *s = c->whole->shape;
     if (r->axes != NULL) {
         const char *want = c->chosen ? "K" : "E";
-        if (strlen(r->axes) != 3 || r->axes[2] != *want || strspn(r->axes, "LT") != 2 || r->axes[0] == r->axes[1]) {
-            return error_set(err, STATUS_USAGE, "--axes is LT%s or TL%s for '%s', not '%s'", want, want, c->path,
-                             r->axes);
+        if (strlen(r->axes) != 3 || r->axes[2] != *want || strspn(r->axes, "LT") != 2 ||
+            r->axes[0] == r->axes[1]) {
+            return error_set(err, STATUS_USAGE, "--axes is LT%s or TL%s for '%s', not '%s'", want, want,
+                             c->path, r->axes);
         }
         c->layers_first = r->axes[0] == 'L';
     } else if (c->whole->n_dimensions == 4) {
@@ -107,9 +110,10 @@ static int choose_axes(struct cube *c, const struct request *r, struct error *er
     } else if (!c->chosen && r->layers > 0 && (s[0] == r->layers) != (s[1] == r->layers)) {
         c->layers_first = s[0] == r->layers;
     } else if (!c->chosen) {
-        return error_set(err, STATUS_USAGE,
-                         "'%s': which of [%lld, %lld, %lld] are the layers? pass --axes LTE (layers first) or TLE",
-                         c->path, (long long)s[0], (long long)s[1], (long long)s[2]);
+        return error_set(
+            err, STATUS_USAGE,
+            "'%s': which of [%lld, %lld, %lld] are the layers? pass --axes LTE (layers first) or TLE",
+            c->path, (long long)s[0], (long long)s[1], (long long)s[2]);
     }
     return 0;
 }
@@ -120,15 +124,16 @@ static int shape_whole(struct cube *c, const struct request *r, struct error *er
     int last = x->n_dimensions - 1;
     c->chosen = is_integer(x->type);
     if (last != 2 && last != 3) {
-        return error_set(err, STATUS_INPUT, "'%s': an array of %d dimensions, not [layers, tokens, experts]", c->path,
-                         x->n_dimensions);
+        return error_set(err, STATUS_INPUT, "'%s': an array of %d dimensions, not [layers, tokens, experts]",
+                         c->path, x->n_dimensions);
     }
     if (choose_axes(c, r, err) != 0) {
         return -1;
     }
     int64_t layers = x->shape[c->layers_first ? 0 : last - 1], width = x->shape[last];
     if (layers < 1 || layers > MTP_LAYER || width < 1 || width > 65536) {
-        return error_set(err, STATUS_INPUT, "'%s': %lld layers of %lld", c->path, (long long)layers, (long long)width);
+        return error_set(err, STATUS_INPUT, "'%s': %lld layers of %lld", c->path, (long long)layers,
+                         (long long)width);
     }
     c->n_layers = (int)layers;
     c->width = (int)width;
@@ -155,9 +160,10 @@ static int find_cube(struct cube *c, const struct request *r, struct error *err)
         c->whole = NULL;
         c->chosen = is_integer(c->of_layer[0]->type);
     } else if (c->whole == NULL) {
-        return error_set(err, STATUS_INPUT,
-                         "'%s' has no array [layers, tokens, experts], nor any called layer_0 or router_logits.0",
-                         c->path);
+        return error_set(
+            err, STATUS_INPUT,
+            "'%s' has no array [layers, tokens, experts], nor any called layer_0 or router_logits.0",
+            c->path);
     } else if (shape_whole(c, r, err) != 0) {
         return -1;
     }
@@ -169,7 +175,9 @@ static int find_cube(struct cube *c, const struct request *r, struct error *err)
 /* Where the row of a token and layer begins. */
 static int64_t place(const struct cube *c, int64_t token, int layer)
 {
-    int64_t row = c->whole == NULL ? token : c->layers_first ? layer * c->n_tokens + token : token * c->n_layers + layer;
+    int64_t row = c->whole == NULL  ? token
+                  : c->layers_first ? layer * c->n_tokens + token
+                                    : token * c->n_layers + layer;
     return row * c->width;
 }
 
@@ -182,8 +190,9 @@ static int read_rows(struct logits *q, int64_t first, int n, int layer, struct e
     int step = together ? n : 1;
     for (int t = 0; t < n; t += step) {
         int64_t at = place(c, first + t, layer), count = (int64_t)step * c->width;
-        if (c->chosen ? arrays_integers(c->arrays, x, at, count, q->integers + (int64_t)t * c->width, err) != 0
-                      : arrays_reals(c->arrays, x, at, count, q->scores + (int64_t)t * c->width, err) != 0) {
+        if (c->chosen
+                ? arrays_integers(c->arrays, x, at, count, q->integers + (int64_t)t * c->width, err) != 0
+                : arrays_reals(c->arrays, x, at, count, q->scores + (int64_t)t * c->width, err) != 0) {
             return -1;
         }
     }
@@ -273,7 +282,8 @@ static int learn_kind(struct logits *q, struct error *err)
     }
     q->k = (int)q->request->topk;
     if (q->k == 0 || q->k > c->width) {
-        return error_set(err, STATUS_USAGE, "'%s' has scores of %d experts: pass --topk, how many a token gets", c->path,
+        return error_set(err, STATUS_USAGE,
+                         "'%s' has scores of %d experts: pass --topk, how many a token gets", c->path,
                          c->width);
     }
     int64_t n = c->n_tokens < SAMPLE_ROWS ? c->n_tokens : SAMPLE_ROWS;
@@ -285,9 +295,10 @@ static int learn_kind(struct logits *q, struct error *err)
         intake_finding(q->in, TRAP_PROBABILITIES, RULING_NOTED, "nothing: they are taken as they are",
                        "'%s': rows are not negative and add up to 1: probabilities, not logits", c->path);
     } else if (q->selection == SELECT_UNSAID) {
-        return error_set(err, STATUS_USAGE,
-                         "'%s' has logits: pass --select softmax-topk, topk-softmax or sigmoid, as the model chooses",
-                         c->path);
+        return error_set(
+            err, STATUS_USAGE,
+            "'%s' has logits: pass --select softmax-topk, topk-softmax or sigmoid, as the model chooses",
+            c->path);
     }
     if (q->selection == SELECT_SIGMOID) {
         intake_finding(q->in, TRAP_SELECTION_SCORE, RULING_UNKNOWN, "log what was chosen beside the scores",
@@ -354,7 +365,8 @@ static void judge_width(struct logits *q)
 
 static int read_file(struct intake *in, const struct request *r, int file, int64_t *stream, struct error *err)
 {
-    struct logits q = {.in = in, .request = r, .file = file, .stream = *stream, .cube = {.path = r->files[file]}};
+    struct logits q = {
+        .in = in, .request = r, .file = file, .stream = *stream, .cube = {.path = r->files[file]}};
     int result = selection_parse(&q.selection, r->select, err);
     if (result == 0) {
         result = arrays_open(&q.cube.arrays, q.cube.path, err);
@@ -411,5 +423,5 @@ static bool has_choices(const struct head *h)
 
 const struct import_format format_logits = {
     "logits", "router logits or probabilities as npy, npz, safetensors or pt", "probe", has_scores, read_all};
-const struct import_format format_routed = {"routed-experts", "chosen experts as npy, npz, safetensors or pt (vLLM)",
-                                            "probe", has_choices, read_all};
+const struct import_format format_routed = {
+    "routed-experts", "chosen experts as npy, npz, safetensors or pt (vLLM)", "probe", has_choices, read_all};

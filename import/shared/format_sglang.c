@@ -1,5 +1,5 @@
-/* SGLang's recorder of expert distributions, torch.save's .pt: `stat` has counts by pass, `per_pass` counts of
- * experts as they are placed, `per_token` every choice. */
+/* SGLang's recorder of expert distributions, torch.save's .pt: `stat` has counts by pass, `per_pass` counts
+ * of experts as they are placed, `per_token` every choice. */
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -18,8 +18,8 @@ struct sglang {
     struct arrays *arrays;
     const char *path;
     int file;
-    int64_t stream;
-    int64_t *map;            /* (n_layers, n_physical) the model's expert of each that is placed; NULL: none */
+    int k;        /* columns that are used */
+    int64_t *map; /* (n_layers, n_physical) the model's expert of each that is placed; NULL: none */
     int64_t n_layers, n_physical;
     int n_logical;
     int64_t *values, *counts;
@@ -47,7 +47,8 @@ static int wrong(const struct sglang *s, const struct array *x, const char *what
     return error_set(err, STATUS_INPUT, "'%s': '%s' is not %s", s->path, x->name, what);
 }
 
-static int give_counts(struct sglang *s, int64_t step, int layer, int n, const int64_t *counts, struct error *err)
+static int give_counts(struct sglang *s, int64_t step, int layer, int n, const int64_t *counts,
+                       struct error *err)
 {
     const struct load load = {.step = step, .file = s->file, .layer = layer, .n_experts = n, .count = counts};
     return intake_load(s->in, &load, err);
@@ -93,7 +94,8 @@ static int read_stat(struct sglang *s, const struct array *x, struct error *err)
     }
     if (empty > 0) {
         intake_finding(s->in, TRAP_ZERO_ROWS, RULING_NOTED, "nothing: they are left out",
-                       "%lld of %lld passes of the buffer are all zeros", (long long)empty, (long long)x->shape[0]);
+                       "%lld of %lld passes of the buffer are all zeros", (long long)empty,
+                       (long long)x->shape[0]);
     }
     return 0;
 }
@@ -127,7 +129,8 @@ static int read_map(struct sglang *s, struct error *err)
         same = same && s->map[i] == i % s->n_physical;
     }
     if (!same) {
-        intake_finding(s->in, TRAP_PHYSICAL_IDS, RULING_NOTED, "nothing: they are mapped back by the file's last map",
+        intake_finding(s->in, TRAP_PHYSICAL_IDS, RULING_NOTED,
+                       "nothing: they are mapped back by the file's last map",
                        "%d experts of the model are placed as %lld", s->n_logical, (long long)s->n_physical);
     }
     return 0;
@@ -196,6 +199,28 @@ static int read_numbers(struct sglang *s, const struct array *x, struct integers
     return 0;
 }
 
+/* Columns that are used: the others hold -1 in every row. */
+static int count_columns(struct sglang *s, const struct array *x, struct error *err)
+{
+    int64_t k = x->shape[2], used = 0, rows = x->shape[0] * x->shape[1];
+    if (s->request->topk > 0) {
+        s->k = s->request->topk < k ? (int)s->request->topk : (int)k;
+        return 0;
+    }
+    for (int64_t at = 0; at < rows; at += STRETCH_TOKENS) {
+        int64_t n = rows - at < STRETCH_TOKENS ? rows - at : STRETCH_TOKENS;
+        if (reserve(s, n * k, err) != 0 ||
+            arrays_integers(s->arrays, x, at * k, n * k, s->values, err) != 0) {
+            return -1;
+        }
+        for (int64_t i = 0; i < n * k; i++) {
+            used = s->values[i] >= 0 && i % k >= used ? i % k + 1 : used;
+        }
+    }
+    s->k = used > 0 ? (int)used : 1;
+    return 0;
+}
+
 /* [layers, tokens, columns]: some tokens of one layer. */
 static int give_layer(struct sglang *s, const struct array *x, int handle, int layer, int64_t first, int n,
                       struct error *err)
@@ -205,18 +230,18 @@ static int give_layer(struct sglang *s, const struct array *x, int handle, int l
         arrays_integers(s->arrays, x, (layer * x->shape[1] + first) * k, count, s->values, err) != 0) {
         return -1;
     }
-    for (int64_t i = 0; i < count; i++) {
-        int64_t e = logical(s, layer, s->values[i]);
+    for (int64_t i = 0; i < (int64_t)n * s->k; i++) {
+        int64_t e = logical(s, layer, s->values[i / s->k * k + i % s->k]);
         s->block.items[i] = e >= 0 && e < MOST_EXPERTS * 16 ? (int32_t)e : -1;
     }
-    const struct routed r = {.layer = layer, .k = (int)k, .expert = s->block.items};
+    const struct routed r = {.layer = layer, .k = s->k, .expert = s->block.items};
     return intake_routing(s->in, handle, &r, err);
 }
 
-/* Unused columns hold -1 in every row: they are cut off. Tokens of a prompt are its document's; those that were
- * generated are nobody's, since the log does not say whose. */
-static int give_tokens(struct sglang *s, const struct array *x, int64_t step, const char *document, int64_t first,
-                       int64_t end, int64_t offset, struct error *err)
+/* Tokens of a prompt are its document's; those that were generated are nobody's, since the log does not say
+ * whose. */
+static int give_tokens(struct sglang *s, const struct array *x, int64_t step, const char *document,
+                       int64_t first, int64_t end, int64_t offset, struct error *err)
 {
     for (int64_t at = first; at < end; at += STRETCH_TOKENS) {
         int n = end - at < STRETCH_TOKENS ? (int)(end - at) : STRETCH_TOKENS, handle;
@@ -227,7 +252,9 @@ static int give_tokens(struct sglang *s, const struct array *x, int64_t step, co
                                   .document = document,
                                   .offset = offset + at - first,
                                   .ids = ids ? s->ids.items + at : NULL,
-                                  .n_ids = !ids ? 0 : at + n < end ? n + 1 : n};
+                                  .n_ids = !ids           ? 0
+                                           : at + n < end ? n + 1
+                                                          : n};
         if (intake_begin(s->in, &t, &handle, err) != 0) {
             return -1;
         }
@@ -240,7 +267,8 @@ static int give_tokens(struct sglang *s, const struct array *x, int64_t step, co
     return intake_held(s->in) > HELD_DECISIONS / 4 ? intake_flush(s->in, err) : 0;
 }
 
-static int read_choices(struct sglang *s, const struct array *x, int64_t record, int64_t step, struct error *err)
+static int read_choices(struct sglang *s, const struct array *x, int64_t record, int64_t step,
+                        int64_t *stream, struct error *err)
 {
     struct integers lengths = {0};
     char name[320], base[256];
@@ -250,13 +278,17 @@ static int read_choices(struct sglang *s, const struct array *x, int64_t record,
         return wrong(s, x, "[layers, tokens, columns]", err);
     }
     request_base_name(s->path, base, sizeof base);
-    int result = read_numbers(s, member(s, record, "extend_seq_lens"), &lengths, err);
+    int result = count_columns(s, x, err);
+    if (result == 0) {
+        result = read_numbers(s, member(s, record, "extend_seq_lens"), &lengths, err);
+    }
     if (result == 0) {
         result = read_numbers(s, member(s, record, "input_ids"), &s->ids, err);
     }
     if (result == 0 && s->ids.n > 0 && s->ids.n != x->shape[1]) {
         intake_finding(s->in, TRAP_ROWS_AND_TOKENS, RULING_REFUSED, "--accept rows-and-tokens leaves ids out",
-                       "'%s': %lld rows and %lld input_ids", x->name, (long long)x->shape[1], (long long)s->ids.n);
+                       "'%s': %lld rows and %lld input_ids", x->name, (long long)x->shape[1],
+                       (long long)s->ids.n);
     }
     for (int64_t i = 0; i < lengths.n && result == 0; i++) {
         int64_t n = x->shape[1] - first < lengths.items[i] ? x->shape[1] - first : lengths.items[i];
@@ -265,62 +297,94 @@ static int read_choices(struct sglang *s, const struct array *x, int64_t record,
         first += n;
     }
     if (result == 0 && first < x->shape[1]) {
-        result = give_tokens(s, x, step, NULL, first, x->shape[1], s->stream, err);
-        s->stream += x->shape[1] - first;
+        result = give_tokens(s, x, step, NULL, first, x->shape[1], *stream, err);
+        *stream += x->shape[1] - first;
     }
     integers_release(&lengths);
     return result;
 }
 
-static int read_records(struct sglang *s, struct error *err)
+/* 1: there was such a record. */
+static int read_record(struct sglang *s, int64_t record, int64_t *stream, struct error *err)
 {
-    int64_t record = 0;
-    if (read_map(s, err) != 0) {
-        return -1;
+    const struct array *counts = member(s, record, "global_physical_count");
+    const struct array *choices = member(s, record, "topk_ids_of_layer");
+    int64_t step = s->request->step + record;
+    int result = 0;
+    if (choices != NULL) {
+        result = read_choices(s, choices, record, step, stream, err);
+    } else if (counts != NULL) {
+        result = read_pass_counts(s, counts, step, err);
     }
-    for (;; record++) {
-        const struct array *counts = member(s, record, "global_physical_count");
-        const struct array *choices = member(s, record, "topk_ids_of_layer");
-        if (counts == NULL && choices == NULL) {
-            break;
+    return result != 0 ? -1 : choices != NULL || counts != NULL;
+}
+
+/* Ranks pass by pass, side by side. */
+static int read_records(struct sglang *s, int n, struct error *err)
+{
+    int64_t stream = 0;
+    bool more = true;
+    for (int64_t record = 0; more; record++) {
+        more = false;
+        for (int f = 0; f < n; f++) {
+            int result = read_record(&s[f], record, &stream, err);
+            if (result < 0) {
+                return error_prefix(err, "'%s' record %lld", s[f].path, (long long)record);
+            }
+            more = more || result == 1;
         }
-        int64_t step = s->request->step + record;
-        if (choices != NULL ? read_choices(s, choices, record, step, err) != 0
-                            : read_pass_counts(s, counts, step, err) != 0) {
-            return -1;
+        if (record == 0 && !more) {
+            return error_set(err, STATUS_INPUT, "'%s' has neither logical_count nor records of passes",
+                             s->path);
         }
     }
-    return record > 0 ? 0
-                      : error_set(err, STATUS_INPUT, "'%s' has neither logical_count nor records of passes", s->path);
+    return 0;
 }
 
 /* ---- files ---- */
 
-static int read_file(struct sglang *s, struct error *err)
+static int read_files(struct sglang *s, int n, struct error *err)
 {
-    if (arrays_open(&s->arrays, s->path, err) != 0) {
-        return -1;
+    const struct array *stat = NULL;
+    for (int f = 0; f < n; f++) {
+        if (arrays_open(&s[f].arrays, s[f].path, err) != 0 || read_map(&s[f], err) != 0) {
+            return -1;
+        }
+        stat = stat != NULL ? stat : arrays_find(s[f].arrays, "logical_count");
     }
-    const struct array *stat = arrays_find(s->arrays, "logical_count");
-    int result = stat != NULL ? read_stat(s, stat, err) : read_records(s, err);
-    return result;
+    if (stat != NULL && n > 1) {
+        return error_set(err, STATUS_INPUT,
+                         "'%s' is of rank 0 and holds the sum of all: import one such file at a time",
+                         s->path);
+    }
+    return stat != NULL ? read_stat(s, stat, err) : read_records(s, n, err);
+}
+
+static void release(struct sglang *s)
+{
+    arrays_close(s->arrays);
+    free(s->map);
+    free(s->values);
+    free(s->counts);
+    integers_release(&s->block);
+    integers_release(&s->ids);
 }
 
 static int read_all(struct intake *in, const struct request *r, struct error *err)
 {
-    int64_t stream = 0;
-    int result = 0, n = r->ranks == RANKS_REPLICAS ? 1 : r->n_files;
-    for (int f = 0; f < n && result == 0; f++) {
-        struct sglang s = {.in = in, .request = r, .path = r->files[f], .file = f, .stream = stream};
-        result = read_file(&s, err);
-        stream = s.stream;
-        arrays_close(s.arrays);
-        free(s.map);
-        free(s.values);
-        free(s.counts);
-        integers_release(&s.block);
-        integers_release(&s.ids);
+    int n = r->ranks == RANKS_REPLICAS ? 1 : r->n_files;
+    struct sglang *s = calloc((size_t)n, sizeof *s);
+    if (s == NULL) {
+        return error_no_memory(err, "the files of ranks");
     }
+    for (int f = 0; f < n; f++) {
+        s[f] = (struct sglang){.in = in, .request = r, .path = r->files[f], .file = f};
+    }
+    int result = read_files(s, n, err);
+    for (int f = 0; f < n; f++) {
+        release(&s[f]);
+    }
+    free(s);
     return result;
 }
 
@@ -330,12 +394,13 @@ static bool is_sglang(const struct head *h)
     if (h->n < 4 || memcmp(h->bytes, "PK", 2) != 0 || arrays_open(&a, h->path, NULL) != 0) {
         return false;
     }
-    bool is = strcmp(arrays_format(a), "pt") == 0 &&
-              (arrays_find(a, "logical_count") != NULL || arrays_find(a, "records.0.global_physical_count") != NULL ||
-               arrays_find(a, "records.0.topk_ids_of_layer") != NULL);
+    bool is =
+        strcmp(arrays_format(a), "pt") == 0 && (arrays_find(a, "logical_count") != NULL ||
+                                                arrays_find(a, "records.0.global_physical_count") != NULL ||
+                                                arrays_find(a, "records.0.topk_ids_of_layer") != NULL);
     arrays_close(a);
     return is;
 }
 
-const struct import_format format_sglang = {"sglang", "SGLang's expert_distribution_recorder_*.pt", "probe", is_sglang,
-                                            read_all};
+const struct import_format format_sglang = {"sglang", "SGLang's expert_distribution_recorder_*.pt", "probe",
+                                            is_sglang, read_all};

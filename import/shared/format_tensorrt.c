@@ -47,7 +47,8 @@ static int by_step(const void *a, const void *b)
     if (x->step != y->step) {
         return x->step < y->step ? -1 : 1;
     }
-    return x->layer != y->layer ? (x->layer > y->layer) - (x->layer < y->layer) : (x->file > y->file) - (x->file < y->file);
+    return x->layer != y->layer ? (x->layer > y->layer) - (x->layer < y->layer)
+                                : (x->file > y->file) - (x->file < y->file);
 }
 
 static int add_entry(struct tensorrt *t, int file, const struct array *x, struct error *err)
@@ -57,7 +58,8 @@ static int add_entry(struct tensorrt *t, int file, const struct array *x, struct
         return 0;
     }
     if (x->n_dimensions != 1 || x->count < 1 || x->count > 65536) {
-        return error_set(err, STATUS_INPUT, "'%s': '%s' is not a count an expert", t->request->files[file], x->name);
+        return error_set(err, STATUS_INPUT, "'%s': '%s' is not a count an expert", t->request->files[file],
+                         x->name);
     }
     if (t->experts > 0 && x->count != t->experts) {
         return error_set(err, STATUS_INPUT, "'%s': '%s' has %lld experts, and meta_info.json says %lld",
@@ -121,8 +123,11 @@ static int give(struct tensorrt *t, const struct entry *e, struct error *err)
     }
     int result = arrays_integers(t->arrays[e->file], e->x, 0, e->x->count, count, err);
     if (result == 0) {
-        const struct load load = {
-            .step = e->step, .file = e->file, .layer = e->layer, .n_experts = (int)e->x->count, .count = count};
+        const struct load load = {.step = e->step,
+                                  .file = e->file,
+                                  .layer = e->layer,
+                                  .n_experts = (int)e->x->count,
+                                  .count = count};
         result = intake_load(t->in, &load, err);
     }
     free(count);
@@ -155,7 +160,8 @@ static int read_ranks(struct tensorrt *t, struct error *err)
     }
     if (t->n_files > 1 && t->request->ranks == RANKS_AUTO) {
         intake_finding(t->in, TRAP_RANK_FILES, RULING_REFUSED,
-                       "pass --ranks sum if ranks saw other tokens (attention data parallel), --ranks replicas if the same",
+                       "pass --ranks sum if ranks saw other tokens (attention data parallel), --ranks "
+                       "replicas if the same",
                        "%d files of counts, of which nothing says whether they add up", t->n_files);
     }
     return 0;
@@ -189,5 +195,5 @@ static bool is_tensorrt(const struct head *h)
     return is;
 }
 
-const struct import_format format_tensorrt = {"tensorrt-llm", "TensorRT-LLM's rank{r}.safetensors: counts", "probe",
-                                              is_tensorrt, read_all};
+const struct import_format format_tensorrt = {"tensorrt-llm", "TensorRT-LLM's rank{r}.safetensors: counts",
+                                              "probe", is_tensorrt, read_all};

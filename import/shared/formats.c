@@ -8,7 +8,12 @@
 #include "import/shared/format.h"
 #include "import/shared/input.h"
 
-const struct import_format *const import_formats[] = {&format_megatron, &format_tokens_per_expert, &format_olmoe, &format_answers, &format_sglang, &format_imatrix, &format_tensorrt, &format_logits, &format_routed, &format_jsonl, &format_csv, NULL};
+const struct import_format *const import_formats[] = {&format_megatron, &format_tokens_per_expert,
+                                                      &format_olmoe,    &format_answers,
+                                                      &format_sglang,   &format_imatrix,
+                                                      &format_tensorrt, &format_logits,
+                                                      &format_routed,   &format_jsonl,
+                                                      &format_csv,      NULL};
 
 enum { MOST_FORMATS = 64 };
 

@@ -114,21 +114,26 @@ int json_item(struct json *j, struct error *err)
     return next(j, ']', "',' or ']'", err);
 }
 
-int json_key(struct json *j, char key[JSON_KEY], struct error *err)
+int json_long_key(struct json *j, struct text *key, size_t most, struct error *err)
 {
-    struct text t;
     int more = next(j, '}', "',' or '}'", err);
     if (more != 1) {
         return more;
     }
+    text_clear(key);
+    return json_string(j, key, most, err) == 0 && expect(j, ':', "':'", err) == 0 ? 1 : -1;
+}
+
+int json_key(struct json *j, char key[JSON_KEY], struct error *err)
+{
+    struct text t;
     text_init(&t);
-    int result = json_string(j, &t, JSON_KEY - 1, err);
-    if (result == 0) {
+    int more = json_long_key(j, &t, JSON_KEY - 1, err);
+    if (more == 1) {
         memcpy(key, t.data, t.length + 1);
-        result = expect(j, ':', "':'", err);
     }
     text_release(&t);
-    return result == 0 ? 1 : -1;
+    return more;
 }
 
 /* ---- numbers and words ---- */

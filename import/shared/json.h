@@ -37,6 +37,8 @@ enum json_kind json_peek(struct json *j);
 int json_enter(struct json *j, enum json_kind kind, const char *what, struct error *err);
 /* 1: the next member's key, cut to its buffer, its value comes next; 0: the object is left. */
 int json_key(struct json *j, char key[JSON_KEY], struct error *err);
+/* The same for keys of any length: at most `most` bytes of it, in place of what `key` held. */
+int json_long_key(struct json *j, struct text *key, size_t most, struct error *err);
 /* 1: the array's next item comes; 0: it is left. */
 int json_item(struct json *j, struct error *err);
 

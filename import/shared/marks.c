@@ -6,7 +6,8 @@
 
 #include "import/shared/request.h"
 
-static int find(struct marks *m, const char *path, const char *const *names, const struct array **x, struct error *err)
+static int find(struct marks *m, const char *path, const char *const *names, const struct array **x,
+                struct error *err)
 {
     *x = NULL;
     for (; *names != NULL && *x == NULL; names++) {
@@ -26,7 +27,8 @@ static int64_t row_of(const struct array *x)
 
 int marks_find(struct marks *m, struct arrays *a, const char *path, int64_t n_tokens, struct error *err)
 {
-    static const char *const ids[] = {"input_ids", "token_ids", NULL}, *const mask[] = {"attention_mask", NULL},
+    static const char *const ids[] = {"input_ids", "token_ids", NULL},
+                             *const mask[] = {"attention_mask", NULL},
                              *const document[] = {"doc_id", "document_id", NULL},
                              *const domain[] = {"domain_id", NULL};
     *m = (struct marks){.arrays = a, .n_tokens = n_tokens};
@@ -40,7 +42,8 @@ int marks_find(struct marks *m, struct arrays *a, const char *path, int64_t n_to
 
 enum { AT_ONCE = 4096 };
 
-static int read(struct marks *m, const struct array *x, int64_t first, int n, int64_t *values, struct error *err)
+static int read(struct marks *m, const struct array *x, int64_t first, int n, int64_t *values,
+                struct error *err)
 {
     return x != NULL ? arrays_integers(m->arrays, x, first, n, values, err) : 0;
 }
@@ -68,7 +71,8 @@ static void name_document(const struct marks *m, const char *path, int64_t first
     }
 }
 
-int marks_next(struct marks *m, const char *path, int64_t first, int most, struct marked *out, struct error *err)
+int marks_next(struct marks *m, const char *path, int64_t first, int most, struct marked *out,
+               struct error *err)
 {
     int64_t mask[AT_ONCE], ids[AT_ONCE], values[AT_ONCE];
     char before[sizeof out->document];

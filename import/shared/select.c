@@ -16,8 +16,8 @@ int selection_parse(enum selection *s, const char *word, struct error *err)
         }
     }
     return word == NULL ? 0
-                        : error_set(err, STATUS_USAGE, "--select is softmax-topk, topk-softmax or sigmoid, not '%s'",
-                                    word);
+                        : error_set(err, STATUS_USAGE,
+                                    "--select is softmax-topk, topk-softmax or sigmoid, not '%s'", word);
 }
 
 bool are_probabilities(const float *rows, int64_t n_rows, int n_experts)

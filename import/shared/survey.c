@@ -293,7 +293,7 @@ bool survey_layer_is_constant(const struct survey_layer *l)
 
 bool survey_layer_is_dense(const struct survey_layer *l)
 {
-    return l->n_rows > 0 ? l->n_zero == l->n_rows : l->n_loads > 1 && l->n_decisions == 0;
+    return l->n_rows > 0 ? l->n_zero + l->n_unrouted == l->n_rows : l->n_loads > 1 && l->n_decisions == 0;
 }
 
 int32_t survey_id_below(const struct survey_layer *l, int32_t id)

@@ -23,10 +23,10 @@ struct survey_layer {
     int32_t largest; /* id */
     int64_t *count;  /* (n_count) choices by id */
     int n_count;
-    int32_t first[SURVEY_COLUMNS];  /* the first row */
-    uint64_t constant;              /* columns that never differed from it, a bit each */
-    int64_t n_gates, n_gates_wrong; /* known; negative or not finite */
-    int64_t n_gate_rows, n_gates_descending;     /* rows */
+    int32_t first[SURVEY_COLUMNS];           /* the first row */
+    uint64_t constant;                       /* columns that never differed from it, a bit each */
+    int64_t n_gates, n_gates_wrong;          /* known; negative or not finite */
+    int64_t n_gate_rows, n_gates_descending; /* rows */
     int64_t n_probability_rows;
     int64_t n_loads;
     int64_t *last_load; /* (n_last) */
@@ -66,7 +66,7 @@ void survey_judge(struct survey *s, const struct request *r);
 
 /* ---- what follows for the run ---- */
 
-/* Whether its rows hold nothing but zeros, which no choice of two experts can be. */
+/* Whether its rows hold nothing but zeros, which no choice of two experts can be, or nothing at all. */
 bool survey_layer_is_dense(const struct survey_layer *l);
 bool survey_layer_is_constant(const struct survey_layer *l);       /* the same choice for every token */
 int32_t survey_id_below(const struct survey_layer *l, int32_t id); /* the next smaller one that occurs; -1 */

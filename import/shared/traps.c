@@ -97,7 +97,7 @@ static void judge_dense_layers(struct judging *j)
     int n = name_layers(j->s, survey_layer_is_dense, layers, sizeof layers);
     if (n > 0) {
         add(j, TRAP_DENSE_LAYERS, RULING_NOTED, "nothing, if the model is dense there: they are left out",
-            "%d layer%s hold%s nothing but zeros: %s", n, n > 1 ? "s" : "", n > 1 ? "" : "s", layers);
+            "%d layer%s hold%s no choice: %s", n, n > 1 ? "s" : "", n > 1 ? "" : "s", layers);
     }
 }
 
