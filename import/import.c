@@ -20,11 +20,13 @@ struct choices {
 
 /* ---- what the run is made of ---- */
 
+enum { N_SIDES = 3 };
+
 /* All that is read, and all that changes how: who asks for the same again gets the same again. */
 struct identity {
     const struct request *request;
-    char (*files)[SHA256_HEX]; /* (n_files) */
-    char sha256[SHA256_HEX];
+    char (*files)[SHA256_HEX];                           /* (n_files) */
+    char sha256[SHA256_HEX], sides[N_SIDES][SHA256_HEX]; /* of --tokens, --documents, --vocabulary; "" */
     pthread_t thread;
     bool started;
     int result;
@@ -62,8 +64,7 @@ static void *identify(void *context)
 {
     struct identity *i = context;
     const struct request *r = i->request;
-    const char *const sides[] = {r->tokens, r->documents, r->vocabulary};
-    char hex[SHA256_HEX];
+    const char *const sides[N_SIDES] = {r->tokens, r->documents, r->vocabulary};
     struct sha256 s;
     sha256_start(&s);
     add_options(&s, r);
@@ -71,8 +72,8 @@ static void *identify(void *context)
         add_word(&s, r->domains[f]);
         i->result = add_file(&s, r->files[f], i->files[f], &i->err);
     }
-    for (size_t f = 0; f < sizeof sides / sizeof *sides && i->result == 0; f++) {
-        i->result = add_file(&s, sides[f], hex, &i->err);
+    for (int f = 0; f < N_SIDES && i->result == 0; f++) {
+        i->result = add_file(&s, sides[f], i->sides[f], &i->err);
     }
     sha256_finish(&s, i->sha256);
     return NULL;
@@ -194,7 +195,6 @@ static void set_all(struct settings *s, const struct reading *d, const struct id
     set_word(s, "import.layer_base", base != NULL ? "unknown" : r->layer_base == 1 ? "1" : "0");
     set_word(s, "import.ranks", r->n_files > 1 ? (r->ranks_word != NULL ? r->ranks_word : "sum") : NULL);
     set_word(s, "import.select", r->select);
-    text_add_int(setting(s, "model.layers"), r->layers);
     set_findings(s, &v->findings);
     for (int k = 0; k < s->n; k++) {
         s->items[k].value_json = s->texts[k].data;
@@ -209,6 +209,19 @@ static void settings_release(struct settings *s)
 }
 
 /* ---- the run ---- */
+
+/* Of tokens whose ids are known, those and their documents; else nobody can tell whether two runs saw the
+ * same, and they did not. */
+static void identify_texts(struct reading *d, const struct identity *i, char hex[SHA256_HEX])
+{
+    struct survey *s = &d->survey;
+    add_word(&s->texts, i->sides[0]);
+    add_word(&s->texts, i->sides[1]);
+    if (s->n_with_ids < s->n_tokens && d->side.ids == NULL) {
+        add_word(&s->texts, i->sha256);
+    }
+    sha256_finish(&s->texts, hex);
+}
 
 static int look_up(const char *path, const char *name, const char *sha256, bool *there, bool *same,
                    struct error *err)
@@ -235,17 +248,26 @@ static int look_up(const char *path, const char *name, const char *sha256, bool 
     return result < 0 ? -1 : 0;
 }
 
+/* Where the router's probabilities were there, the choice by them is that of top-k. */
+static const char *router_of(const struct request *r, const struct reading *d)
+{
+    bool scores = strcmp(d->format->name, "logits") == 0;
+    return scores && (r->select == NULL || strcmp(r->select, "sigmoid") != 0) ? "topk" : "imported";
+}
+
 static int write_run(struct logbook *lb, const struct choices *c, struct reading *d, const struct identity *i,
                      struct error *err)
 {
     struct settings settings = {.n = 0};
     struct keep *keep = NULL;
+    char texts[SHA256_HEX];
+    identify_texts(d, i, texts);
     set_all(&settings, d, i);
     const struct keep_run run = {.logbook = lb,
                                  .name = c->name,
                                  .split = c->request.split != NULL ? c->request.split : d->format->split,
-                                 .router = "imported",
-                                 .sha256 = i->sha256,
+                                 .router = router_of(&c->request, d),
+                                 .texts = texts,
                                  .vocabulary = c->request.vocabulary,
                                  .config = settings.items,
                                  .n_config = settings.n};

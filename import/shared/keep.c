@@ -151,7 +151,7 @@ int keep_open(struct keep **out, const struct keep_run *run, const struct survey
         return -1;
     }
     side_rewind(side);
-    if (texts_open(&k->texts, run->logbook, run->split, run->sha256, run->name,
+    if (texts_open(&k->texts, run->logbook, run->split, run->texts, run->name,
                    run->vocabulary != NULL ? &k->vocabulary : NULL, s->n_with_ids > 0 || side->ids != NULL,
                    err) != 0 ||
         begin_run(k, run, err) != 0) {

@@ -7,8 +7,8 @@
 
 struct keep_run {
     struct logbook *logbook;
-    const char *name, *split, *router, *sha256; /* of all that the run is made of */
-    const char *vocabulary;                     /* a file's path; NULL: none */
+    const char *name, *split, *router, *texts; /* a hash: runs over the same texts have the same */
+    const char *vocabulary;                    /* a file's path; NULL: none */
     const struct logbook_setting *config;
     int n_config;
 };

@@ -13,6 +13,7 @@ int survey_init(struct survey *s, int n_files, struct error *err)
     for (int i = 0; s->files != NULL && i < n_files; i++) {
         s->files[i].largest = -1;
     }
+    sha256_start(&s->texts);
     return s->files != NULL ? 0 : error_no_memory(err, "a survey of the files");
 }
 
@@ -77,6 +78,17 @@ static int count_up_to(struct survey_layer *l, int32_t largest, struct error *er
 
 /* ---- tokens ---- */
 
+static void add_texts(struct survey *s, const struct stretch *t)
+{
+    const int64_t place[] = {t->offset, t->n_ids};
+    const char *name = t->document != NULL ? t->document : "";
+    sha256_update(&s->texts, name, strlen(name) + 1);
+    sha256_update(&s->texts, place, sizeof place);
+    if (t->n_ids > 0) {
+        sha256_update(&s->texts, t->ids, (size_t)t->n_ids * sizeof *t->ids);
+    }
+}
+
 int survey_stretch(struct survey *s, const struct stretch *t, struct error *err)
 {
     if (t->step < s->last_step) {
@@ -95,6 +107,7 @@ int survey_stretch(struct survey *s, const struct stretch *t, struct error *err)
     s->n_with_ids += t->n_ids > 0 ? t->n_tokens : 0;
     s->has_domains = s->has_domains || t->domain != NULL;
     s->n_without_next += t->n_ids == t->n_tokens;
+    add_texts(s, t);
     for (int i = 0; i < t->n_ids; i++) {
         if (t->ids[i] < 0) {
             return error_set(err, STATUS_INPUT, "token id %d is negative", t->ids[i]);

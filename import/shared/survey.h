@@ -2,6 +2,7 @@
  */
 #ifndef IMPORT_SHARED_SURVEY_H
 #define IMPORT_SHARED_SURVEY_H
+#include "base/file.h"
 #include "import/shared/intake.h"
 #include "sql/logbook.h"
 
@@ -49,8 +50,9 @@ struct survey {
     int64_t first_step, last_step, n_steps, n_tokens, n_decisions, n_loads;
     int64_t n_with_ids, n_without_next; /* tokens whose id is known; stretches whose last target is not */
     int32_t largest_token;
-    int topk;         /* that a file of counts says; 0 */
-    bool has_domains; /* some stretch or load named its own */
+    int topk;            /* that a file of counts says; 0 */
+    bool has_domains;    /* some stretch or load named its own */
+    struct sha256 texts; /* of documents, offsets and ids, in order */
     struct findings findings;
 };
 

@@ -81,6 +81,16 @@ static int add_document(struct texts *t, const struct logbook_document *d, int64
     return index_of(t, d->domain, domain_id, domain_index, err);
 }
 
+/* Its text is not known: documents are the same where their corpora and names are. */
+static void hash_document(const struct texts *t, const char *name, char hex[SHA256_HEX])
+{
+    struct sha256 s;
+    sha256_start(&s);
+    sha256_update(&s, t->corpus.sha256, strlen(t->corpus.sha256));
+    sha256_update(&s, name, strlen(name));
+    sha256_finish(&s, hex);
+}
+
 int texts_document(struct texts *t, const char *name, const char *domain, const struct side_document *side,
                    int64_t *id, int *domain_index, struct error *err)
 {
@@ -90,7 +100,7 @@ int texts_document(struct texts *t, const char *name, const char *domain, const 
         *domain_index = t->last_domain;
         return 0;
     }
-    sha256_bytes(name, strlen(name), sha256); /* its text is not known */
+    hash_document(t, name, sha256);
     const struct logbook_document d = {.name = name,
                                        .domain = domain != NULL ? domain : "unknown",
                                        .sha256 = sha256,
