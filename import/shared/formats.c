@@ -62,7 +62,13 @@ static int find_named(const struct import_format **f, const char *name, struct e
     return result;
 }
 
-static int guess(const struct import_format **f, const char *path, struct error *err)
+/* Columns that are named are a table's, whatever they are called. */
+static const struct import_format *guess_table(const struct head *h)
+{
+    return head_begins(h, "{") ? &format_jsonl : &format_csv;
+}
+
+static int guess(const struct import_format **f, const struct request *r, const char *path, struct error *err)
 {
     struct input in;
     *f = NULL;
@@ -76,6 +82,9 @@ static int guess(const struct import_format **f, const char *path, struct error 
     const struct head head = {path, (const char *)in.window, in.end};
     for (int i = 0; import_formats[i] != NULL && *f == NULL; i++) {
         *f = import_formats[i]->looks_like(&head) ? import_formats[i] : NULL;
+    }
+    if (*f == NULL && r->columns != NULL && head.n > 0) {
+        *f = guess_table(&head);
     }
     int result = input_check(&in, err);
     if (result == 0 && *f == NULL) {
@@ -96,7 +105,7 @@ int format_find(const struct import_format **f, const struct request *r, struct 
     }
     for (int i = 0; i < r->n_files; i++) {
         const struct import_format *other;
-        if (guess(i == 0 ? f : &other, r->files[i], err) != 0) {
+        if (guess(i == 0 ? f : &other, r, r->files[i], err) != 0) {
             return -1;
         }
         if (i > 0 && other != *f) {
