@@ -22,9 +22,9 @@ static int open_zip(struct arrays *a, struct error *err)
 static int open_format(struct arrays *a, struct error *err)
 {
     uint8_t start[ARRAYS_BEGINNING] = {0};
-    size_t n = a->source.size < ARRAYS_BEGINNING ? (size_t)a->source.size : ARRAYS_BEGINNING;
+    size_t n = a->blob.size < ARRAYS_BEGINNING ? (size_t)a->blob.size : ARRAYS_BEGINNING;
 
-    if (source_read(&a->source, 0, start, n, err))
+    if (blob_read(&a->blob, 0, start, n, err))
         return -1;
     if (memcmp(start, npy_magic, NPY_MAGIC) == 0)
         return npy_open(a, err);
@@ -35,27 +35,26 @@ static int open_format(struct arrays *a, struct error *err)
     if (start[8] == '{')
         return safetensors_open(a, err);
     if (torch_refusal(start))
-        return source_refuse(&a->source, err, "%s", torch_refusal(start));
+        return blob_refuse(&a->blob, err, "%s", torch_refusal(start));
     if (gguf_is_legacy(start))
-        return source_refuse(&a->source, err,
-                             "an imatrix of the old kind, which has one count for all experts of a "
-                             "layer; run llama-imatrix again with --output-format gguf");
-    return source_refuse(&a->source, err,
-                         "in none of the formats that can be read: .npy, .npz, safetensors, GGUF, "
-                         "torch.save's .pt");
+        return blob_refuse(&a->blob, err,
+                           "an imatrix of the old kind, which has one count for all experts of a "
+                           "layer; run llama-imatrix again with --output-format gguf");
+    return blob_refuse(&a->blob, err,
+                       "in none of the formats that can be read: .npy, .npz, safetensors, GGUF, "
+                       "torch.save's .pt");
 }
 
 /* ---- opening ---- */
 
-static int open_source(struct arrays **a, const char *path, const void *bytes, size_t n, struct error *err)
+static int open_blob(struct arrays **a, const char *path, const void *bytes, size_t n, struct error *err)
 {
     *a = malloc(sizeof **a);
     if (!*a)
         return error_no_memory(err, path);
     memset(*a, 0, offsetof(struct arrays, buffer));
-    (*a)->source.descriptor = -1;
-    if ((bytes ? source_open_memory(&(*a)->source, bytes, n, path, err)
-               : source_open(&(*a)->source, path, err)) ||
+    (*a)->blob.descriptor = -1;
+    if ((bytes ? blob_open_memory(&(*a)->blob, bytes, n, path, err) : blob_open(&(*a)->blob, path, err)) ||
         open_format(*a, err) || listing_finish(*a, err)) {
         arrays_close(*a);
         *a = NULL;
@@ -66,12 +65,12 @@ static int open_source(struct arrays **a, const char *path, const void *bytes, s
 
 int arrays_open(struct arrays **a, const char *path, struct error *err)
 {
-    return open_source(a, path, NULL, 0, err);
+    return open_blob(a, path, NULL, 0, err);
 }
 
 int arrays_open_memory(struct arrays **a, const void *bytes, size_t n, const char *what, struct error *err)
 {
-    return open_source(a, what, bytes ? bytes : "", n, err);
+    return open_blob(a, what, bytes ? bytes : "", n, err);
 }
 
 void arrays_close(struct arrays *a)
@@ -79,7 +78,7 @@ void arrays_close(struct arrays *a)
     if (!a)
         return;
     zip_close(&a->zip);
-    source_close(&a->source);
+    blob_close(&a->blob);
     slab_release(&a->kept);
     free(a->items);
     free(a->notes);
@@ -155,9 +154,8 @@ static int not_whole(const struct arrays *a, const struct item *item, int64_t el
     char value[32];
 
     element_text(item->array.type, bytes, value);
-    return source_refuse(&a->source, err,
-                         "array '%.100s': element %" PRId64 " is %s, no whole number of 64 bits",
-                         item->array.name, element, value);
+    return blob_refuse(&a->blob, err, "array '%.100s': element %" PRId64 " is %s, no whole number of 64 bits",
+                       item->array.name, element, value);
 }
 
 /* Neighbours: converted right to where they go. */
@@ -197,7 +195,7 @@ static int read_numbers(struct arrays *a, const struct array *x, int64_t first, 
 
     assert(first >= 0 && n >= 0 && first <= x->count && n <= x->count - first);
     if (x->type == ARRAY_UNREADABLE)
-        return source_refuse(&a->source, err, "array '%.100s': %s", x->name, item->refusal);
+        return blob_refuse(&a->blob, err, "array '%.100s': %s", x->name, item->refusal);
     if (item->strides)
         return strided_read(a, item, first, n, to, err);
     for (int64_t done = 0; done < n; done += most) {

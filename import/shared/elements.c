@@ -4,7 +4,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "import/shared/source.h"
+#include "import/shared/blob.h"
 
 size_t element_width(enum array_type type)
 {

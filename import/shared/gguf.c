@@ -49,8 +49,8 @@ static char *take_text(struct reader *r, uint64_t most)
     if (take_u64(r, &n))
         return NULL;
     if (n > most || n > (uint64_t)(r->cursor.end - r->cursor.at)) {
-        source_refuse(&r->a->source, r->err,
-                      "a text of %" PRIu64 " bytes at offset %" PRId64 "; is it cut off?", n, at);
+        blob_refuse(&r->a->blob, r->err, "a text of %" PRIu64 " bytes at offset %" PRId64 "; is it cut off?",
+                    n, at);
         return NULL;
     }
     text = listing_claim(r->a, n + 1, r->err);
@@ -103,7 +103,7 @@ static int skip_items(struct reader *r, uint32_t kind, uint64_t n)
     size_t width = element_width(scalars[kind]);
 
     if (kind != KIND_STRING)
-        return n > INT64_MAX / 8 ? source_refuse(&r->a->source, r->err, "an array of %" PRIu64 " items", n)
+        return n > INT64_MAX / 8 ? blob_refuse(&r->a->blob, r->err, "an array of %" PRIu64 " items", n)
                                  : cursor_skip(&r->cursor, n * width, r->err);
     for (uint64_t i = 0; i < n; i++) {
         if (take_u64(r, &length) || cursor_skip(&r->cursor, length, r->err))
@@ -120,8 +120,8 @@ static int note_array(struct reader *r, const char *key)
     if (take_u32(r, &kind) || take_u64(r, &n))
         return -1;
     if (kind >= N_KINDS || kind == KIND_ARRAY)
-        return source_refuse(&r->a->source, r->err,
-                             "key '%.100s' is an array of kind %" PRIu32 ", which GGUF has not", key, kind);
+        return blob_refuse(&r->a->blob, r->err,
+                           "key '%.100s' is an array of kind %" PRIu32 ", which GGUF has not", key, kind);
     if (n > MOST_ITEMS || r->n_items + n > MOST_OF_ALL)
         return skip_items(r, kind, n);
     r->n_items += n;
@@ -141,8 +141,8 @@ static int read_key(struct reader *r)
     if (!key || take_u32(r, &kind))
         return -1;
     if (kind >= N_KINDS)
-        return source_refuse(&r->a->source, r->err, "key '%.100s' is of kind %" PRIu32 ", which GGUF has not",
-                             key, kind);
+        return blob_refuse(&r->a->blob, r->err, "key '%.100s' is of kind %" PRIu32 ", which GGUF has not",
+                           key, kind);
     return kind == KIND_ARRAY ? note_array(r, key) : note_value(r, key, kind);
 }
 
@@ -181,7 +181,7 @@ static int read_shape(struct reader *r, struct array *x)
     if (take_u32(r, &n))
         return -1;
     if (n > ARRAY_MAX_DIMENSIONS)
-        return source_refuse(&r->a->source, r->err, "array '%.100s' has %" PRIu32 " dimensions", x->name, n);
+        return blob_refuse(&r->a->blob, r->err, "array '%.100s' has %" PRIu32 " dimensions", x->name, n);
     x->n_dimensions = (int)n;
     for (int i = x->n_dimensions - 1; i >= 0; i--) {
         if (take_u64(r, &size))
@@ -190,8 +190,7 @@ static int read_shape(struct reader *r, struct array *x)
     }
     x->count = elements_count(x->shape, x->n_dimensions);
     if (x->count < 0)
-        return source_refuse(&r->a->source, r->err, "array '%.100s' has a shape that no file can hold",
-                             x->name);
+        return blob_refuse(&r->a->blob, r->err, "array '%.100s' has a shape that no file can hold", x->name);
     return 0;
 }
 
@@ -203,9 +202,9 @@ static int read_tensor(struct reader *r)
 
     if (!item.array.name || read_shape(r, &item.array) || take_u32(r, &type) || take_u64(r, &offset))
         return -1;
-    if (offset > (uint64_t)r->a->source.size || offset % r->alignment != 0)
-        return source_refuse(&r->a->source, r->err, "array '%.100s' would be at byte %" PRIu64 " of the data",
-                             item.array.name, offset);
+    if (offset > (uint64_t)r->a->blob.size || offset % r->alignment != 0)
+        return blob_refuse(&r->a->blob, r->err, "array '%.100s' would be at byte %" PRIu64 " of the data",
+                           item.array.name, offset);
     item.array.type = type_of_ggml(type);
     if (item.array.type == ARRAY_UNREADABLE)
         item.refusal = "its elements are quantised in blocks: weights of a model, not what imatrix counts";
@@ -234,9 +233,8 @@ static int check_version(const struct arrays *a, uint32_t version, struct error 
     if (version == 2 || version == 3)
         return 0;
     if (version != 0 && (version & 0xffff) == 0)
-        return source_refuse(&a->source, err, "a GGUF file of a big-endian machine; convert it there");
-    return source_refuse(&a->source, err, "a GGUF file of version %" PRIu32 ", and 2 and 3 are known",
-                         version);
+        return blob_refuse(&a->blob, err, "a GGUF file of a big-endian machine; convert it there");
+    return blob_refuse(&a->blob, err, "a GGUF file of version %" PRIu32 ", and 2 and 3 are known", version);
 }
 
 static int read_all(struct reader *r)
@@ -252,7 +250,7 @@ static int read_all(struct reader *r)
             return -1;
     }
     if (r->alignment == 0 || r->alignment > MOST_ALIGNMENT || (r->alignment & (r->alignment - 1)) != 0)
-        return source_refuse(&r->a->source, r->err, "its general.alignment makes no sense");
+        return blob_refuse(&r->a->blob, r->err, "its general.alignment makes no sense");
     for (uint64_t i = 0; i < n_tensors; i++) {
         if (read_tensor(r))
             return -1;
@@ -267,12 +265,12 @@ int gguf_open(struct arrays *a, struct error *err)
 
     a->format = "gguf";
     if (!r)
-        return error_no_memory(err, a->source.path);
+        return error_no_memory(err, a->blob.path);
     r->a = a;
     r->alignment = ALIGNMENT;
     r->n_items = 0;
     r->err = err;
-    cursor_start(&r->cursor, &a->source, 4, a->source.size);
+    cursor_start(&r->cursor, &a->blob, 4, a->blob.size);
     result = read_all(r);
     free(r);
     return result;

@@ -12,7 +12,7 @@ void *listing_claim(struct arrays *a, size_t n, struct error *err)
     void *piece = slab_claim(&a->kept, n);
 
     if (!piece)
-        error_no_memory(err, a->source.path);
+        error_no_memory(err, a->blob.path);
     return piece;
 }
 
@@ -48,7 +48,7 @@ int listing_add(struct arrays *a, const struct item *item, struct error *err)
     struct item *items = grow(a->items, a->n, &a->capacity, sizeof *items);
 
     if (!items)
-        return error_no_memory(err, a->source.path);
+        return error_no_memory(err, a->blob.path);
     a->items = items;
     items[a->n++] = *item;
     return 0;
@@ -59,7 +59,7 @@ int listing_add_note(struct arrays *a, const char *key, const char *text, struct
     struct note *notes = grow(a->notes, a->n_notes, &a->notes_capacity, sizeof *notes);
 
     if (!notes)
-        return error_no_memory(err, a->source.path);
+        return error_no_memory(err, a->blob.path);
     a->notes = notes;
     notes[a->n_notes++] = (struct note){key, text};
     return 0;
@@ -82,11 +82,11 @@ static int check_names(const struct arrays *a, struct error *err)
     for (int i = 1; i < a->n; i++) {
         const char *name = a->items[a->by_name[i]].array.name;
         if (strcmp(name, a->items[a->by_name[i - 1]].array.name) == 0)
-            return source_refuse(&a->source, err, "two arrays in it are called '%.100s'", name);
+            return blob_refuse(&a->blob, err, "two arrays in it are called '%.100s'", name);
     }
     for (int i = 1; i < a->n_notes; i++) {
         if (strcmp(a->notes[i].key, a->notes[i - 1].key) == 0)
-            return source_refuse(&a->source, err, "it says '%.100s' twice", a->notes[i].key);
+            return blob_refuse(&a->blob, err, "it says '%.100s' twice", a->notes[i].key);
     }
     return 0;
 }
@@ -95,7 +95,7 @@ int listing_finish(struct arrays *a, struct error *err)
 {
     a->by_name = malloc(((size_t)a->n + 1) * sizeof *a->by_name);
     if (!a->by_name)
-        return error_no_memory(err, a->source.path);
+        return error_no_memory(err, a->blob.path);
     for (int i = 0; i < a->n; i++)
         a->by_name[i] = i;
     qsort_r(a->by_name, (size_t)a->n, sizeof *a->by_name, compare_items, a->items);
@@ -110,10 +110,10 @@ int listing_check_places(const struct arrays *a, int64_t begin, bool tight, stru
     int result;
 
     if (!spans)
-        return error_no_memory(err, a->source.path);
+        return error_no_memory(err, a->blob.path);
     for (int i = 0; i < a->n; i++)
         spans[i] = (struct span){a->items[i].at, a->items[i].end, a->items[i].array.name};
-    result = spans_check(&a->source, spans, a->n, begin, a->source.size, tight, err);
+    result = spans_check(&a->blob, spans, a->n, begin, a->blob.size, tight, err);
     free(spans);
     return result;
 }
@@ -130,7 +130,7 @@ int listing_fetch(struct arrays *a, const struct item *item, int64_t first, size
     if (item->entry && item->strides && zip_spool(a, item->entry, err))
         return -1;
     if (item->entry ? zip_read(a, item->entry, at, a->buffer, n * width, err)
-                    : source_read(&a->source, at, a->buffer, n * width, err))
+                    : blob_read(&a->blob, at, a->buffer, n * width, err))
         return -1;
     if (item->swapped)
         elements_swap(a->buffer, n, width);

@@ -6,8 +6,8 @@
 #include <stdint.h>
 
 #include "import/shared/arrays.h"
+#include "import/shared/blob.h"
 #include "import/shared/slab.h"
-#include "import/shared/source.h"
 #include "import/shared/zip.h"
 
 struct item {
@@ -28,7 +28,7 @@ struct note {
 enum { ARRAYS_BUFFER = 1 << 16 };
 
 struct arrays {
-    struct source source;
+    struct blob blob;
     struct zip zip;
     const char *format;
     struct item *items;

@@ -224,13 +224,13 @@ static int set_shape(const struct arrays *a, struct item *item, const struct hea
     struct array *x = &item->array;
 
     if (h->n_dimensions > ARRAY_MAX_DIMENSIONS)
-        return source_refuse(&a->source, err, "array '%.100s' has more than %d dimensions; reshape it",
-                             x->name, ARRAY_MAX_DIMENSIONS);
+        return blob_refuse(&a->blob, err, "array '%.100s' has more than %d dimensions; reshape it", x->name,
+                           ARRAY_MAX_DIMENSIONS);
     x->n_dimensions = h->n_dimensions;
     memcpy(x->shape, h->shape, sizeof x->shape);
     x->count = elements_count(x->shape, x->n_dimensions);
     if (x->count < 0)
-        return source_refuse(&a->source, err, "array '%.100s' has a shape that no file can hold", x->name);
+        return blob_refuse(&a->blob, err, "array '%.100s' has a shape that no file can hold", x->name);
     return 0;
 }
 
@@ -240,15 +240,14 @@ static int check_size(const struct arrays *a, const struct item *item, int64_t d
     int64_t bytes = x->count * (int64_t)element_width(x->type);
 
     if (bytes > data)
-        return source_refuse(&a->source, err,
-                             "array '%.100s' needs %" PRId64 " bytes and %" PRId64
-                             " are there; is it cut off?",
-                             x->name, bytes, data);
+        return blob_refuse(&a->blob, err,
+                           "array '%.100s' needs %" PRId64 " bytes and %" PRId64 " are there; is it cut off?",
+                           x->name, bytes, data);
     if (bytes < data)
-        return source_refuse(
-            &a->source, err,
-            "%" PRId64 " bytes follow behind array '%.100s'; several arrays go into one file by np.savez",
-            data - bytes, x->name);
+        return blob_refuse(&a->blob, err,
+                           "%" PRId64
+                           " bytes follow behind array '%.100s'; several arrays go into one file by np.savez",
+                           data - bytes, x->name);
     return 0;
 }
 
@@ -260,8 +259,8 @@ int npy_parse(struct arrays *a, struct item *item, const char *header, size_t n,
     struct header h;
 
     if (!parse_header(&l, &h))
-        return source_refuse(&a->source, err, "array '%.100s': its header is no numpy's, from offset %td on",
-                             item->array.name, l.at - header);
+        return blob_refuse(&a->blob, err, "array '%.100s': its header is no numpy's, from offset %td on",
+                           item->array.name, l.at - header);
     if (set_shape(a, item, &h, err))
         return -1;
     item->array.type = h.structured ? ARRAY_UNREADABLE : find_kind(h.descr);
@@ -281,10 +280,10 @@ static int list_alone(struct arrays *a, const char *header, size_t n, struct err
 {
     struct item item = {.array.name = "", .at = (int64_t)n};
 
-    if (npy_parse(a, &item, header, n, a->source.size - item.at, err))
+    if (npy_parse(a, &item, header, n, a->blob.size - item.at, err))
         return -1;
     if (item.refusal)
-        return source_refuse(&a->source, err, "%s", item.refusal);
+        return blob_refuse(&a->blob, err, "%s", item.refusal);
     return listing_add(a, &item, err);
 }
 
@@ -295,17 +294,17 @@ int npy_open(struct arrays *a, struct error *err)
     int result = -1;
 
     a->format = "npy";
-    if (source_read(&a->source, 0, prefix, sizeof prefix, err))
+    if (blob_read(&a->blob, 0, prefix, sizeof prefix, err))
         return -1;
     size_t n = npy_header_length(prefix);
     if (n == 0 || n > NPY_LONGEST_HEADER)
-        return source_refuse(&a->source, err,
-                             "an .npy of version %d with a header of %zu bytes, which nobody writes",
-                             prefix[6], n);
+        return blob_refuse(&a->blob, err,
+                           "an .npy of version %d with a header of %zu bytes, which nobody writes", prefix[6],
+                           n);
     header = malloc(n);
     if (!header)
-        return error_no_memory(err, a->source.path);
-    if (source_read(&a->source, 0, header, n, err) == 0)
+        return error_no_memory(err, a->blob.path);
+    if (blob_read(&a->blob, 0, header, n, err) == 0)
         result = list_alone(a, header, n, err);
     free(header);
     return result;

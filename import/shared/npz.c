@@ -23,8 +23,8 @@ static int read_header(struct arrays *a, struct item *item, char *header, struct
         return -1;
     n = npy_header_length((const uint8_t *)header);
     if (n < NPY_PREFIX || n > NPY_LONGEST_HEADER)
-        return source_refuse(&a->source, err, "array '%.100s' is no .npy of a version that is known",
-                             item->array.name);
+        return blob_refuse(&a->blob, err, "array '%.100s' is no .npy of a version that is known",
+                           item->array.name);
     if (zip_read(a, item->entry, NPY_PREFIX, header + NPY_PREFIX, n - NPY_PREFIX, err))
         return -1;
     item->at = (int64_t)n;
@@ -48,7 +48,7 @@ int npz_open(struct arrays *a, struct error *err)
 
     a->format = "npz";
     if (!header)
-        return error_no_memory(err, a->source.path);
+        return error_no_memory(err, a->blob.path);
     for (int i = 0; i < a->zip.n; i++) {
         if (is_npy(a->zip.entries[i].name) && list_entry(a, &a->zip.entries[i], header, err)) {
             free(header);
@@ -56,7 +56,6 @@ int npz_open(struct arrays *a, struct error *err)
         }
     }
     free(header);
-    return a->n > 0
-               ? 0
-               : source_refuse(&a->source, err, "a zip file with neither .npy's nor torch's data.pkl in it");
+    return a->n > 0 ? 0
+                    : blob_refuse(&a->blob, err, "a zip file with neither .npy's nor torch's data.pkl in it");
 }

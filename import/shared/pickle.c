@@ -12,8 +12,8 @@ enum {
 
 int pickle_refuse(const struct pickle *p, const char *what)
 {
-    return source_refuse(p->source, p->err, "%s at byte %td of its pickle; nothing in it was run", what,
-                         p->at - p->bytes);
+    return blob_refuse(p->blob, p->err, "%s at byte %td of its pickle; nothing in it was run", what,
+                       p->at - p->bytes);
 }
 
 /* ---- bytes ---- */
@@ -51,7 +51,7 @@ static int push(struct pickle *p, const struct pickled *value)
         if (capacity > MOST_STACK)
             return pickle_refuse(p, "more values than anybody writes");
         if (!stack)
-            return error_no_memory(p->err, p->source->path);
+            return error_no_memory(p->err, p->blob->path);
         p->stack = stack;
         p->stack_capacity = capacity;
     }
@@ -91,7 +91,7 @@ int pickle_new_items(struct pickle *p, enum pickled_kind kind, struct pickled *v
         return pickle_refuse(p, "more lists than anybody writes");
     items = slab_claim(&p->slab, sizeof *items);
     if (!items)
-        return error_no_memory(p->err, p->source->path);
+        return error_no_memory(p->err, p->blob->path);
     *items = (struct pickled_items){.next = p->all};
     p->all = items;
     *value = (struct pickled){.kind = kind, .items = items};
@@ -104,7 +104,7 @@ static int append(struct pickle *p, struct pickled_items *to, const struct pickl
         size_t capacity = to->n + n > 2 * to->capacity ? to->n + n : 2 * to->capacity;
         struct pickled *more = realloc(to->values, capacity * sizeof *more);
         if (!more)
-            return error_no_memory(p->err, p->source->path);
+            return error_no_memory(p->err, p->blob->path);
         to->values = more;
         to->capacity = capacity;
     }
@@ -280,7 +280,7 @@ static int remember(struct pickle *p, uint64_t i)
         size_t size = i < 64 ? 64 : 2 * (size_t)i;
         struct pickled *memo = realloc(p->memo, size * sizeof *memo);
         if (!memo)
-            return error_no_memory(p->err, p->source->path);
+            return error_no_memory(p->err, p->blob->path);
         for (size_t j = p->memo_size; j < size; j++)
             memo[j] = (struct pickled){.kind = PICKLED_MARK};
         p->memo = memo;
@@ -399,8 +399,8 @@ static int (*const opcodes[256])(struct pickle *p, int opcode) = {
 
 static int unknown(const struct pickle *p, int opcode)
 {
-    return source_refuse(
-        p->source, p->err,
+    return blob_refuse(
+        p->blob, p->err,
         "opcode 0x%02x at byte %td of its pickle is none that torch.save writes for tensors, numbers, "
         "text, lists and dicts; nothing in it was run",
         (unsigned)opcode, p->at - p->bytes - 1);
@@ -421,10 +421,10 @@ static int run(struct pickle *p)
     }
 }
 
-int pickle_read(struct pickle *p, const struct source *source, const uint8_t *bytes, size_t n,
+int pickle_read(struct pickle *p, const struct blob *blob, const uint8_t *bytes, size_t n,
                 struct pickled *value, struct error *err)
 {
-    *p = (struct pickle){.source = source, .bytes = bytes, .at = bytes, .end = bytes + n, .err = err};
+    *p = (struct pickle){.blob = blob, .bytes = bytes, .at = bytes, .end = bytes + n, .err = err};
     return run(p) || pop(p, value) ? -1 : 0;
 }
 

@@ -9,8 +9,8 @@
 #include <stdint.h>
 
 #include "import/shared/arrays.h"
+#include "import/shared/blob.h"
 #include "import/shared/slab.h"
-#include "import/shared/source.h"
 
 enum pickled_kind {
     PICKLED_NONE,
@@ -64,7 +64,7 @@ struct pickled_tensor {
 };
 
 struct pickle {
-    const struct source *source; /* for errors */
+    const struct blob *blob; /* for errors */
     const uint8_t *bytes, *at, *end;
     struct pickled *stack, *memo;
     size_t depth, stack_capacity, memo_size, memo_given, n_items; /* memo_given: one more than the highest */
@@ -75,7 +75,7 @@ struct pickle {
 
 /* The one value that the pickle is; it, and all in it, stays until the release. The bytes must stay as well.
  */
-int pickle_read(struct pickle *p, const struct source *source, const uint8_t *bytes, size_t n,
+int pickle_read(struct pickle *p, const struct blob *blob, const uint8_t *bytes, size_t n,
                 struct pickled *value, struct error *err);
 void pickle_release(struct pickle *p);
 

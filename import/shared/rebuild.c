@@ -70,8 +70,8 @@ int rebuild_global(struct pickle *p, const struct pickled *module, const struct 
             return 0;
         }
     }
-    return source_refuse(
-        p->source, p->err,
+    return blob_refuse(
+        p->blob, p->err,
         "it wants to call '%.*s %.*s': refused; nothing in it was run. Save what it holds as tensors, "
         "numbers, text, lists and dicts",
         (int)(module->length < 100 ? module->length : 100), module->text,
@@ -142,7 +142,7 @@ static int make_tensor(struct pickle *p, const struct pickled_tensor *tensor, st
         return pickle_refuse(p, fault);
     kept = slab_claim(&p->slab, sizeof *kept);
     if (!kept)
-        return error_no_memory(p->err, p->source->path);
+        return error_no_memory(p->err, p->blob->path);
     *kept = *tensor;
     *value = (struct pickled){.kind = PICKLED_TENSOR, .tensor = kept};
     return 0;
@@ -186,7 +186,7 @@ int rebuild_storage(struct pickle *p, const struct pickled *id, struct pickled *
         return pickle_refuse(p, "a storage that makes no sense");
     kept = slab_claim(&p->slab, sizeof *kept);
     if (!kept)
-        return error_no_memory(p->err, p->source->path);
+        return error_no_memory(p->err, p->blob->path);
     *kept = (struct pickled_storage){*key, class->global->type, class->global->untyped, count->integer};
     *value = (struct pickled){.kind = PICKLED_STORAGE, .storage = kept};
     return 0;

@@ -33,8 +33,8 @@ struct reader {
 
 static int bad_json(const struct reader *r, const char *wanted)
 {
-    return source_refuse(&r->a->source, r->err, "its header is not safetensors': no %s at offset %td", wanted,
-                         r->at - r->header + BEFORE);
+    return blob_refuse(&r->a->blob, r->err, "its header is not safetensors': no %s at offset %td", wanted,
+                       r->at - r->header + BEFORE);
 }
 
 static void skip_blank(struct reader *r)
@@ -137,9 +137,9 @@ static int check_size(const struct reader *r, const struct item *item)
     int64_t bytes = x->count * (int64_t)element_width(x->type);
 
     if (item->end < item->at || (x->type != ARRAY_UNREADABLE && item->end - item->at != bytes))
-        return source_refuse(&r->a->source, r->err,
-                             "array '%.100s' has %" PRId64 " bytes, and its shape and dtype need %" PRId64,
-                             x->name, item->end - item->at, bytes);
+        return blob_refuse(&r->a->blob, r->err,
+                           "array '%.100s' has %" PRId64 " bytes, and its shape and dtype need %" PRId64,
+                           x->name, item->end - item->at, bytes);
     return 0;
 }
 
@@ -154,8 +154,8 @@ static int describe(const struct reader *r, const cJSON *tensor, struct item *it
     x->count = x->n_dimensions >= 0 ? elements_count(x->shape, x->n_dimensions) : -1;
     if (!dtype || x->count < 0 ||
         read_list(cJSON_GetObjectItemCaseSensitive(tensor, "data_offsets"), offsets, 2) != 2)
-        return source_refuse(
-            &r->a->source, r->err,
+        return blob_refuse(
+            &r->a->blob, r->err,
             "array '%.100s': dtype, shape (of at most %d dimensions) or data_offsets are missing or "
             "make no sense",
             x->name, ARRAY_MAX_DIMENSIONS);
@@ -218,18 +218,18 @@ int safetensors_open(struct arrays *a, struct error *err)
     int result;
 
     a->format = "safetensors";
-    if (source_read(&a->source, 0, length, sizeof length, err))
+    if (blob_read(&a->blob, 0, length, sizeof length, err))
         return -1;
     n = read_u64(length);
-    if (n > LONGEST_HEADER || n > (uint64_t)a->source.size - BEFORE)
-        return source_refuse(
-            &a->source, err,
+    if (n > LONGEST_HEADER || n > (uint64_t)a->blob.size - BEFORE)
+        return blob_refuse(
+            &a->blob, err,
             "looks like safetensors, but its header would have %" PRIu64 " bytes; is it cut off?", n);
     header = malloc(n + 1);
     if (!header)
-        return error_no_memory(err, a->source.path);
+        return error_no_memory(err, a->blob.path);
     header[n] = '\0';
-    result = source_read(&a->source, BEFORE, header, n, err) || read_header(a, header, n, err) ? -1 : 0;
+    result = blob_read(&a->blob, BEFORE, header, n, err) || read_header(a, header, n, err) ? -1 : 0;
     free(header);
     return result;
 }

@@ -13,12 +13,12 @@ static int compare(const void *x, const void *y)
     return (a->end > b->end) - (a->end < b->end);
 }
 
-static int hole(const struct source *s, int64_t from, int64_t to, struct error *err)
+static int hole(const struct blob *s, int64_t from, int64_t to, struct error *err)
 {
-    return source_refuse(s, err, "its bytes %" PRId64 " to %" PRId64 " belong to nothing", from, to);
+    return blob_refuse(s, err, "its bytes %" PRId64 " to %" PRId64 " belong to nothing", from, to);
 }
 
-int spans_check(const struct source *s, struct span *spans, int n, int64_t begin, int64_t end, bool tight,
+int spans_check(const struct blob *s, struct span *spans, int n, int64_t begin, int64_t end, bool tight,
                 struct error *err)
 {
     int64_t at = begin;
@@ -27,13 +27,13 @@ int spans_check(const struct source *s, struct span *spans, int n, int64_t begin
         qsort(spans, (size_t)n, sizeof *spans, compare);
     for (int i = 0; i < n; i++) {
         if (spans[i].begin < at && i > 0)
-            return source_refuse(s, err, "'%.100s' and '%.100s' in it overlap at offset %" PRId64,
-                                 spans[i - 1].name, spans[i].name, spans[i].begin);
+            return blob_refuse(s, err, "'%.100s' and '%.100s' in it overlap at offset %" PRId64,
+                               spans[i - 1].name, spans[i].name, spans[i].begin);
         if (spans[i].begin < at || spans[i].end > end)
-            return source_refuse(s, err,
-                                 "'%.100s' in it has bytes %" PRId64 " to %" PRId64 ", and there are %" PRId64
-                                 " to %" PRId64 "; is it cut off?",
-                                 spans[i].name, spans[i].begin, spans[i].end, begin, end);
+            return blob_refuse(s, err,
+                               "'%.100s' in it has bytes %" PRId64 " to %" PRId64 ", and there are %" PRId64
+                               " to %" PRId64 "; is it cut off?",
+                               spans[i].name, spans[i].begin, spans[i].end, begin, end);
         if (tight && spans[i].begin > at)
             return hole(s, at, spans[i].begin, err);
         at = spans[i].end;

@@ -3,7 +3,7 @@
 #define IMPORT_SHARED_SPANS_H
 #include <stdbool.h>
 
-#include "import/shared/source.h"
+#include "import/shared/blob.h"
 
 struct span {
     int64_t begin, end; /* end: behind the last byte, not before `begin` */
@@ -12,7 +12,7 @@ struct span {
 
 /* Sorts them. None begins before `begin` or ends behind `end`, and no two overlap; tight: they fill it as
  * well. */
-int spans_check(const struct source *s, struct span *spans, int n, int64_t begin, int64_t end, bool tight,
+int spans_check(const struct blob *s, struct span *spans, int n, int64_t begin, int64_t end, bool tight,
                 struct error *err);
 
 #endif

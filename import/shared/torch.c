@@ -32,7 +32,7 @@ struct flattening {
 
 static int refuse(const struct flattening *f, const char *what)
 {
-    return source_refuse(&f->a->source, f->err, "'%.100s' in its pickle %s", f->path, what);
+    return blob_refuse(&f->a->blob, f->err, "'%.100s' in its pickle %s", f->path, what);
 }
 
 /* A small pickle can refer to one list, of lists that do the same, more often than memory and time last. */
@@ -313,7 +313,7 @@ static int flatten_pickle(struct flattening *f, const uint8_t *bytes, size_t n)
     struct pickled value;
     int result;
 
-    result = pickle_read(&p, &f->a->source, bytes, n, &value, f->err) || flatten(f, &value) ? -1 : 0;
+    result = pickle_read(&p, &f->a->blob, bytes, n, &value, f->err) || flatten(f, &value) ? -1 : 0;
     pickle_release(&p);
     return result;
 }
@@ -324,14 +324,14 @@ static int read_pickle(struct flattening *f, struct zip_entry *e)
     int result;
 
     if (e->size > LONGEST_PICKLE)
-        return source_refuse(&f->a->source, f->err,
-                             "its pickle has %" PRId64 " bytes; tensors do not belong there", e->size);
+        return blob_refuse(&f->a->blob, f->err,
+                           "its pickle has %" PRId64 " bytes; tensors do not belong there", e->size);
     f->visits = e->size < MOST_VISITED / 16 ? 8 * e->size + 65536 : MOST_VISITED;
     f->listings = e->size < MOST_LISTED - 4096 ? e->size + 4096 : MOST_LISTED;
     f->names = MOST_NAMES + 16 * e->size;
     bytes = malloc((size_t)e->size + 1);
     if (!bytes)
-        return error_no_memory(f->err, f->a->source.path);
+        return error_no_memory(f->err, f->a->blob.path);
     result = zip_read(f->a, e, 0, bytes, (size_t)e->size, f->err) || flatten_pickle(f, bytes, (size_t)e->size)
                  ? -1
                  : 0;
@@ -378,7 +378,7 @@ int torch_open(struct arrays *a, struct error *err)
 
     a->format = "pt";
     if (!f)
-        return error_no_memory(err, a->source.path);
+        return error_no_memory(err, a->blob.path);
     f->a = a;
     f->pickle = pickle;
     f->err = err;

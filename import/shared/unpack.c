@@ -23,7 +23,7 @@ struct unpacking {
 
 static int damaged(const struct arrays *a, const struct zip_entry *e, const char *how, struct error *err)
 {
-    return source_refuse(&a->source, err, "'%.100s' in it is damaged: %s", e->name, how);
+    return blob_refuse(&a->blob, err, "'%.100s' in it is damaged: %s", e->name, how);
 }
 
 static int compare_checksum(const struct arrays *a, const struct zip_entry *e, uint32_t checksum,
@@ -39,7 +39,7 @@ static int compare_checksum(const struct arrays *a, const struct zip_entry *e, u
 static int read_stored(struct arrays *a, struct zip_entry *e, int64_t at, void *out, size_t n,
                        struct error *err)
 {
-    if (source_read(&a->source, e->at + at, out, n, err))
+    if (blob_read(&a->blob, e->at + at, out, n, err))
         return -1;
     if (at != e->checked)
         return 0;
@@ -68,7 +68,7 @@ static int begin(struct arrays *a, struct zip_entry *e, struct error *err)
     memset(u, 0, offsetof(struct unpacking, packed));
     if (inflateInit2(&u->stream, -MAX_WBITS) != Z_OK) {
         free(u);
-        return error_no_memory(err, a->source.path);
+        return error_no_memory(err, a->blob.path);
     }
     e->unpacking = u;
     return 0;
@@ -81,7 +81,7 @@ static int more_input(struct arrays *a, const struct zip_entry *e, struct unpack
 
     if (u->stream.avail_in > 0 || n == 0)
         return 0;
-    if (source_read(&a->source, e->at + u->taken, u->packed, n, err))
+    if (blob_read(&a->blob, e->at + u->taken, u->packed, n, err))
         return -1;
     u->stream.next_in = u->packed;
     u->stream.avail_in = (uInt)n;
@@ -174,9 +174,9 @@ static int read_deflated(struct arrays *a, struct zip_entry *e, int64_t at, void
 static int read_spooled(struct arrays *a, const struct zip_entry *e, int64_t at, void *out, size_t n,
                         struct error *err)
 {
-    const struct source copy = {.descriptor = e->spooled, .size = e->size, .path = a->source.path};
+    const struct blob copy = {.descriptor = e->spooled, .size = e->size, .path = a->blob.path};
 
-    return source_read(&copy, at, out, n, err);
+    return blob_read(&copy, at, out, n, err);
 }
 
 int zip_read(struct arrays *a, struct zip_entry *e, int64_t at, void *out, size_t n, struct error *err)

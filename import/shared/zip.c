@@ -21,7 +21,7 @@ enum { STORED = 0, DEFLATED = 8 };
 
 static int bad(const struct arrays *a, const char *what, struct error *err)
 {
-    return source_refuse(&a->source, err, "not a whole zip file: %s", what);
+    return blob_refuse(&a->blob, err, "not a whole zip file: %s", what);
 }
 
 /* ---- the end: where the directory is ---- */
@@ -36,12 +36,12 @@ static int read_end64(const struct arrays *a, struct directory *d, struct error 
     uint8_t locator[LOCATOR], end[END64];
     uint64_t at;
 
-    if (d->end < LOCATOR || source_read(&a->source, d->end - LOCATOR, locator, LOCATOR, err) ||
+    if (d->end < LOCATOR || blob_read(&a->blob, d->end - LOCATOR, locator, LOCATOR, err) ||
         memcmp(locator, "PK\6\7", 4) != 0)
         return bad(a, "its zip64 locator is missing", err);
     at = read_u64(locator + 8);
     if (d->end < END64 + LOCATOR || at > (uint64_t)(d->end - LOCATOR - END64) ||
-        source_read(&a->source, (int64_t)at, end, END64, err) || memcmp(end, "PK\6\6", 4) != 0)
+        blob_read(&a->blob, (int64_t)at, end, END64, err) || memcmp(end, "PK\6\6", 4) != 0)
         return bad(a, "its zip64 end record is missing", err);
     if (read_u32(end + 16) != 0 || read_u32(end + 20) != 0)
         return bad(a, "it is in several parts", err);
@@ -65,13 +65,13 @@ static int read_end(const struct arrays *a, const uint8_t *end, int64_t at, stru
 /* The record at the end has a comment of any length behind it. */
 static int find_end(const struct arrays *a, struct directory *d, struct error *err)
 {
-    int64_t size = a->source.size, n = size < END + LONGEST_COMMENT ? size : END + LONGEST_COMMENT;
+    int64_t size = a->blob.size, n = size < END + LONGEST_COMMENT ? size : END + LONGEST_COMMENT;
     uint8_t *tail = malloc((size_t)n + 1);
     int result = 1;
 
     if (!tail)
-        return error_no_memory(err, a->source.path);
-    if (source_read(&a->source, size - n, tail, (size_t)n, err))
+        return error_no_memory(err, a->blob.path);
+    if (blob_read(&a->blob, size - n, tail, (size_t)n, err))
         result = -1;
     for (int64_t i = n - END; i >= 0 && result == 1; i--) {
         if (memcmp(tail + i, "PK\5\6", 4) == 0 && read_u16(tail + i + 20) == n - END - i)
@@ -122,15 +122,15 @@ static int check_entry(const struct arrays *a, const uint8_t *record, const stru
     int flags = read_u16(record + 8), method = read_u16(record + 10);
 
     if (flags & (ENCRYPTED | STRONGLY | MASKED))
-        return source_refuse(&a->source, err, "'%.100s' in it is encrypted; unpack it first", e->name);
+        return blob_refuse(&a->blob, err, "'%.100s' in it is encrypted; unpack it first", e->name);
     if (method != STORED && method != DEFLATED)
-        return source_refuse(&a->source, err,
-                             "'%.100s' in it is compressed by method %d, and only deflate is known", e->name,
-                             method);
+        return blob_refuse(&a->blob, err,
+                           "'%.100s' in it is compressed by method %d, and only deflate is known", e->name,
+                           method);
     if (read_u16(record + 34) != 0)
         return bad(a, "it is in several parts", err);
     if (method == STORED && e->packed != e->size)
-        return source_refuse(&a->source, err, "'%.100s' in it is stored and has two sizes", e->name);
+        return blob_refuse(&a->blob, err, "'%.100s' in it is stored and has two sizes", e->name);
     return 0;
 }
 
@@ -141,8 +141,8 @@ static int fill_entry(struct arrays *a, const uint8_t *record, const uint8_t *ex
 
     if (!read_extra(extra, read_u16(record + 30), &s) || s.size > INT64_MAX || s.packed > INT64_MAX ||
         s.header > INT64_MAX)
-        return source_refuse(&a->source, err, "the sizes of '%.100s' in its zip directory make no sense",
-                             e->name);
+        return blob_refuse(&a->blob, err, "the sizes of '%.100s' in its zip directory make no sense",
+                           e->name);
     e->header = (int64_t)s.header;
     e->packed = (int64_t)s.packed;
     e->size = (int64_t)s.size;
@@ -179,18 +179,18 @@ static int find_bytes(struct arrays *a, struct zip_entry *e, int64_t end, struct
     char *name = (char *)a->buffer;
     size_t length = strlen(e->name);
 
-    if (source_read(&a->source, e->header, header, HEADER, err))
+    if (blob_read(&a->blob, e->header, header, HEADER, err))
         return -1;
     e->at = e->header + HEADER + read_u16(header + 26) + read_u16(header + 28);
     if (memcmp(header, "PK\3\4", 4) != 0 || read_u16(header + 26) != length)
-        return source_refuse(&a->source, err, "'%.100s' in it is not where its zip directory says", e->name);
-    if (source_read(&a->source, e->header + HEADER, name, length, err))
+        return blob_refuse(&a->blob, err, "'%.100s' in it is not where its zip directory says", e->name);
+    if (blob_read(&a->blob, e->header + HEADER, name, length, err))
         return -1;
     if (memcmp(name, e->name, length) != 0)
-        return source_refuse(&a->source, err, "'%.100s' in it is not where its zip directory says", e->name);
+        return blob_refuse(&a->blob, err, "'%.100s' in it is not where its zip directory says", e->name);
     if (e->at > end || e->packed > end - e->at)
-        return source_refuse(&a->source, err, "'%.100s' in it goes beyond the entries' end; is it cut off?",
-                             e->name);
+        return blob_refuse(&a->blob, err, "'%.100s' in it goes beyond the entries' end; is it cut off?",
+                           e->name);
     return 0;
 }
 
@@ -201,11 +201,11 @@ static int check_overlaps(const struct arrays *a, int64_t end, struct error *err
     int result;
 
     if (!spans)
-        return error_no_memory(err, a->source.path);
+        return error_no_memory(err, a->blob.path);
     for (int i = 0; i < z->n; i++)
         spans[i] =
             (struct span){z->entries[i].header, z->entries[i].at + z->entries[i].packed, z->entries[i].name};
-    result = spans_check(&a->source, spans, z->n, 0, end, false, err);
+    result = spans_check(&a->blob, spans, z->n, 0, end, false, err);
     free(spans);
     return result;
 }
@@ -225,14 +225,14 @@ static int sort_names(struct arrays *a, struct error *err)
 
     z->by_name = malloc(((size_t)z->n + 1) * sizeof *z->by_name);
     if (!z->by_name)
-        return error_no_memory(err, a->source.path);
+        return error_no_memory(err, a->blob.path);
     for (int i = 0; i < z->n; i++)
         z->by_name[i] = i;
     qsort_r(z->by_name, (size_t)z->n, sizeof *z->by_name, compare_names, z->entries);
     for (int i = 1; i < z->n; i++) {
         const char *name = z->entries[z->by_name[i]].name;
         if (strcmp(name, z->entries[z->by_name[i - 1]].name) == 0)
-            return source_refuse(&a->source, err, "two entries in it are called '%.100s'", name);
+            return blob_refuse(&a->blob, err, "two entries in it are called '%.100s'", name);
     }
     return 0;
 }
@@ -263,8 +263,8 @@ static int read_directory(struct arrays *a, const struct directory *d, struct cu
         return bad(a, "its directory has no room for its entries", err);
     z->entries = calloc(d->n + 1, sizeof *z->entries);
     if (!z->entries)
-        return error_no_memory(err, a->source.path);
-    cursor_start(c, &a->source, (int64_t)d->at, (int64_t)(d->at + d->size));
+        return error_no_memory(err, a->blob.path);
+    cursor_start(c, &a->blob, (int64_t)d->at, (int64_t)(d->at + d->size));
     while (z->n < (int)d->n) {
         if (read_entry(a, c, &z->entries[z->n], err))
             return -1;
@@ -287,7 +287,7 @@ int zip_open(struct arrays *a, struct error *err)
         return -1;
     c = malloc(sizeof *c);
     if (!c)
-        return error_no_memory(err, a->source.path);
+        return error_no_memory(err, a->blob.path);
     result = read_directory(a, &d, c, err);
     free(c);
     return result;

@@ -30,7 +30,7 @@ struct zip {
     int n;
 };
 
-int zip_open(struct arrays *a, struct error *err);                 /* a->zip, from a->source */
+int zip_open(struct arrays *a, struct error *err);                 /* a->zip, from a->blob */
 void zip_close(struct zip *z);                                     /* safe on zeroed */
 struct zip_entry *zip_find(const struct zip *z, const char *name); /* NULL: none */
 

@@ -11,6 +11,7 @@
 
 #include "base/text.h"
 #include "tests/foreign.h"
+#include "tests/laid.h"
 #include "tests/support.h"
 
 static void test_values(void **state)
@@ -28,43 +29,10 @@ static void test_values(void **state)
 
 /* ---- laid by hand ---- */
 
-static void add_number(struct text *t, uint64_t value, int width)
-{
-    for (int i = 0; i < width; i++)
-        text_add_bytes(t, &(uint8_t){(uint8_t)(value >> (8 * i))}, 1);
-}
-
-static void add_string(struct text *t, const char *s)
-{
-    add_number(t, strlen(s), 8);
-    text_add(t, s);
-}
-
-static void add_head(struct text *t, uint64_t n_tensors, uint64_t n_keys)
+static void begin(struct text *t, uint64_t n_tensors, uint64_t n_keys)
 {
     text_clear(t);
-    text_add(t, "GGUF");
-    add_number(t, 3, 4);
-    add_number(t, n_tensors, 8);
-    add_number(t, n_keys, 8);
-}
-
-static void add_tensor(struct text *t, const char *name, uint64_t n, uint32_t type, uint64_t offset)
-{
-    add_string(t, name);
-    add_number(t, 1, 4);
-    add_number(t, n, 8);
-    add_number(t, type, 4);
-    add_number(t, offset, 8);
-}
-
-/* Up to the next multiple of 32, and as many bytes as are given. */
-static void add_data(struct text *t, size_t n)
-{
-    while (t->length % 32 != 0)
-        add_number(t, 0, 1);
-    for (; n > 0; n--)
-        add_number(t, 1, 1);
+    laid_gguf(t, n_tensors, n_keys);
 }
 
 static void refused(struct text *t, const char *words)
@@ -94,28 +62,28 @@ static void test_bad_tensors(void **state)
     (void)state;
     text_init(&t);
     for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
-        add_head(&t, 1, 0);
-        add_tensor(&t, "y", bad[i].n, bad[i].type, bad[i].offset);
-        add_data(&t, 32);
+        begin(&t, 1, 0);
+        laid_gguf_tensor(&t, "y", bad[i].n, bad[i].type, bad[i].offset);
+        laid_gguf_data(&t, 32);
         refused(&t, bad[i].words);
     }
-    add_head(&t, 2, 0);
-    add_tensor(&t, "y", 16, 0, 0);
-    add_tensor(&t, "z", 8, 0, 32);
-    add_data(&t, 64);
+    begin(&t, 2, 0);
+    laid_gguf_tensor(&t, "y", 16, 0, 0);
+    laid_gguf_tensor(&t, "z", 8, 0, 32);
+    laid_gguf_data(&t, 64);
     refused(&t, "'y' and 'z' in it overlap");
-    add_head(&t, 2, 0);
-    add_tensor(&t, "y", 8, 0, 0);
-    add_tensor(&t, "y", 8, 0, 32);
-    add_data(&t, 64);
+    begin(&t, 2, 0);
+    laid_gguf_tensor(&t, "y", 8, 0, 0);
+    laid_gguf_tensor(&t, "y", 8, 0, 32);
+    laid_gguf_data(&t, 64);
     refused(&t, "two arrays in it are called 'y'");
-    add_head(&t, 1, 0);
-    add_string(&t, "y");
-    add_number(&t, 9, 4);
-    add_data(&t, 1000);
+    begin(&t, 1, 0);
+    laid_gguf_string(&t, "y");
+    laid_number(&t, 9, 4);
+    laid_gguf_data(&t, 1000);
     refused(&t, "has 9 dimensions");
-    add_head(&t, 1, 0);
-    add_number(&t, 1ULL << 62, 8);
+    begin(&t, 1, 0);
+    laid_number(&t, 1ULL << 62, 8);
     refused(&t, "a text of 4611686018427387904 bytes at offset 24");
     text_release(&t);
 }
@@ -126,39 +94,39 @@ static void test_bad_keys(void **state)
 
     (void)state;
     text_init(&t);
-    add_head(&t, 0, 1);
-    add_string(&t, "k");
-    add_number(&t, 13, 4);
+    begin(&t, 0, 1);
+    laid_gguf_string(&t, "k");
+    laid_number(&t, 13, 4);
     refused(&t, "key 'k' is of kind 13");
-    add_head(&t, 0, 1);
-    add_string(&t, "k");
-    add_number(&t, 9, 4);
-    add_number(&t, 9, 4);
-    add_number(&t, 1, 8);
+    begin(&t, 0, 1);
+    laid_gguf_string(&t, "k");
+    laid_number(&t, 9, 4);
+    laid_number(&t, 9, 4);
+    laid_number(&t, 1, 8);
     refused(&t, "key 'k' is an array of kind 9");
     for (uint64_t kind = 0; kind < 9; kind++) { /* items as many as no file has */
-        add_head(&t, 0, 1);
-        add_string(&t, "k");
-        add_number(&t, 9, 4);
-        add_number(&t, kind, 4);
-        add_number(&t, kind % 2 ? UINT64_MAX / 4 + 1 : INT64_MAX / 8, 8);
+        begin(&t, 0, 1);
+        laid_gguf_string(&t, "k");
+        laid_number(&t, 9, 4);
+        laid_number(&t, kind, 4);
+        laid_number(&t, kind % 2 ? UINT64_MAX / 4 + 1 : INT64_MAX / 8, 8);
         assert_false(foreign_survived(t.data, t.length));
     }
     for (uint64_t alignment = 0; alignment < 100; alignment += 33) { /* 0, 33, 66, 99 */
-        add_head(&t, 0, 1);
-        add_string(&t, "general.alignment");
-        add_number(&t, 4, 4);
-        add_number(&t, alignment, 4);
+        begin(&t, 0, 1);
+        laid_gguf_string(&t, "general.alignment");
+        laid_number(&t, 4, 4);
+        laid_number(&t, alignment, 4);
         refused(&t, "general.alignment makes no sense");
     }
-    add_head(&t, 0, 2);
+    begin(&t, 0, 2);
     for (int i = 0; i < 2; i++) {
-        add_string(&t, "k");
-        add_number(&t, 0, 4);
-        add_number(&t, 0, 1);
+        laid_gguf_string(&t, "k");
+        laid_number(&t, 0, 4);
+        laid_number(&t, 0, 1);
     }
     refused(&t, "it says 'k' twice");
-    add_head(&t, UINT64_MAX, UINT64_MAX);
+    begin(&t, UINT64_MAX, UINT64_MAX);
     refused(&t, "beyond its end");
     text_release(&t);
 }
@@ -174,9 +142,9 @@ static void test_versions(void **state)
     for (int i = 0; i < 4; i++) {
         text_clear(&t);
         text_add(&t, "GGUF");
-        add_number(&t, version[i], 4);
-        add_number(&t, 0, 8);
-        add_number(&t, 0, 8);
+        laid_number(&t, version[i], 4);
+        laid_number(&t, 0, 8);
+        laid_number(&t, 0, 8);
         refused(&t, words[i]);
     }
     text_release(&t);
@@ -189,12 +157,12 @@ static void test_legacy(void **state)
 
     (void)state;
     text_init(&t);
-    add_number(&t, 1, 4);
-    add_number(&t, 26, 4);
+    laid_number(&t, 1, 4);
+    laid_number(&t, 26, 4);
     text_add(&t, "blk.0.ffn_down_exps.weight");
-    add_number(&t, 5, 4);
-    add_number(&t, 1, 4);
-    add_number(&t, 0x3f800000, 4);
+    laid_number(&t, 5, 4);
+    laid_number(&t, 1, 4);
+    laid_number(&t, 0x3f800000, 4);
     refused(&t, "run llama-imatrix again with --output-format gguf");
     text_release(&t);
 }
@@ -205,17 +173,17 @@ static void test_cut(void **state)
 
     (void)state;
     text_init(&t);
-    add_head(&t, 1, 2);
-    add_string(&t, "k");
-    add_number(&t, 8, 4);
-    add_string(&t, "text");
-    add_string(&t, "l");
-    add_number(&t, 9, 4);
-    add_number(&t, 8, 4);
-    add_number(&t, 1, 8);
-    add_string(&t, "item");
-    add_tensor(&t, "y", 8, 0, 0);
-    add_data(&t, 32);
+    begin(&t, 1, 2);
+    laid_gguf_string(&t, "k");
+    laid_number(&t, 8, 4);
+    laid_gguf_string(&t, "text");
+    laid_gguf_string(&t, "l");
+    laid_number(&t, 9, 4);
+    laid_number(&t, 8, 4);
+    laid_number(&t, 1, 8);
+    laid_gguf_string(&t, "item");
+    laid_gguf_tensor(&t, "y", 8, 0, 0);
+    laid_gguf_data(&t, 32);
     assert_true(foreign_survived(t.data, t.length));
     for (size_t i = 0; i < t.length; i++)
         assert_false(foreign_survived(t.data, i));

@@ -11,7 +11,9 @@
 
 #include <cmocka.h>
 
+#include "base/text.h"
 #include "tests/foreign.h"
+#include "tests/laid.h"
 #include "tests/support.h"
 
 static void test_numpy(void **state)
@@ -28,17 +30,18 @@ static void test_numpy(void **state)
 }
 
 /* An .npy of version 1 with this header and 8 bytes: 1 to 8. */
-static size_t lay(uint8_t *bytes, const char *header)
+static size_t lay(uint8_t bytes[512], const char *header)
 {
-    size_t n = strlen(header);
+    struct text t;
+    size_t n;
 
-    memcpy(bytes, "\x93NUMPY\x01\x00", 8);
-    bytes[8] = (uint8_t)n;
-    bytes[9] = (uint8_t)(n >> 8);
-    memcpy(bytes + 10, header, n);
-    for (size_t i = 0; i < 8; i++)
-        bytes[10 + n + i] = (uint8_t)(i + 1);
-    return 10 + n + 8;
+    text_init(&t);
+    laid_npy(&t, header, "\1\2\3\4\5\6\7\x8", 8);
+    n = t.length;
+    assert_true(!t.failed && n <= 512);
+    memcpy(bytes, t.data, n);
+    text_release(&t);
+    return n;
 }
 
 static const struct {

@@ -10,7 +10,9 @@
 
 #include <cmocka.h>
 
+#include "base/text.h"
 #include "tests/foreign.h"
+#include "tests/laid.h"
 #include "tests/support.h"
 
 static void test_values(void **state)
@@ -27,15 +29,11 @@ static void test_values(void **state)
 }
 
 /* This header and 8 bytes of data. */
-static size_t lay(uint8_t *bytes, const char *header)
+static void lay(struct text *t, const char *header)
 {
-    uint64_t n = strlen(header);
-
-    for (int i = 0; i < 8; i++)
-        bytes[i] = (uint8_t)(n >> (8 * i));
-    memcpy(bytes + 8, header, n);
-    memset(bytes + 8 + n, 0x3f, 8);
-    return 8 + n + 8;
+    text_clear(t);
+    laid_safetensors(t, header, "????????", 8);
+    assert_false(t->failed);
 }
 
 static const char good[] =
@@ -88,41 +86,55 @@ enum { N_BAD = sizeof bad / sizeof bad[0] };
 
 static void test_bad(void **state)
 {
-    uint8_t bytes[512];
+    struct text t;
 
     (void)state;
-    for (int i = 0; i < N_BAD; i++)
-        foreign_refused(bytes, lay(bytes, bad[i].header), bad[i].words);
-    foreign_refused(bytes, lay(bytes, "{\"__metadata__\":{\"a\":\"b\",\"a\":\"c\"}}") - 8,
-                    "it says 'a' twice");
+    text_init(&t);
+    for (int i = 0; i < N_BAD; i++) {
+        lay(&t, bad[i].header);
+        foreign_refused(t.data, t.length, bad[i].words);
+    }
+    lay(&t, "{\"__metadata__\":{\"a\":\"b\",\"a\":\"c\"}}");
+    foreign_refused(t.data, t.length - 8, "it says 'a' twice");
+    text_release(&t);
 }
 
-/* Brackets a thousand deep, and a description longer than any tensor's, cost nothing. */
+/* Brackets a hundred thousand deep, and a description longer than any tensor's, cost nothing. */
 static void test_deep(void **state)
 {
     enum { N = 200000 };
-    uint8_t *bytes = malloc(N + 64);
     char *header = malloc(N + 1);
+    struct text t;
 
     (void)state;
-    assert_true(bytes && header);
+    assert_non_null(header);
+    text_init(&t);
     memset(header, '[', N);
     memcpy(header, "{\"x\":{\"a\":", 10);
     header[N] = '\0';
-    foreign_refused(bytes, lay(bytes, header), "no description of a tensor");
+    lay(&t, header);
+    foreign_refused(t.data, t.length, "no description of a tensor");
     for (int i = 10; i < N; i += 2)
         memcpy(header + i, i == 10 ? "[1" : ",1", 2);
-    foreign_refused(bytes, lay(bytes, header), "no description of a tensor");
+    lay(&t, header);
+    foreign_refused(t.data, t.length, "no description of a tensor");
+    text_release(&t);
     free(header);
-    free(bytes);
 }
 
 static void test_length(void **state)
 {
+    struct text t;
     uint8_t bytes[512];
-    size_t n = lay(bytes, good);
+    size_t n;
 
     (void)state;
+    text_init(&t);
+    lay(&t, good);
+    n = t.length;
+    assert_true(n <= sizeof bytes);
+    memcpy(bytes, t.data, n);
+    text_release(&t);
     assert_true(foreign_survived(bytes, n));
     bytes[0]++; /* the header takes a byte of the data */
     foreign_refused(bytes, n, "no end of the header");
@@ -134,12 +146,14 @@ static void test_length(void **state)
 
 static void test_cut(void **state)
 {
-    uint8_t bytes[512];
-    size_t n = lay(bytes, good);
+    struct text t;
 
     (void)state;
-    for (size_t i = 0; i < n; i++)
-        assert_false(foreign_survived(bytes, i));
+    text_init(&t);
+    lay(&t, good);
+    for (size_t i = 0; i < t.length; i++)
+        assert_false(foreign_survived(t.data, i));
+    text_release(&t);
 }
 
 int main(void)

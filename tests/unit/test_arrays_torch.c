@@ -11,11 +11,11 @@
 #include <string.h>
 
 #include <cmocka.h>
-#include <zlib.h>
 
 #include "base/file.h"
 #include "base/text.h"
 #include "tests/foreign.h"
+#include "tests/laid.h"
 #include "tests/support.h"
 
 static void test_by_hand(void **state)
@@ -61,52 +61,11 @@ static void test_torch(void **state)
 
 /* ---- pickles ---- */
 
-static void add_number(struct text *t, uint64_t value, int width)
-{
-    for (int i = 0; i < width; i++, value >>= 8)
-        text_add_bytes(t, &(uint8_t){(uint8_t)value}, 1);
-}
-
-/* A stored entry's own header, or with `directory` its place in the directory. */
-static void add_header(struct text *t, bool directory, const char *name, const void *bytes, size_t n,
-                       size_t at)
-{
-    text_add(t, directory ? "PK\1\2" : "PK\3\4");
-    add_number(t, 0, directory ? 12 : 10);
-    add_number(t, crc32_z(0, bytes, n), 4);
-    add_number(t, n, 4);
-    add_number(t, n, 4);
-    add_number(t, strlen(name), 2);
-    add_number(t, 0, directory ? 12 : 2);
-    if (directory)
-        add_number(t, at, 4);
-    text_add(t, name);
-    if (!directory)
-        text_add_bytes(t, bytes, n);
-}
-
-/* A .pt of this pickle and of one storage of 8 bytes, "0". */
+/* With a storage of 8 bytes. */
 static void lay(struct text *t, const void *pickle, size_t n)
 {
-    static const char storage[] = "\1\0\0\0\2\0\0\0";
-    size_t second, directory;
-
     text_clear(t);
-    add_header(t, false, "a/data.pkl", pickle, n, 0);
-    second = t->length;
-    add_header(t, false, "a/data/0", storage, 8, 0);
-    directory = t->length;
-    add_header(t, true, "a/data.pkl", pickle, n, 0);
-    add_header(t, true, "a/data/0", storage, 8, second);
-    text_add(t, "PK\5\6");
-    add_number(t, 0, 4);
-    add_number(t, 2, 2);
-    add_number(t, 2, 2);
-    second = t->length - 12 - directory;
-    add_number(t, second, 4);
-    add_number(t, directory, 4);
-    add_number(t, 0, 2);
-    assert_false(t->failed);
+    laid_pt(t, pickle, n, "\1\0\0\0\2\0\0\0", 8);
 }
 
 #define TENSOR "ctorch._utils\n_rebuild_tensor_v2\n("
@@ -248,7 +207,7 @@ static void test_nothing_runs(void **state)
     text_init(&file);
     snprintf(path, sizeof path, "touch %s/ran", folder);
     text_add(&pickle, "\x80\2cos\nsystem\nX");
-    add_number(&pickle, strlen(path), 4);
+    laid_number(&pickle, strlen(path), 4);
     text_printf(&pickle, "%s\x85R.", path);
     lay(&file, pickle.data, pickle.length);
     foreign_refused(file.data, file.length, "os system");
@@ -350,7 +309,7 @@ static void test_long_names(void **state)
     (void)state;
     text_init(&t);
     text_add(&t, "\x80\2}X");
-    add_number(&t, 1000, 4);
+    laid_number(&t, 1000, 4);
     for (int i = 0; i < 1000; i++)
         text_add(&t, "k");
     text_add(&t, "](N");
@@ -360,7 +319,7 @@ static void test_long_names(void **state)
     refused(&t, "one of too many");
     text_clear(&t);
     text_add(&t, "\x80\2}X");
-    add_number(&t, 1024, 4);
+    laid_number(&t, 1024, 4);
     for (int i = 0; i < 1024; i++)
         text_add(&t, "k");
     text_add(&t, "Ns.");

@@ -1,4 +1,4 @@
-#include "import/shared/source.h"
+#include "import/shared/blob.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -10,7 +10,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-int(source_refuse)(const struct source *s, struct error *err, const char *format, ...)
+int(blob_refuse)(const struct blob *s, struct error *err, const char *format, ...)
 {
     char words[sizeof err->text];
     va_list args;
@@ -21,59 +21,59 @@ int(source_refuse)(const struct source *s, struct error *err, const char *format
     return error_set(err, STATUS_INPUT, "'%s': %s", s->path, words);
 }
 
-static int name_source(struct source *s, const char *path, struct error *err)
+static int name_blob(struct blob *s, const char *path, struct error *err)
 {
     s->path = strdup(path);
     return s->path ? 0 : error_no_memory(err, path);
 }
 
-static int find_size(struct source *s, struct error *err)
+static int find_size(struct blob *s, struct error *err)
 {
     struct stat info;
 
     if (fstat(s->descriptor, &info))
         return error_errno(err, "read", s->path);
     if (!S_ISREG(info.st_mode))
-        return source_refuse(s, err,
-                             "not a regular file, and it is not read from front to back; save it to a file");
+        return blob_refuse(s, err,
+                           "not a regular file, and it is not read from front to back; save it to a file");
     s->size = info.st_size;
     return 0;
 }
 
-int source_open(struct source *s, const char *path, struct error *err)
+int blob_open(struct blob *s, const char *path, struct error *err)
 {
-    *s = (struct source){.descriptor = -1};
-    if (name_source(s, path, err))
+    *s = (struct blob){.descriptor = -1};
+    if (name_blob(s, path, err))
         return -1;
     /* a pipe without a writer would let us wait */
     s->descriptor = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
     if (s->descriptor >= 0 ? find_size(s, err) : error_errno(err, "open", path)) {
-        source_close(s);
+        blob_close(s);
         return -1;
     }
     return 0;
 }
 
-int source_open_memory(struct source *s, const void *bytes, size_t n, const char *what, struct error *err)
+int blob_open_memory(struct blob *s, const void *bytes, size_t n, const char *what, struct error *err)
 {
-    *s = (struct source){.descriptor = -1, .memory = bytes, .size = (int64_t)n};
-    return name_source(s, what, err);
+    *s = (struct blob){.descriptor = -1, .memory = bytes, .size = (int64_t)n};
+    return name_blob(s, what, err);
 }
 
-void source_close(struct source *s)
+void blob_close(struct blob *s)
 {
     if (s->path && s->descriptor >= 0)
         close(s->descriptor);
     free(s->path);
-    *s = (struct source){.descriptor = -1};
+    *s = (struct blob){.descriptor = -1};
 }
 
-static int ends_early(const struct source *s, int64_t at, size_t n, struct error *err)
+static int ends_early(const struct blob *s, int64_t at, size_t n, struct error *err)
 {
-    return source_refuse(s, err, "%zu bytes at offset %" PRId64 " are beyond its end; is it cut off?", n, at);
+    return blob_refuse(s, err, "%zu bytes at offset %" PRId64 " are beyond its end; is it cut off?", n, at);
 }
 
-int source_read(const struct source *s, int64_t at, void *out, size_t n, struct error *err)
+int blob_read(const struct blob *s, int64_t at, void *out, size_t n, struct error *err)
 {
     uint8_t *to = out;
 
@@ -100,9 +100,9 @@ int source_read(const struct source *s, int64_t at, void *out, size_t n, struct 
 
 /* ---- reading on ---- */
 
-void cursor_start(struct cursor *c, const struct source *s, int64_t at, int64_t end)
+void cursor_start(struct cursor *c, const struct blob *s, int64_t at, int64_t end)
 {
-    c->source = s;
+    c->blob = s;
     c->at = c->from = at;
     c->end = end;
     c->n = 0;
@@ -115,7 +115,7 @@ static int fill(struct cursor *c, struct error *err)
 
     c->from = c->at;
     c->n = left < sizeof c->buffer ? (size_t)left : sizeof c->buffer;
-    if (source_read(c->source, c->from, c->buffer, c->n, err)) {
+    if (blob_read(c->blob, c->from, c->buffer, c->n, err)) {
         c->n = 0;
         return -1;
     }
@@ -127,7 +127,7 @@ int cursor_bytes(struct cursor *c, void *out, size_t n, struct error *err)
     uint8_t *to = out;
 
     if (n > (uint64_t)(c->end - c->at))
-        return ends_early(c->source, c->at, n, err);
+        return ends_early(c->blob, c->at, n, err);
     while (n > 0) {
         size_t used = (size_t)(c->at - c->from), ready = used < c->n ? c->n - used : 0;
         if (ready == 0) {
@@ -147,7 +147,7 @@ int cursor_bytes(struct cursor *c, void *out, size_t n, struct error *err)
 int cursor_skip(struct cursor *c, uint64_t n, struct error *err)
 {
     if (n > (uint64_t)(c->end - c->at))
-        return ends_early(c->source, c->at, n, err);
+        return ends_early(c->blob, c->at, n, err);
     c->at += (int64_t)n;
     return 0;
 }
