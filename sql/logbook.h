@@ -36,7 +36,8 @@ bool logbook_close(struct logbook *lb);
 
 /* From here on all that is written, by whichever function, is one transaction: it is there after
  * logbook_end_whole with result 0, and else, or when the program is killed, the logbook is as it was. Memory
- * stays bounded. What fails in between takes all of it back, and everything after fails for the same reason. */
+ * stays bounded. What fails in between takes all of it back, and everything after fails for the same reason.
+ */
 int logbook_begin_whole(struct logbook *lb, struct error *err);
 /* Writers are closed before. Returns -1 when `result` is not 0, or when it cannot be committed. */
 int logbook_end_whole(struct logbook *lb, int result, struct error *err);

@@ -343,6 +343,30 @@ static void test_ranks(void **state)
     expect("check", "ranks.db", 0, "samples");
 }
 
+/* Steps need not follow each other, nor need each have every layer: windows of loads hold them all the same.
+ */
+static void test_steps_far_apart(void **state)
+{
+    static const struct {
+        int step, layer;
+    } lines[] = {{0, 0},   {0, 1},   {50, 0},  {50, 1},  {99, 0}, {150, 1},
+                 {199, 0}, {199, 1}, {350, 0}, {350, 1}, {720, 0}};
+    char text[4096] = "", path[512];
+    size_t n = 0;
+    (void)state;
+    for (size_t i = 0; i < sizeof lines / sizeof *lines; i++) {
+        n += (size_t)snprintf(text + n, sizeof text - n, line, lines[i].step, lines[i].layer, "1,2");
+    }
+    test_write_text(folder, "apart.jsonl", text);
+    snprintf(path, sizeof path, "%s/apart.db", folder);
+    expect("import", "-q apart.db --name a apart.jsonl", 0, "imported");
+    expect("check", "apart.db", 0, "load_windows");
+    test_answer(path,
+                "SELECT group_concat(first_step || '-' || last_step) FROM load_window_block WHERE layer = 0",
+                "0-99,100-199,300-350,700-720\n");
+    test_answer(path, "SELECT sum(assignments) FROM expert_load_window", "44\n");
+}
+
 /* ---- analyses ---- */
 
 static void test_analyses_run(void **state)
@@ -409,6 +433,7 @@ int main(void)
         cmocka_unit_test(test_killed),
         cmocka_unit_test(test_usage),
         cmocka_unit_test(test_ranks),
+        cmocka_unit_test(test_steps_far_apart),
         cmocka_unit_test(test_analyses_run),
         cmocka_unit_test(test_analyses_say_what_is_unknown),
     };
