@@ -35,10 +35,10 @@ ldlibs := $(shell pkg-config --libs $(packages) 2>/dev/null) -lpthread -lm
 embedded_ldlibs := $(shell pkg-config --libs sqlite3 libdeflate libmd 2>/dev/null) -lpthread -lm
 
 # Programs are single files; everything else in a folder is its library.
-programs := base/moescope.c engine/train.c engine/route.c engine/ablate.c $(wildcard corpora/*.c analysis/*.c care/*.c)
+programs := base/moescope.c engine/train.c engine/route.c engine/ablate.c $(wildcard corpora/*.c analysis/*.c care/*.c import/*.c)
 program_name = moescope$(if $(filter base/%,$(1)),,-$(basename $(notdir $(1))))
 binaries := $(foreach p,$(wildcard $(programs)),bin/$(call program_name,$(p)))
-library := $(filter-out $(programs),$(wildcard base/*.c metrics/*.c sql/*.c engine/*.c analysis/shared/*.c corpora/shared/*.c))
+library := $(filter-out $(programs),$(wildcard base/*.c metrics/*.c sql/*.c engine/*.c analysis/shared/*.c corpora/shared/*.c import/shared/*.c))
 library_objects := $(library:%.c=$(out)/%.o) $(out)/sql/embedded.o $(out)/plots/embedded.o
 sql_files := $(shell find sql -name '*.sql' | LC_ALL=C sort)
 plot_files := $(sort $(wildcard plots/*.gp plots/*.css))

@@ -215,13 +215,13 @@ static const struct analysis_table tables[] = {
 
 int main(int argc, char **argv)
 {
-    struct collapse c = {
-        .rule = collapse_rule_default(), .split = "train", .probe_first = -1, .probe_last = -1};
+    struct collapse c = {.rule = collapse_rule_default(), .split = NULL, .probe_first = -1, .probe_last = -1};
     c.lasting = c.rule.lasting;
     const struct option_spec options[] = {
         {"window", 'w', OPTION_INT, &c.window_steps, "STEPS",
          "steps pooled into one window (default: a hundredth of the run, at least 50 tokens an expert)"},
-        {"split", 0, OPTION_STRING, &c.split, "SPLIT", "train, valid, probe, routed or seen (default train)"},
+        {"split", 0, OPTION_STRING, &c.split, "SPLIT",
+         "train, valid, probe, routed or seen (default train, or what an imported run has)"},
         {"entropy-below", 0, OPTION_REAL, &c.rule.entropy_below, "X",
          "breach: k-aware load entropy below X (default 0.5)"},
         {"effective-share", 0, OPTION_REAL, &c.rule.effective_share, "X",

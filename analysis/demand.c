@@ -30,8 +30,9 @@ static void bind(const struct analysis *a, struct query *q)
 static int layer_rows(struct analysis *a, struct table *t, struct error *err)
 {
     struct demand *s = a->state;
-    if (demand_spread(s, a, err) != 0)
-        return -1;
+    int spread = demand_spread(s, a, err);
+    if (spread != 0)
+        return spread < 0 ? -1 : 0;
     for (int i = 0; i < a->n_layers; i++) {
         const struct layer_spread *l = &s->spread.layers[i];
         const struct concentration *c = &l->all;
@@ -58,8 +59,9 @@ static int layer_rows(struct analysis *a, struct table *t, struct error *err)
 static int mass_rows(struct analysis *a, struct table *t, struct error *err)
 {
     struct demand *s = a->state;
-    if (demand_spread(s, a, err) != 0)
-        return -1;
+    int spread = demand_spread(s, a, err);
+    if (spread != 0)
+        return spread < 0 ? -1 : 0;
     for (int i = 0; i < a->n_layers; i++) {
         const struct concentration *c = &s->spread.layers[i].all;
         for (int rank = 0; rank < c->n_experts; rank++) {
@@ -83,8 +85,9 @@ static int domain_rows(struct analysis *a, struct table *t, struct error *err)
 {
     struct demand *s = a->state;
     const struct labels_of *domains = &s->documents.labels[0];
-    if (demand_spread(s, a, err) != 0)
-        return -1;
+    int spread = demand_spread(s, a, err);
+    if (spread != 0)
+        return spread < 0 ? -1 : 0;
     for (int i = 0; i < a->n_layers; i++)
         for (int domain = 0; domain < domains->n_values; domain++) {
             struct interval interval;
@@ -114,6 +117,8 @@ static int step_rows(struct analysis *a, struct table *t, struct error *err)
 {
     struct demand *s = a->state;
     struct concentration *steps;
+    if (demand_cannot_spread(s, a))
+        return 0;
     if (spread_steps(&steps, a, &s->documents, s->step, err) != 0)
         return -1;
     int n = s->documents.n_steps * a->n_layers, kept = 0;
@@ -156,8 +161,9 @@ static int group_rows(struct analysis *a, struct table *t, enum grouping by, str
 {
     struct demand *s = a->state;
     int result = 0, n = groupings[by].n;
-    if (demand_spread(s, a, err) != 0)
-        return -1;
+    int spread = demand_spread(s, a, err);
+    if (spread != 0)
+        return spread < 0 ? -1 : 0;
     double *departure = malloc(((size_t)s->documents.n_documents + 1) * sizeof *departure);
     if (!departure)
         return error_no_memory(err, "the groups of tokens");
@@ -190,8 +196,9 @@ static int difficulty_rows(struct analysis *a, struct table *t, struct error *er
 static int position_rows(struct analysis *a, struct table *t, struct error *err)
 {
     struct demand *s = a->state;
-    if (demand_spread(s, a, err) != 0)
-        return -1;
+    int spread = demand_spread(s, a, err);
+    if (spread != 0)
+        return spread < 0 ? -1 : 0;
     for (int i = 0; i < a->n_layers; i++) {
         const struct sums *p = &s->spread.layers[i].position;
         for (int position = 0; position < s->spread.n_positions; position++) {

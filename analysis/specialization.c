@@ -153,6 +153,8 @@ static int token_rows(struct analysis *a, struct table *t, struct error *err)
     struct specialization *s = a->state;
     struct vocabulary v;
     int result = 0;
+    if (s->imported.ids_unknown)
+        return 0;
     if (vocabulary_read(&v, a->logbook, a->run_id, err) != 0)
         return -1;
     for (int i = 0; i < a->n_layers && result == 0; i++)
@@ -217,6 +219,8 @@ static int vocabulary_row(struct table *t, const struct specialization *s, const
 static int vocabulary_rows(struct analysis *a, struct table *t, struct error *err)
 {
     struct specialization *s = a->state;
+    if (s->imported.ids_unknown || s->imported.slots_by_id)
+        return 0;
     for (int i = 0; i < a->n_layers; i++)
         if (vocabulary_row(t, s, &s->routed[i], "input", s->routed[i].token, err) != 0 ||
             vocabulary_row(t, s, &s->routed[i], "next", s->routed[i].next, err) != 0)
@@ -230,6 +234,7 @@ static int saturation_rows(struct analysis *a, struct table *t, struct error *er
 {
     struct specialization *s = a->state;
     struct course c;
+    bool ranked = !s->imported.slots_by_id; /* what is said of first choices is null otherwise */
     if (specialization_follow(s, a, &c, err) != 0)
         return -1;
     for (int i = 0; i < c.n_layers * c.n; i++) {
@@ -238,14 +243,14 @@ static int saturation_rows(struct analysis *a, struct table *t, struct error *er
         table_int(t, p->step);
         table_figure(t, p->final.overlap);
         table_figure(t, p->final.overlap_chance);
-        table_figure(t, 1 - p->previous.first);
+        table_figure(t, ranked ? 1 - p->previous.first : NAN);
         table_figure(t, p->final.overlap_above);
-        table_figure(t, p->unsettled);
+        table_figure(t, ranked ? p->unsettled : NAN);
         table_int(t, (int64_t)p->final.n_tokens);
         table_figure(t, p->overlap.low);
         table_figure(t, p->overlap.high);
-        table_figure(t, 1 - p->previous.first_chance);
-        table_figure(t, p->unsettled_chance);
+        table_figure(t, ranked ? 1 - p->previous.first_chance : NAN);
+        table_figure(t, ranked ? p->unsettled_chance : NAN);
     }
     course_release(&c);
     return 0;

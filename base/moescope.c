@@ -15,7 +15,7 @@
 static const char *const verbs[] = {"train",  "runs",   "specialization", "collapse", "demand", "compare",
                                     "report", "sql",    "check",          "route",    "corpus", "snapshot",
                                     "merge",  "prune",  "export",         "migrate",  "study",  "watch",
-                                    "drift",  "ablate", "glyphs"};
+                                    "drift",  "ablate", "glyphs",         "import",   "doctor"};
 enum { N_VERBS = sizeof verbs / sizeof verbs[0] };
 
 /* "FOLDER/moescope-VERB" in the folder of this program; false where that cannot be told. */

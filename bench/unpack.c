@@ -94,7 +94,7 @@ static int run(void *context, char **operands, int n_operands, FILE *out, struct
         }
         query_close(runs);
     }
-    logbook_close(lb);
+    moescope_close(lb);
     return result;
 }
 

@@ -14,7 +14,7 @@ set -u
 program=$1
 folder=$2
 shift 2
-[ $# -gt 0 ] || set -- codec checkpoint config corpus source table query rows differ logbook
+[ $# -gt 0 ] || set -- codec checkpoint config corpus source table arrays query logs rows differ logbook
 mkdir -p "$folder/crashes" || exit 4
 status=0
 for target; do

@@ -2,7 +2,7 @@
 #
 #   awk -v programs="base/moescope.c ..." -f scripts/laws.awk FILE...
 #
-#   layer     base <- metrics <- sql <- analysis and care, base <- metrics <- engine; only train, route, ablate and record join
+#   layer     base <- metrics <- sql <- analysis, care and import, base <- metrics <- engine; only train, route, ablate and record join
 #             engine and sql, and ablate, which shows what it has made, analysis as well
 #   seam      sqlite3.h is included under sql/ only, and where tests make SQLite fail; cblas.h in engine/blas.c only;
 #             FreeType in corpora/shared/face.c only; the public sql/moescope.h in sql/logbook.h only, which adapts it
@@ -26,8 +26,9 @@ BEGIN {
     may["care"] = "base metrics sql"
     may["engine"] = "base metrics engine"
     may["corpora"] = "base metrics engine corpora"
+    may["import"] = "base metrics sql import"
     may["bench"] = "base metrics engine sql analysis bench"
-    may["tests"] = "base metrics engine sql analysis corpora tests"
+    may["tests"] = "base metrics engine sql analysis corpora import tests"
     may["engine/ablate.c"] = "base engine analysis"
     joins["engine/ablation.c"] = joins["engine/train.c"] = joins["engine/route.c"] = joins["engine/record.c"] = joins["engine/record.h"] = 1
     # These three speak for the programs: help and last words, "-" as an output, progress.

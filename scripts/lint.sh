@@ -100,7 +100,7 @@ check_sql() {
         esac 2>&1 >/dev/null | sed "s,^,$file: ,"
         name=${file#sql/}
         name=${name%.sql} # programs name it, or its folder
-        grep -r -q -e "\"$name\"" -e "\"${name%/*}/\(%s\)\?\"" --include='*.c' sql engine analysis care corpora bench ||
+        grep -r -q -e "\"$name\"" -e "\"${name%/*}/\(%s\)\?\"" --include='*.c' sql engine analysis care corpora import bench ||
             echo "$file:1: unused: no program names \"$name\""
         grep -n -i -E '\b(generate_series|stddev|median|percentile|jsonb[a-z_]*) *\(' "$file" |
             sed "s,^,$file:,; s/\$/: not in the stock SQLite library/"

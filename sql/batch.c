@@ -228,6 +228,16 @@ static void tell_not_finite(struct moescope_batch *b, int64_t step, int layer, c
     moescope_batch_event(b, step, "not_finite", layer, -1, NAN, message);
 }
 
+static double sum_at(const double *sums, int e)
+{
+    return sums != NULL ? sums[e] : NAN;
+}
+
+static bool sum_is_finite(const double *sums, int e)
+{
+    return sums == NULL || isfinite(sums[e]);
+}
+
 /* Only those of training, all domains together, are summed over windows. */
 static struct span add_numbers(struct moescope_batch *b, const char *split, const struct moescope_load *load)
 {
@@ -238,8 +248,8 @@ static struct span add_numbers(struct moescope_batch *b, const char *split, cons
     uint8_t *bytes = reserve(b, (size_t)load->n_experts * sizeof(struct load_numbers), &span);
     for (int e = 0; bytes != NULL && e < load->n_experts; e++) {
         const struct load_numbers numbers = {load->assignments[e],
-                                             load->dropped != NULL ? load->dropped[e] : 0, load->gate_sum[e],
-                                             load->probability_sum[e]};
+                                             load->dropped != NULL ? load->dropped[e] : 0,
+                                             sum_at(load->gate_sum, e), sum_at(load->probability_sum, e)};
         memcpy(bytes + (size_t)e * sizeof numbers, &numbers, sizeof numbers);
     }
     return span;
@@ -248,7 +258,7 @@ static struct span add_numbers(struct moescope_batch *b, const char *split, cons
 static bool sums_finite(const struct moescope_load *load)
 {
     for (int e = 0; e < load->n_experts; e++) {
-        if (!isfinite(load->gate_sum[e]) || !isfinite(load->probability_sum[e])) {
+        if (!sum_is_finite(load->gate_sum, e) || !sum_is_finite(load->probability_sum, e)) {
             return false;
         }
     }
@@ -263,9 +273,9 @@ static void load_json(struct text *json, const struct moescope_load *load)
         text_add(json, ",");
         text_add_int(json, load->dropped != NULL ? load->dropped[e] : 0);
         text_add(json, ",");
-        text_add_number(json, load->gate_sum[e]);
+        text_add_number(json, sum_at(load->gate_sum, e));
         text_add(json, ",");
-        text_add_number(json, load->probability_sum[e]);
+        text_add_number(json, sum_at(load->probability_sum, e));
         text_add(json, "]");
     }
     text_add(json, load->n_experts > 0 ? "]" : "[]");

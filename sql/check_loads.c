@@ -182,7 +182,7 @@ static void compare_window(struct loads *l, int layer, bool found)
     const struct entries *sum = &l->layers[layer].window;
     int64_t first = l->window_last / LOGBOOK_WINDOW_STEPS * LOGBOOK_WINDOW_STEPS;
     bool closed = l->window_last % LOGBOOK_WINDOW_STEPS == LOGBOOK_WINDOW_STEPS - 1 ||
-                  strcmp(l->status, "finished") == 0;
+                  strcmp(l->status, "finished") == 0 || strcmp(l->status, "imported") == 0;
     l->windows->checked++;
     if (!found && closed) {
         violated(l->windows,

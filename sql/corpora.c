@@ -201,3 +201,12 @@ int moescope_add_corpus(struct logbook *lb, const struct moescope_corpus *corpus
     }
     return db_end(lb, add_corpus(lb, corpus, corpus_id, vocabulary_id, document_ids, domain_ids, err), err);
 }
+
+int logbook_add_documents(struct logbook *lb, int64_t corpus_id, const struct moescope_corpus *corpus,
+                          int64_t *document_ids, int64_t *domain_ids, struct error *err)
+{
+    if (db_begin(lb, err) != 0) {
+        return -1;
+    }
+    return db_end(lb, add_documents(lb, corpus, corpus_id, document_ids, domain_ids, err), err);
+}

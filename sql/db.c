@@ -74,9 +74,26 @@ int db_exec(struct logbook *lb, const char *sql, const char *doing, struct error
 
 /* ---- transactions ---- */
 
+/* What comes within one transaction shares it, and its end. */
+static int begin_part(struct logbook *lb, struct error *err)
+{
+    if (!sqlite3_get_autocommit(lb->db)) {
+        return 0;
+    }
+    if (err != NULL) {
+        *err = lb->whole_err;
+        err->status = err->status != STATUS_OK ? err->status : STATUS_MACHINE; /* SQLite's own doing */
+    }
+    pthread_mutex_unlock(&lb->transaction);
+    return -1;
+}
+
 int db_begin(struct logbook *lb, struct error *err)
 {
     pthread_mutex_lock(&lb->transaction);
+    if (lb->whole) {
+        return begin_part(lb, err);
+    }
     if (db_exec(lb, "BEGIN IMMEDIATE", "write", err) != 0) {
         pthread_mutex_unlock(&lb->transaction);
         return -1;
@@ -95,6 +112,10 @@ void db_rollback(struct logbook *lb)
 
 int db_commit(struct logbook *lb, struct error *err)
 {
+    if (lb->whole) {
+        pthread_mutex_unlock(&lb->transaction);
+        return 0;
+    }
     if (db_exec(lb, "COMMIT", "write", err) != 0) {
         db_rollback(lb);
         return -1;
@@ -108,8 +129,34 @@ int db_end(struct logbook *lb, int result, struct error *err)
     if (result == 0) {
         return db_commit(lb, err);
     }
+    if (lb->whole && err != NULL && lb->whole_err.status == STATUS_OK) {
+        lb->whole_err = *err;
+    }
     db_rollback(lb);
     return -1;
+}
+
+int logbook_begin_whole(struct logbook *lb, struct error *err)
+{
+    if (db_begin(lb, err) != 0) {
+        return -1;
+    }
+    lb->whole = true;
+    lb->whole_err =
+        (struct error){.status = STATUS_OK, .text = "the transaction that this belongs to was rolled back"};
+    pthread_mutex_unlock(&lb->transaction);
+    return 0;
+}
+
+int logbook_end_whole(struct logbook *lb, int result, struct error *err)
+{
+    pthread_mutex_lock(&lb->transaction);
+    lb->whole = false;
+    if (result == 0 && sqlite3_get_autocommit(lb->db)) { /* SQLite rolled back by itself */
+        pthread_mutex_unlock(&lb->transaction);
+        return error_set(err, STATUS_MACHINE, "cannot write '%s': the transaction was rolled back", lb->path);
+    }
+    return db_end(lb, result, err);
 }
 
 /* ---- statements ---- */

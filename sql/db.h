@@ -19,6 +19,8 @@ struct logbook {
     char
         remote[FILESYSTEM_NAME]; /* the network file system that a writable one does without WAL for; or "" */
     bool writable, lacks_wal;
+    bool whole;             /* between logbook_begin_whole and logbook_end_whole */
+    struct error whole_err; /* what rolled that back, whatever is asked of it afterwards */
     pthread_mutex_t
         transaction; /* the writer's thread and its owner share the connection: one transaction at a time */
 };

@@ -23,6 +23,17 @@ bool logbook_lacks_wal(const struct logbook *lb);
 /* The name of the network file system for whose sake the logbook has no WAL; NULL: it has. */
 const char *logbook_remote(const struct logbook *lb);
 
+/* From here on all that is written, by whichever function, is one transaction: it is there after
+ * logbook_end_whole with result 0, and else, or when the program is killed, the logbook is as it was. Memory
+ * stays bounded. What fails in between takes all of it back, and everything after fails for the same reason.
+ */
+int logbook_begin_whole(struct logbook *lb, struct error *err);
+/* Writers are closed before. Returns -1 when `result` is not 0, or when it cannot be committed. */
+int logbook_end_whole(struct logbook *lb, int result, struct error *err);
+/* More documents of a corpus that is there: those of `corpus`, of which nothing else is looked at. */
+int logbook_add_documents(struct logbook *lb, int64_t corpus_id, const struct moescope_corpus *corpus,
+                          int64_t *document_ids, int64_t *domain_ids, struct error *err);
+
 /* Bytes a run will add, by part, from the shape of a step; for the estimate printed before training. */
 struct logbook_size_shape {
     int64_t steps, tokens_per_step, context, vocabulary, distinct_tokens;

@@ -131,7 +131,7 @@ int moescope_begin_run(struct moescope_logbook *lb, const struct moescope_run *r
  * (expensive only in what it deletes), status running, event "resumed". MOESCOPE_INPUT when there is none. */
 int moescope_resume_run(struct moescope_logbook *lb, const char *name, int64_t step, int64_t *run_id,
                         struct moescope_error *err);
-/* status: finished, interrupted, failed. */
+/* status: finished, interrupted, failed, imported. */
 int moescope_end_run(struct moescope_logbook *lb, int64_t run_id, const char *status,
                      struct moescope_error *err);
 
@@ -178,7 +178,7 @@ struct moescope_load {
     int64_t domain_id; /* 0: all domains */
     int layer, n_experts;
     const int64_t *assignments, *dropped;     /* (n_experts); dropped NULL: none */
-    const double *gate_sum, *probability_sum; /* (n_experts) */
+    const double *gate_sum, *probability_sum; /* (n_experts); NULL: unknown, as in some imports */
 };
 void moescope_batch_load(struct moescope_batch *b, int64_t step, const char *split,
                          const struct moescope_load *load);

@@ -191,8 +191,9 @@ static int add_window(struct store *store, const struct window_layer *layer, int
  */
 static int close_window(struct store *store, int64_t last, struct error *err)
 {
-    const struct window *w = &store->window;
-    int64_t first = last - LOGBOOK_WINDOW_STEPS + 1;
+    struct window *w = &store->window;
+    int64_t first = last - last % LOGBOOK_WINDOW_STEPS;
+    w->closed = w->closed || w->first == first;
     if (w->whole && w->first == first) {
         for (int i = 0; i < w->n_layers; i++) {
             if (w->layers[i].n_steps > 0 && add_window(store, &w->layers[i], last, err) != 0) {
@@ -216,6 +217,9 @@ static int store_windows(struct store *store, const struct moescope_batch *b, st
         struct piece numbers = batch_piece(b, l->numbers);
         if (numbers.bytes == NULL) {
             continue;
+        }
+        if (window_left(&store->window, l->step) && close_window(store, store->window.last, err) != 0) {
+            return error_prefix(err, "loads up to step %lld", (long long)store->window.last);
         }
         window_add(&store->window, l->step, l->layer, l->n_experts, numbers.bytes);
         if (l->step > last && l->step % LOGBOOK_WINDOW_STEPS == LOGBOOK_WINDOW_STEPS - 1) {

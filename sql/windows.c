@@ -23,12 +23,19 @@ void window_forget(struct window *w)
 static void begin(struct window *w, int64_t step)
 {
     w->begun = true;
+    w->closed = false;
+    w->last = -1;
     w->first = step - step % LOGBOOK_WINDOW_STEPS;
     w->whole = step == w->first;
     for (int i = 0; i < w->n_layers; i++) {
         w->layers[i].n_steps = 0;
         memset(w->layers[i].sums, 0, (size_t)w->layers[i].n_experts * sizeof *w->layers[i].sums);
     }
+}
+
+bool window_left(const struct window *w, int64_t step)
+{
+    return w->begun && !w->closed && w->last >= 0 && step >= w->first + LOGBOOK_WINDOW_STEPS;
 }
 
 static struct window_layer *add_layer(struct window *w, int layer, int n_experts)
@@ -72,6 +79,8 @@ void window_add(struct window *w, int64_t step, int layer, int n_experts, const 
         return;
     }
     l->n_steps++;
+    w->closed = false;
+    w->last = step > w->last ? step : w->last;
     for (int e = 0; e < n_experts; e++) {
         struct load_numbers x, *to = &l->sums[e];
         memcpy(&x, (const char *)numbers + (size_t)e * sizeof x, sizeof x);

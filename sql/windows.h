@@ -20,9 +20,10 @@ struct window_layer {
 
 /* Zeroed before first use. */
 struct window {
-    int64_t first; /* step */
-    bool whole;    /* every step of it that is stored is in the sums; else the rows must be asked */
-    bool begun;
+    int64_t first;      /* step */
+    bool whole;         /* every step of it that is stored is in the sums; else the rows must be asked */
+    bool begun, closed; /* closed: it has been stored, and nothing was added since */
+    int64_t last;       /* step that was added; -1 */
     struct window_layer *layers;
     int n_layers;
 };
@@ -30,6 +31,9 @@ struct window {
 /* Adds a layer's load in a training step, of all domains together. numbers: (n_experts) struct load_numbers,
  * aligned or not. Memory that is short makes the sums less than whole. */
 void window_add(struct window *w, int64_t step, int layer, int n_experts, const void *numbers);
+/* Whether a load of that step would begin another window, before the one at hand was stored: steps need not
+ * follow each other in what is imported. */
+bool window_left(const struct window *w, int64_t step);
 /* What was added may not have been stored after all. */
 void window_forget(struct window *w);
 void window_release(struct window *w);

@@ -28,9 +28,29 @@ bool collapse_is_balanced(const struct collapse *c, int layer)
 
 /* ---- reading ---- */
 
+static const char *const splits[] = {"train", "valid", "probe", "routed", "seen"};
+
 void collapse_bind(const struct collapse *c, struct query *q)
 {
     query_bind_text(q, ":split", c->split);
+}
+
+/* Logs of other engines need not be of training. */
+static int choose_split(struct collapse *c, const struct analysis *a, struct error *err)
+{
+    struct query *q;
+    if (c->split)
+        return 0;
+    c->split = "train";
+    if (query_open(&q, a->logbook, "analysis/collapse_split", err) != 0)
+        return -1;
+    query_bind_int(q, ":run", a->run_id);
+    int more = query_step(q, err);
+    for (size_t i = 0; more == 1 && i < sizeof splits / sizeof *splits; i++)
+        if (strcmp(splits[i], query_word(q, "split")) == 0)
+            c->split = splits[i];
+    query_close(q);
+    return more < 0 ? -1 : 0;
 }
 
 static int read_run(struct collapse *c, const struct analysis *a, struct error *err)
@@ -71,7 +91,7 @@ static int open_monitor(struct collapse *c, const struct analysis *a, struct err
 int collapse_open(struct collapse *c, const struct analysis *a, struct error *err)
 {
     c->read_step = -1;
-    if (read_run(c, a, err) != 0 || open_monitor(c, a, err) != 0)
+    if (choose_split(c, a, err) != 0 || read_run(c, a, err) != 0 || open_monitor(c, a, err) != 0)
         return -1;
     c->layers = calloc((size_t)a->n_layers + 1, sizeof *c->layers);
     if (!c->layers)

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "analysis/shared/collapse.h"
+#include "analysis/shared/imported.h"
 #include "analysis/shared/losses.h"
 #include "analysis/shared/probe.h"
 
@@ -34,9 +35,11 @@ static int compare_passes(struct collapse_layer *l, const struct monitor_layer *
 int collapse_compare_with_start(struct collapse *c, const struct analysis *a, struct error *err)
 {
     struct probe_pass start = {0}, end = {0};
-    if (probe_span(a->logbook, a->run_id, &c->probe_first, &c->probe_last, err) != 0)
+    struct imported imported;
+    if (imported_read(&imported, a->logbook, a->run_id, err) != 0 ||
+        probe_span(a->logbook, a->run_id, &c->probe_first, &c->probe_last, err) != 0)
         return -1;
-    if (c->probe_first != 0 || c->probe_last <= 0)
+    if (c->probe_first != 0 || c->probe_last <= 0 || imported.slots_by_id)
         return 0; /* no untrained router to compare with, or nothing but it */
     int result = probe_pass_read(&start, a->logbook, a->run_id, 0, err);
     if (result == 0)

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "analysis/shared/compare.h"
+#include "analysis/shared/imported.h"
 
 void compare_release(struct compare *c)
 {
@@ -372,7 +373,16 @@ static int read_probes(struct compare *c, const struct analysis *a, struct error
     c->n_probes = c->runs.n;
     for (int i = 0; i < c->runs.n; i++) {
         const struct compared_run *run = &c->runs.runs[i];
-        if (run->n_layers == 0)
+        struct imported imported;
+        if (imported_read(&imported, a->logbook, run->run_id, err) != 0)
+            return -1;
+        if (imported.slots_by_id)
+            compare_doubt(
+                c, "routing",
+                "'%s' was imported with experts in the order of their ids: its first choices are not known, "
+                "nor compared",
+                run->name);
+        if (run->n_layers == 0 || imported.slots_by_id)
             continue;
         if (probe_span(a->logbook, run->run_id, &first, &last, err) != 0 ||
             (last >= 0 && probe_pass_read(&c->probes[i], a->logbook, run->run_id, last, err) != 0))

@@ -148,7 +148,9 @@ static void doubt_settings(struct compare *c)
         const char *key, *effect;
     } settings[] = {{"valid.tokens_per_document", "losses are of different pieces of text"},
                     {"probe.tokens_per_document", "probes are different"},
-                    {"log.decisions", "routing was logged for different tokens"}};
+                    {"log.decisions", "routing was logged for different tokens"},
+                    {"import.select", "experts were chosen from scores in different ways"},
+                    {"import.layer_base", "layers may be numbered differently"}};
     for (size_t k = 0; k < sizeof settings / sizeof *settings; k++) {
         const struct setting *s = runs_setting(&c->runs, settings[k].key);
         const char *usual = s ? s->values[c->baseline] : NULL;

@@ -35,7 +35,7 @@ static int see_loads(struct compare *c, const struct analysis *alone, struct rou
                      struct error *err)
 {
     struct collapse loads = {
-        .rule = collapse_rule_default(), .split = "train", .probe_first = -1, .probe_last = -1};
+        .rule = collapse_rule_default(), .split = NULL, .probe_first = -1, .probe_last = -1};
     int result = collapse_read(&loads, alone, err);
     if (result == 0)
         result = collapse_judge_routers(&loads, alone, err);

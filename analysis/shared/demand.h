@@ -3,6 +3,7 @@
 #ifndef ANALYSIS_SHARED_DEMAND_H
 #define ANALYSIS_SHARED_DEMAND_H
 #include "analysis/shared/ablated.h"
+#include "analysis/shared/imported.h"
 #include "analysis/shared/spread.h"
 #include "metrics/resample.h"
 
@@ -19,6 +20,7 @@ struct demand {
     int64_t step, positions, budget; /* budget 0: half of the experts a token that the run has */
 
     struct documents documents;
+    struct imported imported;
     struct working_set *sets;  /* (n_layers) */
     const char *difficulty_by; /* the run whose losses say how hard a token is; NULL: none */
     struct difficulty difficulty;
@@ -33,7 +35,10 @@ struct demand {
 int demand_read(struct demand *s, const struct analysis *a, struct error *err);
 void demand_release(struct demand *s); /* safe on zeroed */
 
-int demand_spread(struct demand *s, const struct analysis *a, struct error *err); /* at --step */
+/* At --step. 1: demand_cannot_spread. */
+int demand_spread(struct demand *s, const struct analysis *a, struct error *err);
+/* An import without probabilities, of which no table that needs them was asked for by name. */
+bool demand_cannot_spread(const struct demand *s, const struct analysis *a);
 int demand_ablations(struct demand *s, const struct analysis *a, struct error *err);
 int demand_start(struct demand *s, const struct analysis *a, struct error *err); /* at the first step */
 

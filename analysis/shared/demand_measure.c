@@ -1,4 +1,5 @@
 #include <stdlib.h>
+#include <string.h>
 
 #include "analysis/shared/demand.h"
 #include "analysis/shared/routed.h"
@@ -14,10 +15,17 @@ void demand_release(struct demand *s)
     free(s->sets);
 }
 
+bool demand_cannot_spread(const struct demand *s, const struct analysis *a)
+{
+    return s->imported.without_probabilities && (!a->table || strcmp(a->table, "verdict") == 0);
+}
+
 int demand_spread(struct demand *s, const struct analysis *a, struct error *err)
 {
     if (s->spread.layers)
         return 0;
+    if (demand_cannot_spread(s, a))
+        return 1;
     if (s->difficulty_by &&
         difficulty_read(&s->difficulty, a->logbook, s->difficulty_by, &s->documents, err) != 0)
         return -1;
@@ -102,7 +110,8 @@ static int measure_sets(struct demand *s, const struct analysis *a, const struct
 int demand_read(struct demand *s, const struct analysis *a, struct error *err)
 {
     struct probe_pass pass;
-    if (documents_read(&s->documents, a->logbook, a->run_id, a->run, NULL, err) != 0 ||
+    if (imported_read(&s->imported, a->logbook, a->run_id, err) != 0 ||
+        documents_read(&s->documents, a->logbook, a->run_id, a->run, NULL, err) != 0 ||
         documents_choose_step(&s->documents, a->run, &s->step, err) != 0 ||
         probe_pass_read(&pass, a->logbook, a->run_id, s->step, err) != 0)
         return -1;

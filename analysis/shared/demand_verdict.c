@@ -241,11 +241,20 @@ static int judge_need(struct analysis *a, struct demand *s, struct verdicts *v, 
 int demand_judge(struct analysis *a, struct verdicts *v, struct error *err)
 {
     struct demand *s = a->state;
-    if (demand_spread(s, a, err) != 0 || demand_start(s, a, err) != 0)
+    int spread = demand_spread(s, a, err);
+    if (spread < 0 || (spread == 0 && demand_start(s, a, err) != 0))
         return -1;
     verdict_add(v, "probe", "basis",
                 "probe at step %" PRId64 ": %d documents of %d domains, %" PRId64 " tokens", s->step,
                 s->documents.n_documents, s->documents.labels[0].n_values, s->documents.n_tokens);
+    if (spread == 1) {
+        verdict_add(
+            v, "import", "probabilities unknown",
+            "the run was imported without its routers' probabilities, so that nothing is said about how far "
+            "they spread");
+        judge_sets(a, s, v);
+        return judge_need(a, s, v, err);
+    }
     if (judge_difference(s, v, err) != 0)
         return -1;
     for (int i = 0; i < a->n_layers; i++)

@@ -191,7 +191,7 @@ int questions_of_domain(struct questions *q, const struct documents *d, struct e
     return add_label(q, d, ASKS_LABEL, d->labels[0].key, &d->labels[0], err);
 }
 
-int questions_prepare(struct questions *q, const struct documents *d, struct error *err)
+int questions_prepare(struct questions *q, const struct documents *d, bool ids_known, struct error *err)
 {
     *q = (struct questions){0};
     int result = 0;
@@ -199,11 +199,11 @@ int questions_prepare(struct questions *q, const struct documents *d, struct err
         result = add_label(q, d, ASKS_LABEL, d->labels[i].key, &d->labels[i], err);
     if (result == 0)
         result = add_pairs(q, d, err);
-    if (result == 0)
+    if (result == 0 && ids_known)
         result = add_label(q, d, ASKS_LABEL_GIVEN_TOKEN, QUESTION_DOMAIN_GIVEN_TOKEN, &d->labels[0], err);
-    if (result == 0)
+    if (result == 0 && ids_known)
         result = add_value(q, d, QUESTION_TOKEN, token_of, err);
-    if (result == 0)
+    if (result == 0 && ids_known)
         result = add_value(q, d, QUESTION_NEXT_TOKEN, next_of, err);
     if (result == 0)
         result = add_value(q, d, QUESTION_POSITION, position_of, err);

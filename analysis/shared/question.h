@@ -30,8 +30,9 @@ struct questions {
 
 /* Every label, and every label with every other held fixed as long as they are few. Documents take part in
  * the latter when those of their value of the one held fixed differ in the other: "language|topic" says
- * nothing of a topic that is there in one language alone. */
-int questions_prepare(struct questions *q, const struct documents *d, struct error *err);
+ * nothing of a topic that is there in one language alone. Nothing about tokens where their ids are not known.
+ */
+int questions_prepare(struct questions *q, const struct documents *d, bool ids_known, struct error *err);
 /* The domain alone: the same question as among all of them. */
 int questions_of_domain(struct questions *q, const struct documents *d, struct error *err);
 void questions_release(struct questions *q); /* safe on zeroed */

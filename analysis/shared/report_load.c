@@ -37,12 +37,29 @@ void report_set_layer_labels(const struct report *r, struct figure *f, const str
     free(places);
 }
 
+/* How far the runs' loads reach; a course needs more than one step. */
+static int last_step_of(const struct report *r, const struct run_list *list)
+{
+    int last = 0;
+    for (int i = 0; i < list->n; i++) {
+        const struct csv *loads = report_table(r, list->index[i], "collapse", "load");
+        for (int row = 0; loads && row < loads->n_rows; row++) {
+            int step = csv_int(loads, row, "last_step");
+            last = step > last ? step : last;
+        }
+        int64_t of_run = r->runs[list->index[i]].last_step;
+        last = of_run > last ? (int)of_run : last;
+    }
+    return last;
+}
+
 static int draw_effective_experts(struct report *r, struct error *err)
 {
     struct run_list list;
-    int layers[SHOWN_LAYERS], dead = 0, last_step = 0;
+    int layers[SHOWN_LAYERS], dead = 0;
     report_runs_with(r, "collapse", "load", &list);
-    if (list.n == 0)
+    int last_step = last_step_of(r, &list);
+    if (last_step < 1)
         return 0;
     struct figure *f = figures_add(&r->figures, "effective-experts", "effective-experts", err);
     if (!f)
@@ -54,8 +71,6 @@ static int draw_effective_experts(struct report *r, struct error *err)
         for (int row = 0; row < load->n_rows; row++) {
             dead = csv_int(load, row, "dead") > dead ? csv_int(load, row, "dead") : dead;
         }
-        last_step =
-            r->runs[list.index[i]].last_step > last_step ? (int)r->runs[list.index[i]].last_step : last_step;
     }
     figure_set_runs(f, &list);
     figure_array_int(f, "layer", layers, n);
@@ -78,18 +93,17 @@ static int draw_effective_experts(struct report *r, struct error *err)
 static int draw_load_entropy(struct report *r, struct error *err)
 {
     struct run_list list;
-    int layers[SHOWN_LAYERS], last_step = 0;
+    int layers[SHOWN_LAYERS];
     report_runs_with(r, "collapse", "load", &list);
-    if (list.n == 0)
+    int last_step = last_step_of(r, &list);
+    if (last_step < 1)
         return 0;
     struct figure *f = figures_add(&r->figures, "load-entropy", "load-entropy", err);
     if (!f)
         return -1;
     int n = report_shown_layers(r, &list, layers);
     for (int i = 0; i < list.n; i++) {
-        int64_t last = r->runs[list.index[i]].last_step;
         figure_add_table(f, list.names[i], report_table(r, list.index[i], "collapse", "load"));
-        last_step = last > last_step ? (int)last : last_step;
     }
     figure_set_runs(f, &list);
     figure_array_int(f, "layer", layers, n);

@@ -409,7 +409,7 @@ static int draw_settling(struct report *r, const struct settling *what, struct e
     struct run_list list;
     int layers[SHOWN_LAYERS], n;
     report_runs_with(r, "specialization", "saturation", &list);
-    if (list.n == 0)
+    if (list.n == 0 || largest_int(r, &list, "saturation", "step") < 1) /* a course needs a second step */
         return 0;
     struct figure *f = add_lines(r, what->as, "saturation", &list, layers, &n, err);
     if (!f)

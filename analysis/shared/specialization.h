@@ -4,6 +4,7 @@
 #define ANALYSIS_SHARED_SPECIALIZATION_H
 #include "analysis/shared/association.h"
 #include "analysis/shared/course.h"
+#include "analysis/shared/imported.h"
 #include "analysis/shared/program.h"
 #include "metrics/lift.h"
 
@@ -14,6 +15,7 @@ struct specialization {
     struct string_list where;
 
     struct documents documents;
+    struct imported imported;
     struct probe_pass first, last; /* first.n 0: the probe was routed once only */
     struct routed *routed;         /* (n_layers) of the last pass */
     int n_routed;

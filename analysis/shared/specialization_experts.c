@@ -216,10 +216,16 @@ static int measure_repetition(struct along *l, const struct documents *d, const 
     return result;
 }
 
-static void print_repetition(struct table *t, int layer, const struct along *l, const struct interval *beyond)
+static void print_repetition(struct table *t, int layer, const struct along *l, const struct interval *beyond,
+                             bool ranked)
 {
+    static const struct interval unknown = {.estimate = NAN, .low = NAN, .high = NAN};
     struct repetition_rates rates;
     repetition_rates(&l->all, &rates);
+    if (!ranked) { /* slot 0 is no first choice */
+        rates.first = rates.first_chance = rates.first_within = NAN;
+        beyond = &unknown;
+    }
     table_int(t, layer);
     table_int(t, l->all.lag);
     table_figure(t, rates.first);
@@ -243,7 +249,7 @@ int specialization_repetition_rows(struct analysis *a, struct table *t, struct e
         struct along l;
         if (measure_repetition(&l, &s->documents, routed, lags[i % N_LAGS], &beyond, err) != 0)
             return -1;
-        print_repetition(t, routed->layer, &l, &beyond);
+        print_repetition(t, routed->layer, &l, &beyond, !s->imported.slots_by_id);
         repetition_release(&l.all);
     }
     return 0;
@@ -255,6 +261,8 @@ static int judge_repetition(struct analysis *a, struct verdicts *v, struct error
     struct specialization *s = a->state;
     struct text t;
     int result = 0;
+    if (s->imported.slots_by_id)
+        return 0;
     text_init(&t);
     for (int i = 0; i < a->n_layers && result == 0; i++) {
         struct repetition_rates rates;

@@ -37,7 +37,8 @@ static int read_passes(struct specialization *s, const struct analysis *a, struc
 
 int specialization_read(struct specialization *s, const struct analysis *a, struct error *err)
 {
-    if (selection_check(&s->where, err) != 0 || read_passes(s, a, err) != 0)
+    if (selection_check(&s->where, err) != 0 ||
+        imported_read(&s->imported, a->logbook, a->run_id, err) != 0 || read_passes(s, a, err) != 0)
         return -1;
     s->routed = calloc((size_t)a->n_layers, sizeof *s->routed);
     if (!s->routed)
@@ -115,7 +116,7 @@ int specialization_associate(struct specialization *s, const struct analysis *a,
 {
     if (s->associations.n > 0)
         return 0;
-    if (questions_prepare(&s->questions, &s->documents, err) != 0)
+    if (questions_prepare(&s->questions, &s->documents, !s->imported.ids_unknown, err) != 0)
         return -1;
     struct measuring passes[2] = {{.analysis = a,
                                    .documents = &s->documents,

@@ -98,7 +98,7 @@ static void judge_domains(const struct specialization *s, int layer, const struc
         text_add(&t, ", no more than a hash router");
     text_add(&t, " (");
     add_figures(&t, now, before);
-    if (association_holds(now))
+    if (association_holds(now) && !s->imported.ids_unknown)
         add_tokens_part(&t, s, layer);
     text_add(&t, ")");
     verdict_add(v, subject, verdict, "%s: %s", subject, t.data);
@@ -329,6 +329,7 @@ int specialization_judge(struct analysis *a, struct verdicts *v, struct error *e
     if (specialization_associate(s, a, err) != 0 || specialization_lift(s, a, err) != 0)
         return -1;
     say_basis(s, v);
+    imported_say(&s->imported, "the run", v);
     if (specialization_domains(s) < 2)
         verdict_add(v, "run", "undetermined",
                     "the probe has one domain only: there is nothing to tell apart");
@@ -337,6 +338,8 @@ int specialization_judge(struct analysis *a, struct verdicts *v, struct error *e
     judge_labels(a, s, v);
     if (specialization_judge_experts(a, v, err) != 0)
         return -1;
+    if (s->imported.slots_by_id)
+        return 0;
     if (specialization_follow(s, a, &c, err) != 0)
         return -1;
     if (c.n > 2)

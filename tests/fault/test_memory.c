@@ -10,7 +10,11 @@
 #include <string.h>
 
 #include <cmocka.h>
+#include <zlib.h>
 
+#include "base/text.h"
+#include "import/shared/arrays.h"
+#include "tests/laid.h"
 #include "tests/reading.h"
 #include "tests/scarce.h"
 #include "tests/steps.h"
@@ -166,11 +170,78 @@ static void test_reading(void **state)
     steps_expect_clean(trial.path);
 }
 
+/* ---- arrays of foreign files ---- */
+
+static int read_arrays(const struct text *file, struct error *err)
+{
+    struct arrays *a;
+    int64_t numbers[64];
+    int result = arrays_open_memory(&a, file->data, file->length, "a file", err);
+    for (int i = 0; result == 0 && i < arrays_n(a); i++) {
+        const struct array *x = arrays_at(a, i);
+        assert_true(x->count <= 64);
+        result = arrays_integers(a, x, 0, x->count, numbers, err);
+    }
+    arrays_close(a);
+    return result;
+}
+
+static void sweep_arrays(const struct text *file, bool stays, const char *words)
+{
+    long n = 1;
+    for (bool failed = true; failed; n++) {
+        struct error err = {0};
+        scarce_memory(SCARCE_OURS, n, stays);
+        int result = read_arrays(file, &err);
+        failed = scarce_failed();
+        scarce_memory(SCARCE_OURS, 0, false);
+        expect_words(result, &err, n);
+        assert_true(failed == (result != 0));
+    }
+    print_message("%s: %ld allocations failed\n", words, n - 2);
+    assert_true(n > 3);
+}
+
+static void test_arrays(void **state)
+{
+    static const char *const words[] = {".npy", "safetensors", "GGUF", ".npz", ".pt"};
+    static const char npy[] = "{'descr': '<u2', 'fortran_order': True, 'shape': (2, 2), }";
+    static const char pickle[] = "\x80\2}(X\1\0\0\0aK\1q\1X\1\0\0\0b](K\1K\2eX\1\0\0\0cX\0\0\0\0u.";
+    uint8_t packed[256];
+    uLongf n_packed = sizeof packed;
+    struct text files[5], member;
+    (void)state;
+    for (int i = 0; i < 5; i++) {
+        text_init(&files[i]);
+    }
+    text_init(&member);
+    laid_npy(&files[0], npy, "\1\0\2\0\3\0\4\0", 8);
+    laid_safetensors(&files[1],
+                     "{\"__metadata__\":{\"a\":\"b\"},\"x\":{\"dtype\":\"U8\",\"shape\":[8],"
+                     "\"data_offsets\":[0,8]}}",
+                     "abcdefgh", 8);
+    laid_gguf(&files[2], 1, 0);
+    laid_gguf_tensor(&files[2], "x", 8, 24, 0);
+    laid_gguf_data(&files[2], 8);
+    laid_npy(&member, npy, "\1\0\2\0\3\0\4\0", 8);
+    laid_zip(&files[3], &(struct laid_entry){"x.npy", member.data, member.length, 0}, 1);
+    assert_int_equal(compress(packed, &n_packed, (const Bytef *)pickle, sizeof pickle - 1), Z_OK);
+    laid_zip(&files[4], /* without what zlib puts around it */
+             &(struct laid_entry){"a/data.pkl", packed + 2, n_packed - 6, sizeof pickle - 1}, 1);
+    for (int i = 0; i < 5; i++) {
+        sweep_arrays(&files[i], false, words[i]);
+        sweep_arrays(&files[i], true, words[i]);
+        text_release(&files[i]);
+    }
+    text_release(&member);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_writing),
         cmocka_unit_test(test_reading),
+        cmocka_unit_test(test_arrays),
     };
     return cmocka_run_group_tests(tests, open_group, close_group);
 }

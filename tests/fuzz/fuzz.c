@@ -9,9 +9,9 @@
 #include "base/file.h"
 #include "tests/support.h"
 
-const struct fuzz_target *const fuzz_targets[] = {&fuzz_codec,  &fuzz_checkpoint, &fuzz_config, &fuzz_corpus,
-                                                  &fuzz_source, &fuzz_table,      &fuzz_query,  &fuzz_rows,
-                                                  &fuzz_differ, &fuzz_logbook,    NULL};
+const struct fuzz_target *const fuzz_targets[] = {
+    &fuzz_codec, &fuzz_checkpoint, &fuzz_config,  &fuzz_corpus, &fuzz_source, &fuzz_table, &fuzz_query,
+    &fuzz_rows,  &fuzz_differ,     &fuzz_logbook, &fuzz_arrays, &fuzz_logs,   NULL};
 
 const struct fuzz_target *fuzz_find(const char *name)
 {

@@ -123,13 +123,26 @@ static void test_logbook(void **state)
     replay("logbook", 120);
 }
 
+static void test_arrays(void **state)
+{
+    (void)state;
+    replay("arrays", 20000);
+}
+
+static void test_logs(void **state)
+{
+    (void)state;
+    replay("logs", 400);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_logs), /* before those that limit what SQLite may do */
         cmocka_unit_test(test_codec),   cmocka_unit_test(test_checkpoint), cmocka_unit_test(test_config),
         cmocka_unit_test(test_corpus),  cmocka_unit_test(test_source),     cmocka_unit_test(test_table),
         cmocka_unit_test(test_query),   cmocka_unit_test(test_rows),       cmocka_unit_test(test_differ),
-        cmocka_unit_test(test_logbook),
+        cmocka_unit_test(test_logbook), cmocka_unit_test(test_arrays),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

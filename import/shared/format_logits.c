@@ -1,0 +1,427 @@
+/* What routers computed, or chose, as arrays: logits or probabilities [layers, tokens, experts] in any order
+ * of the first two, or an array a layer ("layer_3", "router_logits.3"), in .npy, .npz, safetensors or .pt;
+ * and vLLM's routed_experts.npy, whole numbers [tokens, layers, k]. Dimensions of batches are taken as
+ * tokens. */
+#include <ctype.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "import/shared/arrays.h"
+#include "import/shared/format.h"
+#include "import/shared/marks.h"
+#include "import/shared/select.h"
+#include "sql/logbook.h"
+
+enum { AT_ONCE = 1 << 21 /* numbers */, SAMPLE_ROWS = 256 };
+
+struct cube {
+    struct arrays *arrays;
+    const char *path;
+    const struct array *whole;                        /* NULL: an array a layer */
+    const struct array *of_layer[LOGBOOK_MAX_LAYERS]; /* by index */
+    int number[LOGBOOK_MAX_LAYERS];                   /* by index, as its name has it */
+    int n_layers, width;                              /* experts, or columns */
+    int64_t n_tokens;
+    bool layers_first, chosen; /* chosen: ids, not scores */
+};
+
+struct logits {
+    struct intake *in;
+    const struct request *request;
+    struct cube cube;
+    struct marks marks;
+    struct marked marked;
+    enum selection selection;
+    bool probabilities;
+    int file, k;
+    int64_t stream;
+    float *scores, *gates; /* of some tokens in all layers, or in one */
+    int64_t *integers;
+    int32_t *experts;
+};
+
+static bool is_real(enum array_type t)
+{
+    return t == ARRAY_F16 || t == ARRAY_BF16 || t == ARRAY_F32 || t == ARRAY_F64;
+}
+
+static bool is_integer(enum array_type t)
+{
+    return t != ARRAY_BOOL && t != ARRAY_UNREADABLE && !is_real(t);
+}
+
+/* ---- which arrays ---- */
+
+/* The number behind "layer_", "router_logits." and the like; -1: the array is none of a layer's. */
+static int layer_of(const struct array *x)
+{
+    static const char *const beginnings[] = {"layer_",         "layer.",       "layers.", "router_logits.",
+                                             "router_logits_", "gate_logits.", NULL};
+    for (int i = 0; beginnings[i] != NULL; i++) {
+        size_t n = strlen(beginnings[i]);
+        if (strncmp(x->name, beginnings[i], n) == 0 && isdigit((unsigned char)x->name[n])) {
+            long number = strtol(x->name + n, NULL, 10);
+            return number < LOGBOOK_MAX_LAYERS ? (int)number : -1;
+        }
+    }
+    return -1;
+}
+
+static int add_layer(struct cube *c, const struct array *x, struct error *err)
+{
+    int last = x->n_dimensions - 1;
+    if (last < 1) {
+        return error_set(err, STATUS_INPUT, "'%s': '%s' is not [tokens, experts]", c->path, x->name);
+    }
+    int64_t n_tokens = x->shape[last] > 0 ? x->count / x->shape[last] : 0;
+    if (c->n_layers > 0 && (n_tokens != c->n_tokens || x->shape[last] != c->width)) {
+        return error_set(err, STATUS_INPUT,
+                         "'%s': '%s' has %lld tokens of %lld, and another layer %lld of %d", c->path, x->name,
+                         (long long)n_tokens, (long long)x->shape[last], (long long)c->n_tokens, c->width);
+    }
+    c->n_tokens = n_tokens;
+    c->width = x->shape[last] <= 65536 ? (int)x->shape[last] : 0;
+    c->number[c->n_layers] = layer_of(x);
+    c->of_layer[c->n_layers++] = x;
+    return 0;
+}
+
+static bool is_mark(const struct array *x)
+{
+    return x->n_dimensions < 3 && (strstr(x->name, "ids") != NULL || strstr(x->name, "mask") != NULL ||
+                                   strstr(x->name, "_id") != NULL);
+}
+
+/* The order of the first two dimensions is said, or follows from --layers; that of ids is vLLM's. */
+static int choose_axes(struct cube *c, const struct request *r, struct error *err)
+{
+    const int64_t *s = c->whole->shape;
+    if (r->axes != NULL) {
+        const char *want = c->chosen ? "K" : "E";
+        if (strlen(r->axes) != 3 || r->axes[2] != *want || strspn(r->axes, "LT") != 2 ||
+            r->axes[0] == r->axes[1]) {
+            return error_set(err, STATUS_USAGE, "--axes is LT%s or TL%s for '%s', not '%s'", want, want,
+                             c->path, r->axes);
+        }
+        c->layers_first = r->axes[0] == 'L';
+    } else if (c->whole->n_dimensions == 4) {
+        c->layers_first = true;
+    } else if (!c->chosen && r->layers > 0 && (s[0] == r->layers) != (s[1] == r->layers)) {
+        c->layers_first = s[0] == r->layers;
+    } else if (!c->chosen) {
+        return error_set(
+            err, STATUS_USAGE,
+            "'%s': which of [%lld, %lld, %lld] are the layers? pass --axes LTE (layers first) or TLE",
+            c->path, (long long)s[0], (long long)s[1], (long long)s[2]);
+    }
+    return 0;
+}
+
+static int shape_whole(struct cube *c, const struct request *r, struct error *err)
+{
+    const struct array *x = c->whole;
+    int last = x->n_dimensions - 1;
+    c->chosen = is_integer(x->type);
+    if (last != 2 && last != 3) {
+        return error_set(err, STATUS_INPUT, "'%s': an array of %d dimensions, not [layers, tokens, experts]",
+                         c->path, x->n_dimensions);
+    }
+    if (choose_axes(c, r, err) != 0) {
+        return -1;
+    }
+    int64_t layers = x->shape[c->layers_first ? 0 : last - 1], width = x->shape[last];
+    if (layers < 1 || layers > MTP_LAYER || width < 1 || width > 65536) {
+        return error_set(err, STATUS_INPUT, "'%s': %lld layers of %lld", c->path, (long long)layers,
+                         (long long)width);
+    }
+    c->n_layers = (int)layers;
+    c->width = (int)width;
+    c->n_tokens = x->count / layers / width;
+    for (int i = 0; i < c->n_layers; i++) {
+        c->number[i] = i;
+    }
+    return 0;
+}
+
+static int find_cube(struct cube *c, const struct request *r, struct error *err)
+{
+    for (int i = 0; i < arrays_n(c->arrays); i++) {
+        const struct array *x = arrays_at(c->arrays, i);
+        if (layer_of(x) >= 0 && c->n_layers < LOGBOOK_MAX_LAYERS) {
+            if (add_layer(c, x, err) != 0) {
+                return -1;
+            }
+        } else if (!is_mark(x) && x->n_dimensions >= 3 && c->whole == NULL) {
+            c->whole = x;
+        }
+    }
+    if (c->n_layers > 0) {
+        c->whole = NULL;
+        c->chosen = is_integer(c->of_layer[0]->type);
+    } else if (c->whole == NULL) {
+        return error_set(
+            err, STATUS_INPUT,
+            "'%s' has no array [layers, tokens, experts], nor any called layer_0 or router_logits.0",
+            c->path);
+    } else if (shape_whole(c, r, err) != 0) {
+        return -1;
+    }
+    return c->n_tokens > 0 && c->width > 0 ? 0 : error_set(err, STATUS_INPUT, "'%s' has no tokens", c->path);
+}
+
+/* ---- numbers ---- */
+
+/* Where the row of a token and layer begins. */
+static int64_t place(const struct cube *c, int64_t token, int layer)
+{
+    int64_t row = c->whole == NULL  ? token
+                  : c->layers_first ? layer * c->n_tokens + token
+                                    : token * c->n_layers + layer;
+    return row * c->width;
+}
+
+/* Rows of n tokens of a layer; those of arrays with the tokens first lie apart. */
+static int read_rows(struct logits *q, int64_t first, int n, int layer, struct error *err)
+{
+    const struct cube *c = &q->cube;
+    const struct array *x = c->whole != NULL ? c->whole : c->of_layer[layer];
+    bool together = c->whole == NULL || c->layers_first;
+    int step = together ? n : 1;
+    for (int t = 0; t < n; t += step) {
+        int64_t at = place(c, first + t, layer), count = (int64_t)step * c->width;
+        if (c->chosen
+                ? arrays_integers(c->arrays, x, at, count, q->integers + (int64_t)t * c->width, err) != 0
+                : arrays_reals(c->arrays, x, at, count, q->scores + (int64_t)t * c->width, err) != 0) {
+            return -1;
+        }
+    }
+    return 0;
+}
+
+static int take_chosen(struct logits *q, const struct marked *m, struct error *err)
+{
+    int k = q->k;
+    for (int i = 0; i < m->n_kept * k; i++) {
+        int64_t e = q->integers[(int64_t)m->kept[i / k] * k + i % k];
+        if (e < INT32_MIN || e > INT32_MAX) {
+            return error_set(err, STATUS_INPUT, "expert %lld", (long long)e);
+        }
+        q->experts[i] = (int32_t)e;
+    }
+    return 0;
+}
+
+static int choose_rows(struct logits *q, const struct marked *m, int layer, struct error *err)
+{
+    int width = q->cube.width;
+    for (int i = 0; i < m->n_kept; i++) {
+        float *score = q->scores + (int64_t)i * width;
+        memmove(score, q->scores + (int64_t)m->kept[i] * width, (size_t)width * sizeof *score);
+        if (select_experts(q->selection, q->probabilities, score, width, q->k, q->experts + (int64_t)i * q->k,
+                           q->gates + (int64_t)i * q->k) != 0) {
+            return error_set(err, STATUS_INPUT, "layer %d, token %lld: a score that is not finite",
+                             q->cube.number[layer], (long long)(m->first + m->kept[i]));
+        }
+    }
+    return 0;
+}
+
+static int give_layer(struct logits *q, int handle, int layer, struct error *err)
+{
+    const struct cube *c = &q->cube;
+    const struct marked *m = &q->marked;
+    if (read_rows(q, m->first, m->n, layer, err) != 0 ||
+        (c->chosen ? take_chosen(q, m, err) != 0 : choose_rows(q, m, layer, err) != 0)) {
+        return -1;
+    }
+    const struct routed r = {.layer = c->number[layer],
+                             .k = q->k,
+                             .expert = q->experts,
+                             .gate = c->chosen ? NULL : q->gates,
+                             .n_experts = c->chosen ? 0 : c->width,
+                             .probability = c->chosen ? NULL : q->scores};
+    return intake_routing(q->in, handle, &r, err);
+}
+
+static int give_tokens(struct logits *q, struct error *err)
+{
+    const struct marked *m = &q->marked;
+    const struct stretch s = {.step = q->request->step,
+                              .file = q->file,
+                              .n_tokens = m->n_kept,
+                              .document = m->document[0] != '\0' ? m->document : NULL,
+                              .domain = m->domain[0] != '\0' ? m->domain : NULL,
+                              .offset = m->document[0] != '\0' ? m->offset : q->stream,
+                              .ids = m->has_ids ? m->ids : NULL,
+                              .n_ids = m->has_ids ? m->n_kept : 0};
+    int handle;
+    if (m->n_kept == 0) {
+        return 0;
+    }
+    if (intake_begin(q->in, &s, &handle, err) != 0) {
+        return -1;
+    }
+    for (int l = 0; l < q->cube.n_layers; l++) {
+        if (give_layer(q, handle, l, err) != 0) {
+            return -1;
+        }
+    }
+    q->stream += m->document[0] == '\0' ? m->n_kept : 0;
+    return intake_flush(q->in, err);
+}
+
+/* ---- files ---- */
+
+static int learn_kind(struct logits *q, struct error *err)
+{
+    const struct cube *c = &q->cube;
+    if (c->chosen) {
+        q->k = c->width;
+        return 0;
+    }
+    q->k = (int)q->request->topk;
+    if (q->k == 0 || q->k > c->width) {
+        return error_set(err, STATUS_USAGE,
+                         "'%s' has scores of %d experts: pass --topk, how many a token gets", c->path,
+                         c->width);
+    }
+    int64_t n = c->n_tokens < SAMPLE_ROWS ? c->n_tokens : SAMPLE_ROWS;
+    if (read_rows(q, 0, (int)n, 0, err) != 0) {
+        return -1;
+    }
+    q->probabilities = are_probabilities(q->scores, n, c->width);
+    if (q->probabilities) {
+        intake_finding(q->in, TRAP_PROBABILITIES, RULING_NOTED, "nothing: they are taken as they are",
+                       "'%s': rows are not negative and add up to 1: probabilities, not logits", c->path);
+    } else if (q->selection == SELECT_UNSAID) {
+        return error_set(
+            err, STATUS_USAGE,
+            "'%s' has logits: pass --select softmax-topk, topk-softmax or sigmoid, as the model chooses",
+            c->path);
+    }
+    if (q->selection == SELECT_SIGMOID) {
+        intake_finding(q->in, TRAP_SELECTION_SCORE, RULING_UNKNOWN, "log what was chosen beside the scores",
+                       "experts are chosen by their scores alone; a bias that selects is not in the file");
+    }
+    return 0;
+}
+
+static int reserve(struct logits *q, int most, struct error *err)
+{
+    size_t n = (size_t)(most > SAMPLE_ROWS ? most : SAMPLE_ROWS), width = (size_t)q->cube.width;
+    size_t k = q->cube.chosen ? width : (size_t)q->request->topk + 1;
+    q->scores = malloc(n * width * sizeof *q->scores);
+    q->integers = malloc(n * (q->cube.chosen ? width : 1) * sizeof *q->integers);
+    q->gates = malloc(n * k * sizeof *q->gates);
+    q->experts = malloc(n * k * sizeof *q->experts);
+    q->marked.kept = malloc(n * sizeof *q->marked.kept);
+    q->marked.ids = malloc(n * sizeof *q->marked.ids);
+    bool there = q->scores && q->integers && q->gates && q->experts && q->marked.kept && q->marked.ids;
+    return there ? 0 : error_no_memory(err, "rows of scores");
+}
+
+static void release(struct logits *q)
+{
+    free(q->scores);
+    free(q->integers);
+    free(q->gates);
+    free(q->experts);
+    free(q->marked.kept);
+    free(q->marked.ids);
+    arrays_close(q->cube.arrays);
+}
+
+static int read_tokens(struct logits *q, struct error *err)
+{
+    int most = AT_ONCE / q->cube.width;
+    most = most < 1 ? 1 : most < STRETCH_TOKENS ? most : STRETCH_TOKENS;
+    if (reserve(q, most, err) != 0 || learn_kind(q, err) != 0 ||
+        marks_find(&q->marks, q->cube.arrays, q->cube.path, q->cube.n_tokens, err) != 0) {
+        return -1;
+    }
+    for (int64_t first = 0; first < q->cube.n_tokens; first += q->marked.n) {
+        if (marks_next(&q->marks, q->cube.path, first, most, &q->marked, err) != 0) {
+            return -1;
+        }
+        if (give_tokens(q, err) != 0) {
+            return err != NULL && err->status == STATUS_INPUT ? error_prefix(err, "'%s'", q->cube.path) : -1;
+        }
+    }
+    return 0;
+}
+
+static void judge_width(struct logits *q)
+{
+    const struct array *x = q->cube.whole != NULL ? q->cube.whole : q->cube.of_layer[0];
+    if (q->cube.chosen && x->type == ARRAY_U8 && (q->request->experts > 256 || q->request->experts == 0)) {
+        intake_finding(q->in, TRAP_NARROW_IDS, q->request->experts > 256 ? RULING_REFUSED : RULING_UNKNOWN,
+                       "pass --experts if there are at most 256, else log wider ids",
+                       q->request->experts > 256 ? "ids have 8 bits, and --experts says %lld"
+                                                 : "ids have 8 bits; how many experts there are is not said",
+                       (long long)q->request->experts);
+    }
+}
+
+static int read_file(struct intake *in, const struct request *r, int file, int64_t *stream, struct error *err)
+{
+    struct logits q = {
+        .in = in, .request = r, .file = file, .stream = *stream, .cube = {.path = r->files[file]}};
+    int result = selection_parse(&q.selection, r->select, err);
+    if (result == 0) {
+        result = arrays_open(&q.cube.arrays, q.cube.path, err);
+    }
+    if (result == 0) {
+        result = find_cube(&q.cube, r, err);
+    }
+    if (result == 0) {
+        judge_width(&q);
+        result = read_tokens(&q, err);
+    }
+    release(&q);
+    *stream = q.stream;
+    return result;
+}
+
+static int read_all(struct intake *in, const struct request *r, struct error *err)
+{
+    int64_t stream = 0;
+    int n = r->ranks == RANKS_REPLICAS ? 1 : r->n_files;
+    for (int f = 0; f < n; f++) {
+        if (read_file(in, r, f, &stream, err) != 0) {
+            return -1;
+        }
+    }
+    return 0;
+}
+
+static bool looks(const struct head *h, bool chosen)
+{
+    struct arrays *a;
+    bool is = false;
+    if (arrays_open(&a, h->path, NULL) != 0) {
+        return false;
+    }
+    for (int i = 0; i < arrays_n(a) && !is; i++) {
+        const struct array *x = arrays_at(a, i);
+        is = (layer_of(x) >= 0 || (x->n_dimensions >= 3 && !is_mark(x))) &&
+             (chosen ? is_integer(x->type) : is_real(x->type));
+    }
+    arrays_close(a);
+    return is;
+}
+
+static bool has_scores(const struct head *h)
+{
+    return looks(h, false);
+}
+
+static bool has_choices(const struct head *h)
+{
+    return looks(h, true);
+}
+
+const struct import_format format_logits = {
+    "logits", "router logits or probabilities as npy, npz, safetensors or pt", "probe", has_scores, read_all};
+const struct import_format format_routed = {
+    "routed-experts", "chosen experts as npy, npz, safetensors or pt (vLLM)", "probe", has_choices, read_all};
