@@ -82,7 +82,7 @@ programs: $(foreach p,$(wildcard $(programs)),$(bindir)/$(call program_name,$(p)
           $(bindir)/moescope.so $(bindir)/libmoescope-sqlite.a $(bindir)/libmoescope.so $(bindir)/libmoescope.a
 
 help: ## this list
-	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-13s %s\n", $$1, $$2}' Makefile packaging/install.mk
 
 demo: ## from nothing to a report: build, prepare text, train, analyse (build/demo)
 	sh scripts/packages.sh build
@@ -273,6 +273,8 @@ $(out)/tests/fault/test_memory: private test_ldflags := $(wrapped:%=-Wl,--wrap=%
 $(out)/tests/%: $(out)/tests/%.o $(out)/libtests.a $(out)/libmoescope.a
 	$(call say,LINK,$@)
 	$(quiet)$(CC) $(ldflags) $(test_ldflags) $^ $(ldlibs) -lcmocka -o $@
+
+include packaging/install.mk
 
 .PRECIOUS: $(out)/%.o
 -include $(shell find $(out) -name '*.d' 2>/dev/null)

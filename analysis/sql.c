@@ -56,14 +56,17 @@ static int answer(struct logbook *lb, const char *text, const struct choices *c,
 
 /* ---- the shell ---- */
 
-/* The command that loads the extension; empty where it is not beside this program, or not to be named in a
- * quoted word of the shell's. */
+/* The command that loads the extension; empty where it is neither beside this program nor where it is
+ * installed, or not to be named in a quoted word of the shell's. */
 static void load_command(struct text *command)
 {
+    static const char *const places[] = {"moescope.so", "../lib/moescope/moescope.so"};
     char path[PATH_MAX];
-    if (process_beside("moescope.so", path, sizeof path) == 0 && file_exists(path) &&
-        strpbrk(path, "\"\\\n") == NULL) {
-        text_printf(command, ".load \"%s\"", path);
+    for (size_t i = 0; command->length == 0 && i < sizeof places / sizeof places[0]; i++) {
+        if (process_beside(places[i], path, sizeof path) == 0 && file_exists(path) &&
+            strpbrk(path, "\"\\\n") == NULL) {
+            text_printf(command, ".load \"%s\"", path);
+        }
     }
     if (command->length == 0) {
         fputs(

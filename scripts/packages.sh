@@ -1,5 +1,5 @@
 #!/bin/sh
-# Installs the Debian packages that a purpose needs and that are missing: packages.sh build|test|lint|fuzz.
+# Installs the Debian packages that a purpose needs and that are missing: packages.sh build|test|lint|fuzz|deb.
 # Says what it is about to install. Without apt, or without the right to use it, prints the names and stops.
 set -eu
 
@@ -7,11 +7,12 @@ build="gcc libc6-dev make pkg-config libopenblas-dev libsqlite3-dev libgsl-dev l
        libcjson-dev libfreetype-dev sqlite3 sentencepiece gnuplot-nox"
 case ${1:-} in
 build) wanted=$build ;;
-# g++: the library's header as C++.
-test) wanted="$build libcmocka-dev file python3-numpy fonts-dejavu-core g++" ;;
+# g++: the library's header as C++; groff-base: what manual pages look like.
+test) wanted="$build libcmocka-dev file python3-numpy fonts-dejavu-core g++ groff-base" ;;
 fuzz) wanted="$build libcmocka-dev clang libclang-rt-14-dev" ;;
 lint) wanted="$build libcmocka-dev clang libclang-rt-14-dev clang-format clang-tidy cppcheck shellcheck" ;;
-*) echo "usage: packages.sh build|test|lint|fuzz" >&2; exit 2 ;;
+deb) wanted="$build dpkg-dev" ;;
+*) echo "usage: packages.sh build|test|lint|fuzz|deb" >&2; exit 2 ;;
 esac
 
 missing=
