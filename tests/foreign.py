@@ -89,7 +89,8 @@ def npy():
           [of_numpy("", np.arange(70000, dtype="f4").reshape(7000, 10))])
     # what numpy would not write so, and reads
     plain = b"\x93NUMPY\x01\x00"
-    for i, header in enumerate([b'{"shape" : (2L,),"descr":"|u1","fortran_order" :False}', b"{'descr':'<u1','fortran_order':True,'shape':(2,)}\n",
+    for i, header in enumerate([b'{"shape" : (2L,),"descr":"|u1","fortran_order" :False}',
+                                b"{'descr':'<u1','fortran_order':True,'shape':(2,)}\n",
                                 b"{'fortran_order': False, 'descr': '>u1', 'shape': ( 1,\t2 ,) , }   \n"]):
         shape = (1, 2) if i == 2 else (2,)
         store(f"odd{i}.npy", plain + len(header).to_bytes(2, "little") + header + b"\x07\xff", [("", "u8", shape, [7, 255])])
@@ -156,7 +157,8 @@ def safetensors():
     strange = [("eights", "f8_e4m3", (3,), b"abc"), ("counts", "i64", (1,), pack("i64", [9]))]
     store("strange.safetensors", lay_safetensors(strange), [("eights", "unreadable", (3,), []), ("counts", "i64", (1,), [9])])
     # the data in another order than the header
-    header = b'{"b":{"shape":[1],"data_offsets":[1,2],"dtype":"U8","more":[[]]}, "a" :{"dtype":"I8","shape":[],"data_offsets":[0,1]}}'
+    header = b'{"b":{"shape":[1],"data_offsets":[1,2],"dtype":"U8","more":[[]]}, ' \
+             b'"a" :{"dtype":"I8","shape":[],"data_offsets":[0,1]}}'
     store("order.safetensors", struct.pack("<Q", len(header)) + header + b"\xff\xfe",
           [("b", "u8", (1,), [254]), ("a", "i8", (), [-1])])
 
@@ -172,8 +174,9 @@ def gguf_value(kind, value):
     if kind == "string":
         return 8, gguf_text(value)
     if kind.startswith("["):
-        items = [gguf_value(kind[1:], v) for v in value]
-        return 9, struct.pack("<IQ", gguf_value(kind[1:], "" if kind == "[string" else 0)[0], len(value)) + b"".join(c for _, c in items)
+        number, _ = gguf_value(kind[1:], "" if kind == "[string" else 0)
+        items = b"".join(gguf_value(kind[1:], v)[1] for v in value)
+        return 9, struct.pack("<IQ", number, len(value)) + items
     kinds = ["u8", "i8", "u16", "i16", "u32", "i32", "f32", "bool", "", "", "u64", "i64", "f64"]
     return kinds.index(kind), pack(kind, [value])
 
@@ -205,12 +208,14 @@ def gguf():
              ("a.i64", "-9223372036854775808"), ("a.f64", "0.10000000000000001"), ("a.list.0", "-1"), ("a.list.1", "2")]
     store("all.gguf", lay_gguf(keys, tensors), expected, notes)
     store("two.gguf", lay_gguf([], tensors[:2], version=2), expected[:2])
-    store("aligned.gguf", lay_gguf([("general.alignment", "u32", 256)], tensors, alignment=256), expected, [("general.alignment", "256")])
+    store("aligned.gguf", lay_gguf([("general.alignment", "u32", 256)], tensors, alignment=256), expected,
+          [("general.alignment", "256")])
     store("none.gguf", lay_gguf([], []), [])
     weight = "blk.0.ffn_down_exps.weight"
-    imatrix = [(weight + ".in_sum2", "f32", (4, 3), pack("f32", range(12))), (weight + ".counts", "f32", (4, 1), pack("f32", [7, 0, 2, 9]))]
-    store("imatrix.gguf", lay_gguf([("general.type", "string", "imatrix")], imatrix), [(n, d, s, unpack(d, c)) for n, d, s, c in imatrix],
-          [("general.type", "imatrix")])
+    imatrix = [(weight + ".in_sum2", "f32", (4, 3), pack("f32", range(12))),
+               (weight + ".counts", "f32", (4, 1), pack("f32", [7, 0, 2, 9]))]
+    store("imatrix.gguf", lay_gguf([("general.type", "string", "imatrix")], imatrix),
+          [(n, d, s, unpack(d, c)) for n, d, s, c in imatrix], [("general.type", "imatrix")])
     store("quantised.gguf", lay_gguf([], [("w", "q8_0", (32,), b"x" * 34), ("c", "f32", (1,), pack("f32", [3]))]),
           [("w", "unreadable", (32,), []), ("c", "f32", (1,), [3.0])])
 
@@ -254,7 +259,8 @@ def npz():
         f = io.BytesIO()
         save(f, **arrays)
         store(f"{name}.npz", f.getvalue(), expected)
-        mixed = {"names": np.array(["a", "bc"]), "a/b": np.arange(5), "objects": np.array([{}, None]), "pair": np.zeros(2, "i4,f4")}
+        mixed = {"names": np.array(["a", "bc"]), "a/b": np.arange(5), "objects": np.array([{}, None]),
+                 "pair": np.zeros(2, "i4,f4")}
         f = io.BytesIO()
         save(f, **mixed)
         store(f"mixed-{name}.npz", f.getvalue(),
@@ -286,14 +292,15 @@ def archive():
     store("zip64.npz", zipped(files, zipfile.ZIP_DEFLATED, limit=10), expected)
     store("comment.npz", zipped(files + [("read.me", b"PK"), ("folder/", b"")], comment=b"PK\5\6" * 1000), expected)
     small = [("ids.npy", lay_npy("u8", (3,), b"abc")), ("zeros.npy", lay_npy("i64", (100,), bytes(800)))]
-    store("small.npz", zipped(small), [("ids", "u8", (3,), b"abc"), ("zeros", "i64", (100,), bytes(100))])
-    store("small-deflated.npz", zipped(small, zipfile.ZIP_DEFLATED), [("ids", "u8", (3,), b"abc"), ("zeros", "i64", (100,), bytes(100))])
+    there = [("ids", "u8", (3,), b"abc"), ("zeros", "i64", (100,), bytes(100))]
+    store("small.npz", zipped(small), there)
+    store("small-deflated.npz", zipped(small, zipfile.ZIP_DEFLATED), there)
     for n in 99, 101:  # for a directory that lies to match
         with open(f"{folder}/uneven{n}", "wb") as f:
             f.write(zipped([("zeros.npy", lay_npy("i64", (n,), bytes(800)))], zipfile.ZIP_DEFLATED))
     far = zipped(small, limit=10)  # and what is at the end leaves all to zip64
     far = far[:-14] + b"\xff" * 12 + far[-2:]
-    store("small64.npz", far, [("ids", "u8", (3,), b"abc"), ("zeros", "i64", (100,), bytes(100))])
+    store("small64.npz", far, there)
 
 
 # ---- torch.save's files, without torch ----
@@ -324,10 +331,11 @@ class Tensor:
         self.storage, self.dtype, self.view = storage, dtype, (offset, tuple(shape), tuple(strides))
 
     def __reduce__(self):
-        torch = sys.modules["torch"]
+        arguments = self.storage, *self.view, False, OrderedDict()
         if self.dtype in DTYPES:
-            return Call("torch._utils", "_rebuild_tensor_v3"), (self.storage, *self.view, False, OrderedDict(), getattr(torch, DTYPES[self.dtype]))
-        return Call("torch._utils", "_rebuild_tensor_v2"), (self.storage, *self.view, False, OrderedDict())
+            dtype = getattr(sys.modules["torch"], DTYPES[self.dtype])
+            return Call("torch._utils", "_rebuild_tensor_v3"), (*arguments, dtype)
+        return Call("torch._utils", "_rebuild_tensor_v2"), arguments
 
     def values(self):
         every = unpack(self.dtype, self.storage.content)
@@ -422,9 +430,10 @@ def pt():
     stat = {"rank": 0, "logical_count": count, "average_utilization_rate_over_window": None}
     store("sglang-stat.pt", lay_pt(pickled(stat), [counts], "expert_distribution_recorder_1"),
           [("rank", "i64", (), [0]), ("logical_count", "i32", (2, 3, 4), range(24))], [("rank", "0")])
-    records = [{"forward_pass_id": i, "rank": 0, "gatherer_key": "primary", "input_ids": list(range(1000 * i, 2000 * i)), "positions": (),
-                "extend_seq_lens": None if i else [3, 70000, -1], "topk_ids_of_layer": count, "misc_objects": [], "mean": 0.25,
-                "rates": [1, 0.5], "flags": [True, False], "eager": True} for i in range(3)]
+    records = [{"forward_pass_id": i, "rank": 0, "gatherer_key": "primary", "input_ids": list(range(1000 * i, 2000 * i)),
+                "positions": (), "extend_seq_lens": None if i else [3, 70000, -1], "topk_ids_of_layer": count,
+                "misc_objects": [], "mean": 0.25, "rates": [1, 0.5], "flags": [True, False], "eager": True}
+               for i in range(3)]
     arrays, notes = [], []
     for i, r in enumerate(records):
         at = f"records.{i}."
@@ -432,21 +441,27 @@ def pt():
                    (at + "input_ids", "i64", (1000 * i,), r["input_ids"]), (at + "positions", "i64", (0,), [])]
         arrays += [] if i else [(at + "extend_seq_lens", "i64", (3,), [3, 70000, -1])]
         arrays += [(at + "topk_ids_of_layer", "i32", (2, 3, 4), range(24)), (at + "misc_objects", "i64", (0,), []),
-                   (at + "mean", "f64", (), [0.25]), (at + "rates", "f64", (2,), [1.0, 0.5]), (at + "flags", "bool", (2,), [1, 0]),
+                   (at + "mean", "f64", (), [0.25]), (at + "rates", "f64", (2,), [1.0, 0.5]),
+                   (at + "flags", "bool", (2,), [1, 0]),
                    (at + "eager", "bool", (), [1])]
-        notes += [(at + "forward_pass_id", str(i)), (at + "rank", "0"), (at + "gatherer_key", "primary"), (at + "mean", "0.25"), (at + "eager", "true")]
+        notes += [(at + "forward_pass_id", str(i)), (at + "rank", "0"), (at + "gatherer_key", "primary"),
+                  (at + "mean", "0.25"), (at + "eager", "true")]
+    arrays.append(("last_physical_to_logical_map", "i32", (2, 3, 4), range(24)))
     for protocol in 2, 4:
         content = pickled({"records": records, "last_physical_to_logical_map": count}, protocol)
-        store(f"sglang-records{protocol}.pt", lay_pt(content, [counts]), arrays + [("last_physical_to_logical_map", "i32", (2, 3, 4), range(24))], notes)
-    odd = {"big": 2 ** 63 - 1, "less": -2 ** 63, "bigger": 2 ** 64, "tiny": -1, "bytes": b"x", 7: "seven", 1.5: "half", True: "yes",
-           "set": {5}, "ids": (255, 256, 65535, 65536, -129, 2 ** 40), "text": "a \u00e9 b", "mixed": ["x", 4, [], {"y": None}]}
+        store(f"sglang-records{protocol}.pt", lay_pt(content, [counts]), arrays, notes)
+    odd = {"big": 2 ** 63 - 1, "less": -2 ** 63, "bigger": 2 ** 64, "tiny": -1, "bytes": b"x", 7: "seven", 1.5: "half",
+           True: "yes", "set": {5}, "ids": (255, 256, 65535, 65536, -129, 2 ** 40),
+           "text": "a \u00e9 b", "mixed": ["x", 4, [], {"y": None}]}
     store("odd.pt", lay_pt(pickled(odd, 4), []),
-          [("big", "i64", (), [2 ** 63 - 1]), ("less", "i64", (), [-2 ** 63]), ("tiny", "i64", (), [-1]), ("set", "i64", (1,), [5]),
+          [("big", "i64", (), [2 ** 63 - 1]), ("less", "i64", (), [-2 ** 63]), ("tiny", "i64", (), [-1]),
+           ("set", "i64", (1,), [5]),
            ("ids", "i64", (6,), odd["ids"]), ("mixed.1", "i64", (), [4]), ("mixed.2", "i64", (0,), [])],
           [("big", str(2 ** 63 - 1)), ("less", str(-2 ** 63)), ("tiny", "-1"), ("7", "seven"), ("1.5", "half"), ("true", "yes"),
            ("text", "a \u00e9 b"), ("mixed.0", "x"), ("mixed.1", "4")])
     store("alone.pt", lay_pt(pickled(count), [counts]), [("", "i32", (2, 3, 4), range(24))])
-    store("list.pt", lay_pt(pickled([count, {"a": 1}]), [counts]), [("0", "i32", (2, 3, 4), range(24)), ("1.a", "i64", (), [1])], [("1.a", "1")])
+    store("list.pt", lay_pt(pickled([count, {"a": 1}]), [counts]),
+          [("0", "i32", (2, 3, 4), range(24)), ("1.a", "i64", (), [1])], [("1.a", "1")])
     swapped = Storage("i32", struct.pack(">24i", *range(24)), "0")
     store("big-endian.pt", lay_pt(pickled({"x": Tensor(swapped, "i32", 0, (3, 8), (1, 3))}), [swapped], order=b"big"),
           [("x", "i32", (3, 8), [3 * i + j for j in range(3) for i in range(8)])])
@@ -456,33 +471,38 @@ def torchs():
     """torch itself."""
     import torch
 
+    types = {"bool": torch.bool, "i8": torch.int8, "u8": torch.uint8, "i16": torch.int16, "i32": torch.int32,
+             "i64": torch.int64, "f16": torch.float16, "bf16": torch.bfloat16, "f32": torch.float32, "f64": torch.float64}
+
+    def line(name, x):
+        if x.is_complex():
+            return name, "unreadable", tuple(x.shape), []
+        wide = x.detach().to(torch.float64 if x.is_floating_point() else torch.int64)
+        return name, next(t for t in types if types[t] == x.dtype), tuple(x.shape), wide.reshape(-1).tolist()
+
     def save(name, thing, arrays, notes=(), **how):
         torch.save(thing, f"{folder}/{name}", **how)
-        short = {v: k for k, v in {"bool": torch.bool, "i8": torch.int8, "u8": torch.uint8, "i16": torch.int16, "i32": torch.int32,
-                                   "i64": torch.int64, "f16": torch.float16, "bf16": torch.bfloat16, "f32": torch.float32,
-                                   "f64": torch.float64, "unreadable": torch.complex64}.items()}
-        lines = []
-        for key, x in arrays:
-            shape = tuple(x.shape)
-            values = [] if x.is_complex() else x.detach().to(torch.float64 if x.is_floating_point() else torch.int64).reshape(-1).tolist()
-            lines.append((key, short[x.dtype], shape, values))
-        expect(name, lines, notes)
+        expect(name, [line(*a) for a in arrays], notes)
 
     torch.manual_seed(5)
     base = torch.randint(-100, 100, (7, 300, 8))
-    tensors = {str(d).split(".")[1]: base.to(d) for d in
-               (torch.bool, torch.int8, torch.uint8, torch.int16, torch.int32, torch.int64, torch.float16, torch.bfloat16, torch.float32, torch.float64)}
-    tensors |= {"noise": torch.randn(50, 3), "transposed": base.permute(2, 0, 1), "column": base[:, :, 3], "steps": base[1::2, ::7, 1:6:2],
-                "expanded": base[0, :, :1].expand(300, 5), "none": torch.empty(0, 8), "one": torch.tensor(3.5), "complex": torch.ones(2, dtype=torch.complex64),
+    tensors = {name: base.to(dtype) for name, dtype in types.items()}
+    tensors |= {"noise": torch.randn(50, 3), "transposed": base.permute(2, 0, 1), "column": base[:, :, 3],
+                "steps": base[1::2, ::7, 1:6:2], "expanded": base[0, :, :1].expand(300, 5), "none": torch.empty(0, 8),
+                "one": torch.tensor(3.5), "complex": torch.ones(2, dtype=torch.complex64),
                 "odd": torch.tensor([float("nan"), float("inf"), -0.0])}
     save("tensors.pt", tensors, tensors.items())
     save("tensors4.pt", tensors, tensors.items(), pickle_protocol=4)
     model = torch.nn.Sequential(torch.nn.Linear(3, 4), torch.nn.BatchNorm1d(4))
     save("state.pt", model.state_dict(), model.state_dict().items())
     parameter = torch.nn.Parameter(torch.randn(2, 2))
-    records = {"records": [{"forward_pass_id": 7, "topk": base.int(), "input_ids": [1, 2, 3], "none": None}], "size": base.shape, "weight": parameter}
-    save("records.pt", records, [("records.0.forward_pass_id", torch.tensor(7)), ("records.0.topk", base.int()), ("records.0.input_ids", torch.tensor([1, 2, 3])),
-                                 ("size", torch.tensor([7, 300, 8])), ("weight", parameter)], [("records.0.forward_pass_id", "7")])
+    ids = [1, 2, 3]
+    records = {"records": [{"forward_pass_id": 7, "topk": base.int(), "input_ids": ids, "none": None}], "size": base.shape,
+               "weight": parameter}
+    save("records.pt", records,
+         [("records.0.forward_pass_id", torch.tensor(7)), ("records.0.topk", base.int()),
+          ("records.0.input_ids", torch.tensor(ids)), ("size", torch.tensor(base.shape)), ("weight", parameter)],
+         [("records.0.forward_pass_id", "7")])
     torch.save({"x": base}, f"{folder}/legacy", _use_new_zipfile_serialization=False)
     torch.save(model, f"{folder}/module")
 

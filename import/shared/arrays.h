@@ -51,7 +51,8 @@ const struct array *arrays_find(const struct arrays *a, const char *name); /* NU
 
 /* n elements from number `first` on, in C (row-major) order whatever the file's order is; a range beyond the
  * array is the caller's mistake and asserted. Of compressed arrays going on is fast and going back is slow:
- * it begins anew. Integers: what is none, or none of 64 bits, is an error that names the element. Reals: the
+ * it begins anew. A checksum that a file has (.npz, .pt) is compared when what it is of has been read from
+ * front to back. Integers: what is none, or none of 64 bits, is an error that names the element. Reals: the
  * nearest float. */
 int arrays_integers(struct arrays *a, const struct array *x, int64_t first, int64_t n, int64_t *out,
                     struct error *err);

@@ -15,7 +15,7 @@ enum {
     DEEPEST = 64,
     MOST_VISITED = 1 << 28, /* values, however often the pickle refers to one */
     MOST_LISTED = 1 << 22,  /* arrays and notes */
-    MOST_NAMES = 64 << 20   /* bytes of their paths */
+    MOST_TEXT = 64 << 20    /* bytes of paths and texts, beyond what the pickle has */
 };
 static const char pickle_name[] = "data.pkl";
 
@@ -23,7 +23,7 @@ struct flattening {
     struct arrays *a;
     const struct zip_entry *pickle;
     bool swapped;
-    int64_t visits, listings, names; /* that are left: values, arrays and notes, bytes of paths */
+    int64_t visits, listings, texts; /* that are left: values, arrays and notes, bytes of paths and texts */
     int depth;
     char path[LONGEST_PATH + 1];
     size_t length;
@@ -43,19 +43,28 @@ static int too_many(const struct flattening *f)
 
 /* ---- listing ---- */
 
-static const char *keep_path(struct flattening *f)
+static const char *keep(struct flattening *f, const char *text, size_t n)
 {
-    f->names -= (int64_t)f->length + 1;
-    if (--f->listings < 0 || f->names < 0) {
+    f->texts -= (int64_t)n + 1;
+    if (f->texts < 0) {
         (void)too_many(f);
         return NULL;
     }
-    return listing_keep(f->a, f->path, f->length, f->err);
+    return listing_keep(f->a, text, n, f->err);
+}
+
+static const char *keep_path(struct flattening *f)
+{
+    if (--f->listings < 0) {
+        (void)too_many(f);
+        return NULL;
+    }
+    return keep(f, f->path, f->length);
 }
 
 static int list_text(struct flattening *f, const char *text, size_t n)
 {
-    const char *key = keep_path(f), *kept = key ? listing_keep(f->a, text, n, f->err) : NULL;
+    const char *key = keep_path(f), *kept = key ? keep(f, text, n) : NULL;
 
     return kept ? listing_add_note(f->a, key, kept, f->err) : -1;
 }
@@ -328,7 +337,7 @@ static int read_pickle(struct flattening *f, struct zip_entry *e)
                            "its pickle has %" PRId64 " bytes; tensors do not belong there", e->size);
     f->visits = e->size < MOST_VISITED / 16 ? 8 * e->size + 65536 : MOST_VISITED;
     f->listings = e->size < MOST_LISTED - 4096 ? e->size + 4096 : MOST_LISTED;
-    f->names = MOST_NAMES + 16 * e->size;
+    f->texts = MOST_TEXT + 16 * e->size;
     bytes = malloc((size_t)e->size + 1);
     if (!bytes)
         return error_no_memory(f->err, f->a->blob.path);

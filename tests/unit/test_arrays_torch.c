@@ -324,6 +324,16 @@ static void test_long_names(void **state)
         text_add(&t, "k");
     text_add(&t, "Ns.");
     refused(&t, "a name that is too long");
+    text_clear(&t); /* nor is a long text */
+    text_add(&t, "\x80\2](X");
+    laid_number(&t, 100000, 4);
+    for (int i = 0; i < 100000; i++)
+        text_add(&t, "x");
+    text_add(&t, "q\1");
+    for (int i = 0; i < 1000; i++)
+        text_add(&t, "h\1");
+    text_add(&t, "e.");
+    refused(&t, "one of too many");
     text_release(&t);
 }
 
