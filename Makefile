@@ -117,9 +117,10 @@ analyze: ## clang's static analyser over everything: minutes
 	sh scripts/packages.sh lint
 	sh scripts/lint.sh analyze
 
-bench: $(benches) ## speed of training, of subsets of experts, of the logbook: tables, and JSON in build/bench
+bench: $(benches) all ## speed of training, of subsets of experts, of the logbook, of imports: tables, and JSON in build/bench
 	mkdir -p build/bench
 	for b in step convolution routers soft overhead logbook; do $(out)/bench/$$b --json build/bench/$$b.json || exit; done
+	$(out)/bench/import --bin $(bindir) --json build/bench/import.json
 
 bench-large: $(benches) all ## readers of a logbook of 300 million decisions: a gigabyte in build/bench, kept
 	mkdir -p build/bench

@@ -57,6 +57,17 @@ static void test_large(void **state)
     free(bin);
 }
 
+static void test_import(void **state)
+{
+    char *bin = test_bin();
+    (void)state;
+    expect(test_run("%s/import --decisions 100000 --layers 4 --bin %s --keep --folder '%s' --format csv && "
+                    "%s/moescope-check '%s/import.db'",
+                    bench, bin, folder, bin, folder),
+           "npy,import,");
+    free(bin);
+}
+
 static void test_overhead(void **state)
 {
     (void)state;
@@ -143,8 +154,9 @@ static int close_group(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_logbook), cmocka_unit_test(test_large),       cmocka_unit_test(test_overhead),
-        cmocka_unit_test(test_routers), cmocka_unit_test(test_convolution), cmocka_unit_test(test_soft),
+        cmocka_unit_test(test_logbook),  cmocka_unit_test(test_large),   cmocka_unit_test(test_import),
+        cmocka_unit_test(test_overhead), cmocka_unit_test(test_routers), cmocka_unit_test(test_convolution),
+        cmocka_unit_test(test_soft),
     };
     return cmocka_run_group_tests(tests, open_group, close_group);
 }
