@@ -72,17 +72,19 @@ endif
 # Every core, unless make was already told how many jobs.
 jobs = $(if $(filter -j% --jobserver%,$(MAKEFLAGS)),,-j$(shell nproc))
 
+# Debian's, which has PyTorch from Debian.
+torch_python ?= /usr/bin/python3
 gallery_figures := loss effective-experts load-top1-unbalanced lift-top2-balanced difference
 study_names := dynamic-routing maskmoe soft-moe soft-norm single-gate single-gate-glyphs mixed images demand-choice demand
 # Glyphs need fonts of 20 MB, and that study is single-gate's on other images; demand-choice has one configuration of demand.
 quick_names := $(filter-out single-gate-glyphs demand-choice,$(study_names))
-.PHONY: studies studies-quick gallery all programs demo test tests check-tests kills sanitize fuzz lint analyze bench bench-large calibration docs clean help print-cflags print-programs FORCE
+.PHONY: studies studies-quick gallery all programs demo test tests check-tests kills sanitize fuzz lint analyze bench bench-large bench-grid bench-torch bench-duckdb bench-instructions calibration docs clean help print-cflags print-programs FORCE
 all: programs ## build every program and the SQLite extension into bin/
 programs: $(foreach p,$(wildcard $(programs)),$(bindir)/$(call program_name,$(p))) \
           $(bindir)/moescope.so $(bindir)/libmoescope-sqlite.a $(bindir)/libmoescope.so $(bindir)/libmoescope.a
 
 help: ## this list
-	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-13s %s\n", $$1, $$2}' Makefile packaging/install.mk
+	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-18s %s\n", $$1, $$2}' Makefile packaging/install.mk
 
 demo: ## from nothing to a report: build, prepare text, train, analyse (build/demo)
 	sh scripts/packages.sh build
@@ -119,8 +121,27 @@ analyze: ## clang's static analyser over everything: minutes
 
 bench: $(benches) all ## speed of training, of subsets of experts, of the logbook, of imports: tables, and JSON in build/bench
 	mkdir -p build/bench
-	for b in step convolution routers soft overhead logbook; do $(out)/bench/$$b --json build/bench/$$b.json || exit; done
+	$(out)/bench/step --threads 1,0 --json build/bench/step.json
+	for b in convolution routers soft overhead logbook; do $(out)/bench/$$b --json build/bench/$$b.json || exit; done
 	$(out)/bench/import --bin $(bindir) --json build/bench/import.json
+
+bench-grid: $(benches) ## steps of some forty shapes against the machine's limit: minutes
+	mkdir -p build/bench
+	$(out)/bench/grid --json build/bench/grid.json
+
+bench-torch: $(benches) ## reference model R here and in PyTorch, in turns (Debian: python3-torch libopenblas0-openmp)
+	mkdir -p build/bench
+	$(torch_python) bench/rivals/beside_torch.py --step $(out)/bench/step --json build/bench/torch.json
+
+bench-duckdb: $(benches) all ## 100 million decisions asked here and in DuckDB (npm install --prefix build/bench @duckdb/node-api)
+	mkdir -p build/bench
+	[ -e build/bench/duckdb.db ] || { $(out)/bench/large --make-only --decisions 100000000 --folder build/bench/duckdb && \
+	    mv build/bench/duckdb/large.db build/bench/duckdb.db; }
+	node bench/rivals/duckdb.mjs --logbook build/bench/duckdb.db --folder build/bench --bin $(bindir) --bench $(out)/bench \
+	    --json build/bench/duckdb.json
+
+bench-instructions: $(benches) all ## instructions per decision, by valgrind: of logging and of queries
+	sh scripts/instructions.sh $(out)/bench $(bindir) build/bench
 
 bench-large: $(benches) all ## readers of a logbook of 300 million decisions: a gigabyte in build/bench, kept
 	mkdir -p build/bench

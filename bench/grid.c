@@ -18,7 +18,7 @@
 struct arguments {
     struct string_list set, only;
     const char *format, *json;
-    int64_t blocks, vocabulary, threads, megabytes;
+    int64_t blocks, vocabulary, threads, megabytes, width;
     bool quiet;
 };
 static struct arguments args = {.format = "table", .blocks = 6, .vocabulary = 1024, .megabytes = 2048};
@@ -27,6 +27,7 @@ static const struct option_spec options[] = {
     {"set", 's', OPTION_LIST, &args.set, "SECTION.KEY=VALUE", "for every shape, on top of its own"},
     {"group", 'g', OPTION_LIST, &args.only, "NAME",
      "grid, experts or activated (may be repeated; default: all)"},
+    {"width", 0, OPTION_INT, &args.width, "N", "shapes of this width alone (default: all)"},
     {"blocks", 0, OPTION_INT, &args.blocks, "N", "of each shape, steps beside the limit (default 6)"},
     {"vocabulary", 0, OPTION_INT, &args.vocabulary, "N", "items (default 1024)"},
     {"megabytes", 0, OPTION_INT, &args.megabytes, "N",
@@ -91,7 +92,8 @@ static bool is_wanted(const struct shape *s)
 
     for (int i = 0; i < args.only.n; i++)
         named = named || strcmp(args.only.items[i], s->group) == 0;
-    return named && BYTES * weights_of(s) <= 1e6 * (double)args.megabytes;
+    return named && (args.width == 0 || args.width == s->width) &&
+           BYTES * weights_of(s) <= 1e6 * (double)args.megabytes;
 }
 
 static int open_shape(struct trainee *t, const struct shape *s, struct pool *pool, struct error *err)
@@ -127,6 +129,13 @@ static double cost_of(const struct trainee *t, const double *seconds)
     for (int64_t i = 0; i < args.blocks; i++)
         cost[i] = seconds[i] * t->limit[i];
     return median_of(cost, (int)args.blocks).value;
+}
+
+/* What --set has left of it. */
+static struct shape settled(const struct shape *s, const struct config *c)
+{
+    return (struct shape){s->group, (int)config_int(c, "model.width"), (int)config_int(c, "router.experts"),
+                          (int)config_int(c, "router.k")};
 }
 
 static void tell(struct figures *f, const struct shape *s, const struct trainee *t)
@@ -170,8 +179,10 @@ static int measure(const struct shape *s, struct pool *pool, struct figures *f, 
         trainee_warm_up(t);
     for (int block = 0; block < args.blocks && result == 0; block++)
         result = trainee_run_block(t, block, err);
-    if (result == 0)
-        tell(f, s, t);
+    if (result == 0) {
+        struct shape actual = settled(s, &t->config);
+        tell(f, &actual, t);
+    }
     trainee_release(t);
     free(t);
     return result;
@@ -185,10 +196,8 @@ static int measure_all(struct pool *pool, struct figures *f, struct error *err)
     for (int i = 0; i < N_SHAPES; i++)
         n += is_wanted(&shapes[i]);
     if (n == 0)
-        return error_set(
-            err, STATUS_USAGE,
-            "no shape is left: --group takes grid, experts and activated, and --megabytes is %lld",
-            (long long)args.megabytes);
+        return error_set(err, STATUS_USAGE,
+                         "no shape is left by --group (grid, experts, activated), --width and --megabytes");
     progress_start(&p, "shapes", n, 0, args.quiet);
     for (int i = 0; i < N_SHAPES && result == 0; i++) {
         if (!is_wanted(&shapes[i]))

@@ -23,7 +23,7 @@ enum { RUNS = 3, DRAWN_STEPS = 16, DOMAINS = 4, EVALUATE_EVERY = 200 };
 
 struct arguments {
     int64_t decisions, layers, experts, k;
-    bool make_only, quiet;
+    bool make_only, questions_only, quiet;
     const char *folder, *bin, *format, *json;
 };
 static struct arguments args = {.decisions = 300000000,
@@ -43,6 +43,8 @@ static const struct option_spec options[] = {
      "where large.db is made, or found: it is kept (default build/bench)"},
     {"bin", 0, OPTION_STRING, &args.bin, "FOLDER", "the programs to be measured (default bin)"},
     {"make-only", 0, OPTION_FLAG, &args.make_only, NULL, "make the logbook, measure nothing"},
+    {"questions", 0, OPTION_FLAG, &args.questions_only, NULL,
+     "measure opening and questions alone, the file out of memory at first"},
     {"quiet", 'q', OPTION_FLAG, &args.quiet, NULL, "no progress"},
     {"format", 0, OPTION_STRING, &args.format, "FORMAT", "table, csv, json"},
     {"json", 0, OPTION_STRING, &args.json, "FILE", "the same as JSON, in a file"},
@@ -56,7 +58,8 @@ static const struct program program = {
     .details =
         "Three runs of 4096 tokens a step, by default of reference model R's shape: 4 layers, top-2 of 16\n"
         "experts; evaluated every 200 steps on a probe and a validation of 64 documents each.",
-    .examples = "bench/large --folder build/bench\nbench/large --decisions 10000000 --make-only",
+    .examples = "bench/large --folder build/bench\nbench/large --decisions 10000000 --make-only\n"
+                "bench/large --decisions 3000000000 --folder build/bench/huge --questions",
     .options = options,
 };
 
@@ -225,6 +228,19 @@ static int ask(struct bench *b, struct logbook *lb, const char *name, int64_t ru
     return result;
 }
 
+/* Its pages leave the memory, so that the first to ask reads from disk. */
+static int evict(const char *path, struct error *err)
+{
+    int file = open(path, O_RDONLY | O_CLOEXEC);
+
+    if (file < 0)
+        return error_errno(err, "open", path);
+    fdatasync(file); /* what is not on disk yet would stay */
+    int failed = posix_fadvise(file, 0, 0, POSIX_FADV_DONTNEED);
+    close(file);
+    return failed ? error_set(err, STATUS_MACHINE, "cannot take '%s' out of memory", path) : 0;
+}
+
 /* Each is asked twice: by the second time the file's pages are in memory, if they fit. */
 static int ask_all(struct bench *b, struct error *err)
 {
@@ -233,9 +249,11 @@ static int ask_all(struct bench *b, struct error *err)
                                         "queries/loss_by_domain", "queries/router_entropy"};
     struct logbook *lb;
     int64_t run_id;
-    double start = clock_seconds();
     int result = 0;
 
+    if (args.questions_only && evict(b->path, err))
+        return -1;
+    double start = clock_seconds();
     if (logbook_open(&lb, b->path, err))
         return -1;
     tell(b, "question", "open", 1e3 * (clock_seconds() - start), NAN, 0);
@@ -332,6 +350,11 @@ static int measure_programs(struct bench *b, struct error *err)
 
 /* ---- main ---- */
 
+static int measure_all(struct bench *b, struct error *err)
+{
+    return (!args.questions_only && measure_programs(b, err)) || ask_all(b, err) ? -1 : 0;
+}
+
 static int run(void *context, char **operands, int n_operands, FILE *out, struct error *err)
 {
     static const char *const columns[] = {"kind", "what", "ms", "peak_mib", "status"};
@@ -354,7 +377,7 @@ static int run(void *context, char **operands, int n_operands, FILE *out, struct
         result = figures_open(&b.figures, out, args.format, args.json, "The readers of a large logbook",
                               columns, 5, err);
         if (result == 0)
-            result = figures_close(&b.figures, measure_programs(&b, err) || ask_all(&b, err) ? -1 : 0, err);
+            result = figures_close(&b.figures, measure_all(&b, err), err);
     }
     free(b.path);
     return result;

@@ -3,7 +3,7 @@
     python3 bench/rivals/beside_torch.py --step build/release/bench/step
 
 A round is a few steps of one, then of the other, in processes of their own; every other round begins with the other.
-The ratio is within rounds: its median, and an interval by ranks alone (95 % or more from six rounds on).
+Ratios are within rounds: their medians, and intervals by ranks alone (95 % or more from six rounds on).
 """
 
 import argparse
@@ -16,8 +16,8 @@ import sys
 TORCH = os.path.join(os.path.dirname(os.path.abspath(__file__)), "torch_moe.py")
 
 
-def ask(command):
-    result = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False)
+def ask(command, **environment):
+    result = subprocess.run(command, env={**os.environ, **environment}, stdout=subprocess.PIPE, text=True, check=False)
     if result.returncode != 0:
         sys.exit(result.returncode)
     return json.loads(result.stdout)
@@ -43,8 +43,10 @@ def step_round(args):
 
 
 def torch_round(args):
-    r = ask([sys.executable, TORCH, "--blocks", str(args.blocks), "--threads", str(args.threads)])
-    return {"ms": 1e3 * statistics.median(r["seconds"]), "loss": r["losses"][2], **r}
+    r = ask([sys.executable, TORCH, "--blocks", str(args.blocks), "--threads", str(args.threads)],
+            **({"LD_LIBRARY_PATH": args.blas} if args.blas else {}))
+    share = statistics.median(r["gflop"] / (s * limit) for s, limit in zip(r["seconds"], r["limits"]))
+    return {"ms": 1e3 * statistics.median(r["seconds"]), "share": share, "loss": r["losses"][2], **r}
 
 
 def main():
@@ -53,6 +55,7 @@ def main():
     parser.add_argument("--rounds", type=int, default=7, help="default 7")
     parser.add_argument("--blocks", type=int, default=4, help="steps of either in a round (default 4)")
     parser.add_argument("--threads", type=int, default=0, help="0: one per core")
+    parser.add_argument("--blas", help="a folder with another libblas.so.3, for PyTorch alone")
     parser.add_argument("--json", help="the same as JSON, in a file")
     args = parser.parse_args()
     ours, theirs = [], []
@@ -65,19 +68,21 @@ def main():
     ratio = median([b["ms"] / a["ms"] for a, b in zip(ours, theirs)])
     print(f"Reference model R, {torch['gflop']:.1f} GFLOP a step of {torch['tokens']} tokens, "
           f"{ours[0]['threads']} threads; PyTorch {torch['torch']} with {torch['blas']}\n")
-    print("            ms a step  tokens/s  GFLOP/s  loss before the third update")
+    shares = median([a["share"] / b["share"] for a, b in zip(ours, theirs)])
+    print("            ms a step  tokens/s  GFLOP/s  share of sgemm's limit  loss before the third update")
     rows = []
     for name, results in ("moescope", ours), ("PyTorch", theirs):
         ms = statistics.median(r["ms"] for r in results)
         rows.append({"who": name, "ms": ms, "tokens_per_second": 1e3 * torch["tokens"] / ms,
-                     "gflops": 1e3 * torch["gflop"] / ms, "loss": results[0]["loss"]})
+                     "gflops": 1e3 * torch["gflop"] / ms, "share": statistics.median(r["share"] for r in results),
+                     "loss": results[0]["loss"]})
         print(f"{name:10}  {ms:9.1f}  {rows[-1]['tokens_per_second']:8.0f}  {rows[-1]['gflops']:7.1f}  "
-              f"{rows[-1]['loss']:.4f}")
-    print(f"\nPyTorch takes {ratio[0]:.2f} [{ratio[1]:.2f}, {ratio[2]:.2f}] times as long; moescope's steps reach "
-          f"{100 * statistics.median(r['share'] for r in ours):.1f} % of sgemm's limit.")
+              f"{rows[-1]['share']:22.3f}  {rows[-1]['loss']:.4f}")
+    print(f"\nPyTorch takes {ratio[0]:.2f} [{ratio[1]:.2f}, {ratio[2]:.2f}] times as long. Moescope's share of sgemm's "
+          f"limit, each measured\nin its own process, is {shares[0]:.2f} [{shares[1]:.2f}, {shares[2]:.2f}] times PyTorch's.")
     if args.json:
         with open(args.json, "w", encoding="utf-8") as out:
-            json.dump({"ratio": ratio, "rows": rows, "rounds": {"moescope": ours, "PyTorch": theirs}}, out, indent=1)
+            json.dump({"ratio": ratio, "ratio_of_shares": shares, "rows": rows, "rounds": {"moescope": ours, "PyTorch": theirs}}, out, indent=1)
 
 
 main()

@@ -6,7 +6,8 @@ first losses are printed, so that one sees that both train the same model on the
 
     OPENBLAS_CORETYPE=Cooperlake python3 bench/rivals/torch_moe.py --blocks 5
 
-Prints JSON: gflop and tokens of a step, seconds of each, losses before each of the first updates, and what with.
+Prints JSON: gflop and tokens of a step, seconds of each, GFLOP/s of sgemm (2048 x 2048 x 2048, best of three, as in
+bench/step) beside each, losses before each of the first updates, and what with.
 """
 
 import argparse
@@ -230,6 +231,16 @@ class Trainer:
         return loss.item()
 
 
+def limit():
+    a, b, c = torch.rand(3, 2048, 2048).unbind()
+    best = math.inf
+    for _ in range(3):
+        start = time.monotonic()
+        torch.mm(a, b, out=c)
+        best = min(best, time.monotonic() - start)
+    return 2e-9 * 2048**3 / best
+
+
 def blas():
     """The library that is in use."""
     with open("/proc/self/maps", encoding="ascii") as maps:
@@ -252,13 +263,16 @@ def main():
             trainer.step()
         print(p.key_averages().table(sort_by="self_cpu_time_total", row_limit=25))
         return
-    seconds = []
+    seconds, limits = [], []
     for _ in range(args.blocks):
+        limits.append(limit())
+        time.sleep(0.05)  # as in bench/step: threads that still look for work would take a core from the step
         start = time.monotonic()
         trainer.step()
         seconds.append(time.monotonic() - start)
     print(json.dumps({"torch": torch.__version__, "blas": blas(), "threads": torch.get_num_threads(), "gflop": gflop(),
-                      "tokens": TOKENS, "losses": losses, "seconds": seconds}))
+                      "tokens": TOKENS, "losses": losses, "seconds": seconds,
+                      "limits": limits}))
 
 
 main()

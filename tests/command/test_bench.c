@@ -135,6 +135,70 @@ static void test_soft(void **state)
     test_run_release(&r);
 }
 
+#define TINY                                                                                                 \
+    "--set model.width=16 --set model.heads=2 --set model.layers=1 --set model.context=16 --set "            \
+    "train.tokens_per_step=64 --set router.experts=4 --set router.k=2 --set router.hidden=8 --vocabulary "   \
+    "100"
+
+/* One and two threads train to the same bytes, twice each, and on another day. */
+static void test_step(void **state)
+{
+    (void)state;
+    for (int i = 0; i < 2; i++)
+        expect(test_run("%s/step --quiet --blocks 1 --threads %s --json '%s/step%d.json' " TINY, bench,
+                        i ? "2" : "1,2", folder, i),
+               "the same bytes in both runs");
+    expect(
+        test_run(
+            "sqlite3 :memory: \"SELECT count(DISTINCT a.value ->> 'sha256'), count(a.value ->> 'sha256'), "
+            "sum(b.value ->> 'sha256' = a.value ->> 'sha256'), sum(a.value ->> 'part' LIKE '%%OTHER%%') FROM "
+            "json_each(readfile('%s/step0.json')) AS a LEFT JOIN json_each(readfile('%s/step1.json')) AS "
+            "b ON b.value ->> 'sha256' = a.value ->> 'sha256'\"",
+            folder, folder),
+        "1|3|3|0\n");
+    struct test_run r = test_run("%s/step --threads 1,x", bench);
+    assert_int_equal(r.status, 2);
+    assert_non_null(strstr(r.err, "--threads takes up to 8 numbers"));
+    test_run_release(&r);
+}
+
+/* Activated experts, all of one size: 64 tokens, width 256, 6 * 3 * 256 * 512 operations each. */
+static void test_grid(void **state)
+{
+    (void)state;
+    expect(
+        test_run("%s/grid --quiet --blocks 1 --group activated --megabytes 500 --set router.experts=8 --set "
+                 "train.tokens_per_step=128 --vocabulary 100 --json '%s/grid.json'",
+                 bench, folder),
+        "Steps of one block");
+    expect(test_run("sqlite3 :memory: \"SELECT group_concat(value ->> 'k'), min(value ->> 'share') > 0, "
+                    "max(abs((value ->> 'experts_gflop') - 0.302 * (value ->> 'k'))) < 0.001 * 8 FROM "
+                    "json_each(readfile('%s/grid.json'))\"",
+                    folder),
+           "1,2,3,4,6,8|1|1\n");
+    struct test_run r = test_run("%s/grid --group none", bench);
+    assert_int_equal(r.status, 2);
+    test_run_release(&r);
+}
+
+/* Every decision, once: as many lines as the virtual table has rows, and the same gates. */
+static void test_unpack(void **state)
+{
+    char *bin = test_bin();
+    (void)state;
+    expect(test_run(
+               "%s/logbook --quiet --writer-only --decisions 20000 --varying --keep --folder '%s/unpack' && "
+               "%s/unpack '%s/unpack/logbook.db' -o '%s/unpack/rows.csv' && sqlite3 -cmd '.load %s/moescope' "
+               "'%s/unpack/logbook.db' '.mode csv' 'CREATE TEMP TABLE r(sequence_id INT, layer INT, position "
+               "INT, slot INT, expert INT, gate REAL)' '.import --schema temp %s/unpack/rows.csv r' 'SELECT "
+               "count(*) = (SELECT count(*) FROM routing), count(*) = (SELECT count(*) FROM r), "
+               "max(abs(r.gate - x.gate)) "
+               "< 1e-7 FROM r JOIN routing AS x USING (sequence_id, layer, position, slot, expert)'",
+               bench, folder, bench, folder, folder, bin, folder, folder),
+           "1,1,1\n");
+    free(bin);
+}
+
 static int open_group(void **state)
 {
     (void)state;
@@ -156,7 +220,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_logbook),  cmocka_unit_test(test_large),   cmocka_unit_test(test_import),
         cmocka_unit_test(test_overhead), cmocka_unit_test(test_routers), cmocka_unit_test(test_convolution),
-        cmocka_unit_test(test_soft),
+        cmocka_unit_test(test_soft),     cmocka_unit_test(test_step),    cmocka_unit_test(test_grid),
+        cmocka_unit_test(test_unpack),
     };
     return cmocka_run_group_tests(tests, open_group, close_group);
 }
