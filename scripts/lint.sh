@@ -133,8 +133,9 @@ check_cppcheck() {
         --template='{file}:{line}: {severity}: {message} [{id}]' 2>&1
 }
 
+# Examples include <moescope.h>.
 run_tidy() { # MORE-CHECKS
-    tidy_flags="$(echo "$cflags" | sed 's/-fopenmp-simd//') -Wno-unknown-pragmas"
+    tidy_flags="$(echo "$cflags" | sed 's/-fopenmp-simd//') -Wno-unknown-pragmas -Isql"
     more=$1
     export work tidy_flags more
     # shellcheck disable=SC2016 # the inner shell's variables

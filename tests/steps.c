@@ -134,7 +134,7 @@ int steps_log(struct moescope_writer *w, int64_t document_id, int64_t step, stru
 
 static int open_writer(struct trial *s, struct error *err)
 {
-    const struct moescope_writer_options options = {.gate_bits = 8};
+    const struct moescope_writer_options options = {.gate_bits = 8, .derive_loads = true};
     return moescope_writer_open(&s->writer, s->lb, s->run_id, &options, err);
 }
 
