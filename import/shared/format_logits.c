@@ -13,7 +13,7 @@
 #include "import/shared/select.h"
 #include "sql/logbook.h"
 
-enum { AT_ONCE = 1 << 21 /* numbers */, SAMPLE_ROWS = 256 };
+enum { AT_ONCE = 1 << 22 /* numbers */, SAMPLE_ROWS = 256 };
 
 struct cube {
     struct arrays *arrays;
@@ -26,6 +26,11 @@ struct cube {
     bool layers_first, chosen; /* chosen: ids, not scores */
 };
 
+struct numbers { /* one of them, as the array's are */
+    float *reals;
+    int64_t *integers;
+};
+
 struct logits {
     struct intake *in;
     const struct request *request;
@@ -34,10 +39,10 @@ struct logits {
     struct marked marked;
     enum selection selection;
     bool probabilities;
-    int file, k;
+    int file, k, most; /* tokens at once */
     int64_t stream;
-    float *scores, *gates; /* of some tokens in all layers, or in one */
-    int64_t *integers;
+    struct numbers rows, all; /* of some tokens in one layer, in all of them */
+    float *gates;
     int32_t *experts;
 };
 
@@ -181,29 +186,59 @@ static int64_t place(const struct cube *c, int64_t token, int layer)
     return row * c->width;
 }
 
-/* Rows of n tokens of a layer; those of arrays with the tokens first lie apart. */
+/* Whether a token's layers lie together, so that some tokens are read whole. */
+static bool tokens_first(const struct cube *c)
+{
+    return c->whole != NULL && !c->layers_first;
+}
+
+static int read_numbers(struct logits *q, const struct array *x, int64_t at, int64_t n, struct numbers *to,
+                        struct error *err)
+{
+    return q->cube.chosen ? arrays_integers(q->cube.arrays, x, at, n, to->integers, err)
+                          : arrays_reals(q->cube.arrays, x, at, n, to->reals, err);
+}
+
+/* Takes a layer's rows out of those of all layers. */
+static void gather(struct logits *q, int n, int layer)
+{
+    size_t width = (size_t)q->cube.width, stride = width * (size_t)q->cube.n_layers;
+    for (size_t t = 0; t < (size_t)n; t++) {
+        size_t from = t * stride + (size_t)layer * width;
+        if (q->cube.chosen) {
+            memcpy(q->rows.integers + t * width, q->all.integers + from, width * sizeof *q->rows.integers);
+        } else {
+            memcpy(q->rows.reals + t * width, q->all.reals + from, width * sizeof *q->rows.reals);
+        }
+    }
+}
+
+/* Rows of n tokens of a layer, from `first` on; of arrays with the tokens first, read_tokens_whole comes
+ * before. */
 static int read_rows(struct logits *q, int64_t first, int n, int layer, struct error *err)
 {
     const struct cube *c = &q->cube;
-    const struct array *x = c->whole != NULL ? c->whole : c->of_layer[layer];
-    bool together = c->whole == NULL || c->layers_first;
-    int step = together ? n : 1;
-    for (int t = 0; t < n; t += step) {
-        int64_t at = place(c, first + t, layer), count = (int64_t)step * c->width;
-        if (c->chosen
-                ? arrays_integers(c->arrays, x, at, count, q->integers + (int64_t)t * c->width, err) != 0
-                : arrays_reals(c->arrays, x, at, count, q->scores + (int64_t)t * c->width, err) != 0) {
-            return -1;
-        }
+    if (tokens_first(c)) {
+        gather(q, n, layer);
+        return 0;
     }
-    return 0;
+    const struct array *x = c->whole != NULL ? c->whole : c->of_layer[layer];
+    return read_numbers(q, x, place(c, first, layer), (int64_t)n * c->width, &q->rows, err);
+}
+
+static int read_tokens_whole(struct logits *q, int64_t first, int n, struct error *err)
+{
+    const struct cube *c = &q->cube;
+    return tokens_first(c) ? read_numbers(q, c->whole, place(c, first, 0),
+                                          (int64_t)n * c->n_layers * c->width, &q->all, err)
+                           : 0;
 }
 
 static int take_chosen(struct logits *q, const struct marked *m, struct error *err)
 {
     int k = q->k;
     for (int i = 0; i < m->n_kept * k; i++) {
-        int64_t e = q->integers[(int64_t)m->kept[i / k] * k + i % k];
+        int64_t e = q->rows.integers[(int64_t)m->kept[i / k] * k + i % k];
         if (e < INT32_MIN || e > INT32_MAX) {
             return error_set(err, STATUS_INPUT, "expert %lld", (long long)e);
         }
@@ -216,8 +251,8 @@ static int choose_rows(struct logits *q, const struct marked *m, int layer, stru
 {
     int width = q->cube.width;
     for (int i = 0; i < m->n_kept; i++) {
-        float *score = q->scores + (int64_t)i * width;
-        memmove(score, q->scores + (int64_t)m->kept[i] * width, (size_t)width * sizeof *score);
+        float *score = q->rows.reals + (int64_t)i * width;
+        memmove(score, q->rows.reals + (int64_t)m->kept[i] * width, (size_t)width * sizeof *score);
         if (select_experts(q->selection, q->probabilities, score, width, q->k, q->experts + (int64_t)i * q->k,
                            q->gates + (int64_t)i * q->k) != 0) {
             return error_set(err, STATUS_INPUT, "layer %d, token %lld: a score that is not finite",
@@ -240,7 +275,7 @@ static int give_layer(struct logits *q, int handle, int layer, struct error *err
                              .expert = q->experts,
                              .gate = c->chosen ? NULL : q->gates,
                              .n_experts = c->chosen ? 0 : c->width,
-                             .probability = c->chosen ? NULL : q->scores};
+                             .probability = c->chosen ? NULL : q->rows.reals};
     return intake_routing(q->in, handle, &r, err);
 }
 
@@ -259,7 +294,7 @@ static int give_tokens(struct logits *q, struct error *err)
     if (m->n_kept == 0) {
         return 0;
     }
-    if (intake_begin(q->in, &s, &handle, err) != 0) {
+    if (read_tokens_whole(q, m->first, m->n, err) != 0 || intake_begin(q->in, &s, &handle, err) != 0) {
         return -1;
     }
     for (int l = 0; l < q->cube.n_layers; l++) {
@@ -287,10 +322,11 @@ static int learn_kind(struct logits *q, struct error *err)
                          c->width);
     }
     int64_t n = c->n_tokens < SAMPLE_ROWS ? c->n_tokens : SAMPLE_ROWS;
-    if (read_rows(q, 0, (int)n, 0, err) != 0) {
+    n = n < q->most ? n : q->most;
+    if (read_tokens_whole(q, 0, (int)n, err) != 0 || read_rows(q, 0, (int)n, 0, err) != 0) {
         return -1;
     }
-    q->probabilities = are_probabilities(q->scores, n, c->width);
+    q->probabilities = are_probabilities(q->rows.reals, n, c->width);
     if (q->probabilities) {
         intake_finding(q->in, TRAP_PROBABILITIES, RULING_NOTED, "nothing: they are taken as they are",
                        "'%s': rows are not negative and add up to 1: probabilities, not logits", c->path);
@@ -307,24 +343,39 @@ static int learn_kind(struct logits *q, struct error *err)
     return 0;
 }
 
-static int reserve(struct logits *q, int most, struct error *err)
+static bool reserve_numbers(const struct cube *c, struct numbers *x, size_t n)
 {
-    size_t n = (size_t)(most > SAMPLE_ROWS ? most : SAMPLE_ROWS), width = (size_t)q->cube.width;
-    size_t k = q->cube.chosen ? width : (size_t)q->request->topk + 1;
-    q->scores = malloc(n * width * sizeof *q->scores);
-    q->integers = malloc(n * (q->cube.chosen ? width : 1) * sizeof *q->integers);
+    if (c->chosen) {
+        x->integers = malloc(n * sizeof *x->integers);
+    } else {
+        x->reals = malloc(n * sizeof *x->reals);
+    }
+    return x->integers != NULL || x->reals != NULL;
+}
+
+static int reserve(struct logits *q, struct error *err)
+{
+    const struct cube *c = &q->cube;
+    size_t width = (size_t)c->width, row = tokens_first(c) ? width * (size_t)c->n_layers : width;
+    size_t n = AT_ONCE / row, k = c->chosen ? width : (size_t)q->request->topk + 1;
+    n = n < 1 ? 1 : n < STRETCH_TOKENS ? n : STRETCH_TOKENS;
+    q->most = (int)n;
     q->gates = malloc(n * k * sizeof *q->gates);
     q->experts = malloc(n * k * sizeof *q->experts);
     q->marked.kept = malloc(n * sizeof *q->marked.kept);
     q->marked.ids = malloc(n * sizeof *q->marked.ids);
-    bool there = q->scores && q->integers && q->gates && q->experts && q->marked.kept && q->marked.ids;
+    bool there = reserve_numbers(c, &q->rows, n * width) &&
+                 (row == width || reserve_numbers(c, &q->all, n * row)) && q->gates && q->experts &&
+                 q->marked.kept && q->marked.ids;
     return there ? 0 : error_no_memory(err, "rows of scores");
 }
 
 static void release(struct logits *q)
 {
-    free(q->scores);
-    free(q->integers);
+    free(q->rows.reals);
+    free(q->rows.integers);
+    free(q->all.reals);
+    free(q->all.integers);
     free(q->gates);
     free(q->experts);
     free(q->marked.kept);
@@ -334,14 +385,12 @@ static void release(struct logits *q)
 
 static int read_tokens(struct logits *q, struct error *err)
 {
-    int most = AT_ONCE / q->cube.width;
-    most = most < 1 ? 1 : most < STRETCH_TOKENS ? most : STRETCH_TOKENS;
-    if (reserve(q, most, err) != 0 || learn_kind(q, err) != 0 ||
+    if (reserve(q, err) != 0 || learn_kind(q, err) != 0 ||
         marks_find(&q->marks, q->cube.arrays, q->cube.path, q->cube.n_tokens, err) != 0) {
         return -1;
     }
     for (int64_t first = 0; first < q->cube.n_tokens; first += q->marked.n) {
-        if (marks_next(&q->marks, q->cube.path, first, most, &q->marked, err) != 0) {
+        if (marks_next(&q->marks, q->cube.path, first, q->most, &q->marked, err) != 0) {
             return -1;
         }
         if (give_tokens(q, err) != 0) {

@@ -182,7 +182,6 @@ static int read_csv(struct tables *t, struct error *err)
 /* ---- JSON lines ---- */
 
 struct line {
-    struct row row;
     char document[ROWS_NAME], domain[ROWS_NAME];
     int64_t integers[N_COLUMNS];
     int width;
@@ -244,10 +243,9 @@ static int read_gates(struct tables *t, struct json *j, int depth,
 static bool lists_in_list(struct json *j)
 {
     struct input *in = j->in;
-    size_t at = in->at + 1;
     while (in->end - in->at < 64 && input_more(in)) {
     }
-    at = in->at + 1;
+    size_t at = in->at + 1;
     while (at < in->end && (in->window[at] == ' ' || in->window[at] == '\n')) {
         at++;
     }

@@ -321,9 +321,10 @@ int json_string_pieces(struct json *j, json_piece *take, void *context, struct e
         return -1;
     }
     for (;;) {
-        int c = input_peek(in);
+        int c = 0;
         size_t n = 0;
         char escaped[4];
+        input_peek(in);
         while (in->at + n < in->end && (c = in->window[in->at + n]) != '"' && c != '\\' && c >= ' ') {
             n++;
         }

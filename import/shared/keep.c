@@ -16,7 +16,7 @@ struct piece_of { /* of a stretch: within one document, and short enough for a b
 };
 
 struct held { /* a stretch whose layers may still come */
-    int first_piece, n_pieces, n_tokens;
+    int first_piece, n_pieces;
 };
 
 struct kept_layer {
@@ -378,7 +378,7 @@ int keep_stretch(struct keep *k, const struct stretch *t, int *handle, struct er
         return -1;
     }
     k->held = held;
-    struct held h = {.first_piece = k->n_pieces, .n_tokens = t->n_tokens};
+    struct held h = {.first_piece = k->n_pieces};
     for (int first = 0; first < t->n_tokens;) {
         int n = t->n_tokens - first < k->most_tokens ? t->n_tokens - first : k->most_tokens;
         if (add_piece(k, t, first, &n, err) != 0) {

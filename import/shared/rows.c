@@ -116,8 +116,8 @@ static int place_tokens(struct rows *r)
         int most = 0, here = 0;
         for (end = first; end < r->n && r->entries[end].token == r->entries[first].token; end++) {
             struct entry *e = &r->entries[end];
-            bool same = end > first && e[-1].layer == e->layer;
-            here = !same ? 0 : e->slot >= 0 && e->slot <= e[-1].slot ? here + 1 : here;
+            bool same_layer = end > first && e[-1].layer == e->layer;
+            here = !same_layer ? 0 : e->slot >= 0 && e->slot <= e[-1].slot ? here + 1 : here;
             e->place = here;
             most = here > most ? here : most;
         }

@@ -87,15 +87,22 @@ static uint32_t next_code(const char **s)
     return code;
 }
 
+/* Of a character that begins with it; -1: none does. */
+static int bytes_behind(unsigned char c)
+{
+    if (c < 0x80) {
+        return 0;
+    }
+    if (c < 0xc2 || c > 0xf4) {
+        return -1;
+    }
+    return c < 0xe0 ? 1 : c < 0xf0 ? 2 : 3;
+}
+
 static bool is_utf8(const char *s)
 {
     while (*s != '\0') {
-        unsigned char c = (unsigned char)*s++;
-        int more = c < 0x80                ? 0
-                   : c >= 0xc2 && c < 0xe0 ? 1
-                   : c >= 0xe0 && c < 0xf0 ? 2
-                   : c >= 0xf0 && c < 0xf5 ? 3
-                                           : -1;
+        int more = bytes_behind((unsigned char)*s++);
         for (int i = 0; i < more; i++) {
             if (((unsigned char)*s++ & 0xc0) != 0x80) {
                 return false;
@@ -160,7 +167,8 @@ static int read_lines(struct building *b, struct input *in, struct error *err)
             text_clear(&line);
             in->line++;
         } else if (c != '\r' && line.length < MOST_PIECE) {
-            text_add_bytes(&line, &(char){(char)(c != '\0' ? c : ' ')}, 1);
+            const char byte = c != '\0' ? (char)c : ' ';
+            text_add_bytes(&line, &byte, 1);
         }
     }
     if (result == 0 && line.length > 0) {
@@ -196,7 +204,7 @@ static int read_scored(struct building *b, struct json *j, struct error *err)
 {
     struct text piece;
     int64_t id = 0;
-    int more, inner = 0;
+    int more;
     text_init(&piece);
     if (json_enter(j, JSON_ARRAY, "a vocabulary [...]", err) != 0) {
         return -1;
@@ -208,6 +216,7 @@ static int read_scored(struct building *b, struct json *j, struct error *err)
             more = -1;
             break;
         }
+        int inner;
         while ((inner = json_item(j, err)) == 1 && (inner = json_skip(j, err)) == 0) {
         }
         if (inner != 0) {
@@ -239,7 +248,7 @@ static int read_added(struct building *b, struct json *j, struct error *err)
 {
     char key[JSON_KEY];
     struct text content;
-    int more, member = 0;
+    int more;
     text_init(&content);
     if (json_enter(j, JSON_ARRAY, "added tokens [...]", err) != 0) {
         return -1;
@@ -247,7 +256,7 @@ static int read_added(struct building *b, struct json *j, struct error *err)
     while ((more = json_item(j, err)) == 1) {
         int64_t id = -1;
         text_clear(&content);
-        member = json_enter(j, JSON_OBJECT, "a token {...}", err) != 0 ? -1 : json_key(j, key, err);
+        int member = json_enter(j, JSON_OBJECT, "a token {...}", err) != 0 ? -1 : json_key(j, key, err);
         for (; member == 1; member = json_key(j, key, err)) {
             if (strcmp(key, "id") == 0        ? json_integer(j, &id, err) != 0
                 : strcmp(key, "content") == 0 ? json_string(j, &content, MOST_PIECE, err) != 0

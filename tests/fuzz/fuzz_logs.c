@@ -38,15 +38,15 @@ static void import_again(struct reading *d, const struct request *r)
     struct error err;
     unlink(logbook_path);
     fuzz_require(moescope_open(&lb, logbook_path, &err) == 0, err.text);
-    const struct keep_run run = {.logbook = lb,
-                                 .name = "a",
-                                 .split = d->format->split,
-                                 .router = "imported",
-                                 .texts = "0",
-                                 .config = &setting,
-                                 .n_config = 1};
+    const struct keep_run imported = {.logbook = lb,
+                                      .name = "a",
+                                      .split = d->format->split,
+                                      .router = "imported",
+                                      .texts = "0",
+                                      .config = &setting,
+                                      .n_config = 1};
     fuzz_require(logbook_begin_whole(lb, &err) == 0, "a transaction begins");
-    int result = keep_open(&keep, &run, &d->survey, r, &d->side, &err);
+    int result = keep_open(&keep, &imported, &d->survey, r, &d->side, &err);
     if (result == 0) {
         result = reading_keep(d, keep, &err);
     }
