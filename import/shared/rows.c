@@ -189,7 +189,7 @@ static int give_layer(struct rows *r, const struct entry *e, int n, int n_tokens
 
 static int collect_ids(struct rows *r, int n_tokens, bool *known, struct error *err)
 {
-    int32_t *ids = realloc(r->ids, (size_t)n_tokens * sizeof *ids);
+    int32_t *ids = realloc(r->ids, ((size_t)n_tokens + 1) * sizeof *ids);
     if (ids == NULL) {
         return error_no_memory(err, "rows");
     }

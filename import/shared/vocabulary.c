@@ -167,7 +167,7 @@ static int read_lines(struct building *b, struct input *in, struct error *err)
             text_clear(&line);
             in->line++;
         } else if (c != '\r' && line.length < MOST_PIECE) {
-            const char byte = c != '\0' ? (char)c : ' ';
+            const char byte = (char)(c != '\0' ? c : ' ');
             text_add_bytes(&line, &byte, 1);
         }
     }
