@@ -67,7 +67,7 @@ static void test_programs(void **state)
     (void)state;
     expect("\"$d\"/bin/moescope --version", "moescope " MOESCOPE_VERSION "\n");
     expect("\"$d\"/bin/moescope collapse --version", "moescope collapse " MOESCOPE_VERSION "\n");
-    expect("\"$d\"/bin/moescope --help | grep -c '^  [a-z]'; ls \"$d\"/bin | grep -c moescope-", "21\n21\n");
+    expect("\"$d\"/bin/moescope --help | grep -c '^  [a-z]'; ls \"$d\"/bin | grep -c moescope-", "23\n23\n");
     expect("find \"$d\" -type f -perm /022; find \"$d\" -name '*.new'", "");
 }
 
@@ -108,7 +108,7 @@ static void test_manual(void **state)
 {
     (void)state;
     expect("ls \"$d\"/share/man/man1 | wc -l; cd \"$d\"/share/man && echo man3/* man5/*",
-           "22\nman3/moescope.3 man5/moescope-schema.5\n");
+           "24\nman3/moescope.3 man5/moescope-schema.5\n");
     struct test_run r = test_run("command -v groff");
     bool can = r.status == 0;
     test_run_release(&r);
