@@ -50,7 +50,7 @@ n_large=$(decisions large)
 echo "Instructions per decision, between $n_small and $n_large of them (4 layers, top-2 of 16 experts, 8-bit gates)"
 echo
 row "logging: all threads, with the making up of steps" "$(total write_small)" "$(total write_large)"
-for f in logbook_batch_routing logbook_batch_sequence logbook_batch_load logbook_batch_document_loss store_batch; do
+for f in moescope_batch_routing moescope_batch_sequence moescope_batch_load moescope_batch_document_loss store_batch; do
     row "  of it $f" "$(inclusive write_small $f)" "$(inclusive write_large $f)"
 done
 

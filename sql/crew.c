@@ -186,13 +186,16 @@ static void call_for_help(struct crew *crew)
 {
     const struct logbook *lb = crew->trade->scan_of(crew->lead)->lb;
     const char *schema = lb->schema != NULL ? lb->schema : "main";
-    int others = process_cores() - 1, most = others < MOST_THREADS ? others : MOST_THREADS;
-    const char *path = most > 0 ? shared_file(lb, schema) : NULL;
+    int cores = process_cores(), others = cores - 1;
     crew->tried = true;
-    if (path == NULL || !slots_grow(crew, (most + 1) * AHEAD + 1)) {
+    if (others > MOST_THREADS) {
+        others = MOST_THREADS;
+    }
+    const char *path = cores > 1 ? shared_file(lb, schema) : NULL;
+    if (path == NULL || !slots_grow(crew, (others + 1) * AHEAD + 1)) {
         return;
     }
-    while (crew->n_threads < most && start_thread(crew, schema, path)) {
+    while (crew->n_threads < others && start_thread(crew, schema, path)) {
     }
 }
 
