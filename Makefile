@@ -50,9 +50,10 @@ embedded := sql/logbook.c sql/run.c sql/corpora.c sql/writer.c sql/batch.c sql/d
             sql/codec.c sql/text.c sql/filesystem.c base/error.c base/text.c base/file.c base/decimal.c
 version := $(shell sed -n 's/^\#define MOESCOPE_VERSION "\(.*\)"/\1/p' base/options.h)
 soname := libmoescope.so.$(firstword $(subst ., ,$(version)))
-# Tests of speed, of figures that numpy works out again, and of error rates have nothing to say about memory that others
-# have not.
-spared := $(if $(filter sanitize,$(VARIANT)),$(patsubst %,$(out)/tests/command/test_%,bench calibration recompute))
+# Tests of speed, of figures that numpy works out again, of error rates and of where files are installed have nothing to
+# say about memory that others have not.
+spared := $(if $(filter sanitize,$(VARIANT)),$(patsubst %,$(out)/tests/%,command/test_bench command/test_calibration \
+          command/test_recompute library/test_install))
 tests := $(patsubst tests/%.c,$(out)/tests/%,$(wildcard tests/*/test_*.c))
 benches := $(patsubst %.c,$(out)/%,$(wildcard bench/*.c))
 bench_support := $(patsubst %.c,$(out)/%.o,$(wildcard bench/shared/*.c))
