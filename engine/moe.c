@@ -198,13 +198,13 @@ static void backward_piece(void *context, int index, int worker)
 }
 
 /* After backward_piece: d_out += d_y' a, d_in += d_h' x, all experts' at once. */
-static void weight_gradients(struct pool *pool, const struct experts *e, const int32_t *first,
+static void weight_gradients(struct pool *pool, const struct experts *e, const int32_t *first, int N,
                              const float *d_y, const float *x, struct dispatch *d)
 {
     size_t D = (size_t)e->D, F = (size_t)e->F;
     int n = 0;
 
-    for (int i = 0; i < e->n_experts; i++) {
+    for (int i = 0; i < N; i++) {
         size_t at = (size_t)first[i], matrix = (size_t)i * D * F;
         int rows = first[i + 1] - first[i];
         if (rows == 0)
@@ -261,7 +261,7 @@ void experts_backward(struct pool *pool, const struct experts *e, struct routing
 
     memset(r->d_weight, 0, sizeof *r->d_weight * (size_t)routing_decisions(r)); /* of dropped decisions */
     pool_run(pool, backward_piece, &w, d->n_pieces);
-    weight_gradients(pool, e, d->first, s->d_y, d->x, d);
+    weight_gradients(pool, e, d->first, e->n_experts, s->d_y, d->x, d);
     pool_ranges(pool, combine_range, &spread, r->n_tokens, TOKENS);
 }
 
@@ -280,5 +280,5 @@ void dense_backward(struct pool *pool, const struct experts *e, const float *x, 
     struct work w = {.experts = e, .dispatch = d, .d_y = d_y, .d_x = d_x, .scratch = s};
 
     pool_run(pool, backward_piece, &w, d->n_pieces);
-    weight_gradients(pool, e, (const int32_t[]){0, T}, d_y, x, d);
+    weight_gradients(pool, e, (const int32_t[]){0, T}, 1, d_y, x, d);
 }

@@ -170,13 +170,13 @@ static int add_chunk(struct cursor *c, const struct counted *r, struct error *er
  * added up by chunks. */
 static int count_more(struct cursor *c, struct error *err)
 {
-    void *chunk;
-    int result = c->by_decision ? scan_next_block_of_any(&c->scan, err) : crew_next(c->crew, &chunk, err);
-    if (result != 1) {
-        return result;
+    void *chunk = NULL;
+    if (c->by_decision) {
+        int more = scan_next_block_of_any(&c->scan, err);
+        return more == 1 && count_entered(c, err) != 0 ? -1 : more;
     }
-    int failed = c->by_decision ? count_entered(c, err) : add_chunk(c, chunk, err);
-    return failed != 0 ? -1 : 1;
+    int more = crew_next(c->crew, &chunk, err);
+    return more == 1 && chunk != NULL && add_chunk(c, chunk, err) != 0 ? -1 : more;
 }
 
 /* Too many groups to be sorted in one pass: the greater half waits for the next. */
