@@ -93,6 +93,8 @@ static void *work_on(void *argument)
     return NULL;
 }
 
+/* A pragma's number; of a journal mode, whether it is another than WAL: then readers keep writers out. -1: no
+ * answer. */
 static int64_t ask(sqlite3 *db, const char *schema, const char *pragma)
 {
     sqlite3_stmt *s = NULL;
