@@ -141,7 +141,7 @@ static void gather(const struct work *w, const struct rows *r)
                sizeof *r->x * (size_t)D);
 }
 
-/* The hidden values of a piece never leave the core between the two products. */
+/* Both products of a piece in one task: its hidden values are still in cache when the second reads them. */
 static void forward_piece(void *context, int index, int worker)
 {
     const struct work *w = context;
