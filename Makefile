@@ -13,7 +13,7 @@ endif
 compiler := $(notdir $(firstword $(CC)))
 out := build/$(VARIANT)$(if $(filter-out gcc,$(compiler)),-$(compiler))
 
-packages := openblas sqlite3 gsl inih zlib libdeflate libmd libcjson
+packages := openblas sqlite3 gsl inih zlib libdeflate nettle libcjson
 only_glyphs := freetype2
 warnings := -Wall -Wextra -Wpedantic -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wpointer-arith \
             -Wwrite-strings -Wundef -Wvla -Wformat=2
@@ -32,7 +32,7 @@ ldflags := $(LDFLAGS) $(if $(filter sanitize fuzz,$(VARIANT)),$(filter -fsanitiz
 say = @$(if $(V),,printf '  %-5s %s\n' $(1) $(2);)
 quiet = $(if $(V),,@)
 ldlibs := $(shell pkg-config --libs $(packages) 2>/dev/null) -lpthread -lm
-embedded_ldlibs := $(shell pkg-config --libs sqlite3 libdeflate libmd 2>/dev/null) -lpthread -lm
+embedded_ldlibs := $(shell pkg-config --libs sqlite3 libdeflate nettle 2>/dev/null) -lpthread -lm
 
 # Programs are single files; everything else in a folder is its library.
 programs := base/moescope.c engine/train.c engine/route.c engine/ablate.c $(wildcard corpora/*.c analysis/*.c care/*.c import/*.c)

@@ -4,7 +4,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <sha2.h>
+#include <nettle/sha2.h>
 #include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
@@ -262,29 +262,29 @@ int file_make_folder(const char *path, struct error *err)
 
 /* ---- hashes ---- */
 
-static_assert(sizeof(SHA2_CTX) <= sizeof(struct sha256), "struct sha256 holds libmd's context");
+static_assert(sizeof(struct sha256_ctx) <= sizeof(struct sha256), "struct sha256 holds nettle's context");
 
-static SHA2_CTX *context(struct sha256 *s)
+static struct sha256_ctx *context(struct sha256 *s)
 {
-    return (SHA2_CTX *)(void *)s->opaque;
+    return (struct sha256_ctx *)(void *)s->opaque;
 }
 
 void sha256_start(struct sha256 *s)
 {
-    SHA256Init(context(s));
+    sha256_init(context(s));
 }
 
-void sha256_update(struct sha256 *s, const void *bytes, size_t n)
+void sha256_add(struct sha256 *s, const void *bytes, size_t n)
 {
-    SHA256Update(context(s), bytes, n);
+    sha256_update(context(s), n, bytes);
 }
 
 void sha256_finish(struct sha256 *s, char hex[SHA256_HEX])
 {
     static const char digits[] = "0123456789abcdef";
-    uint8_t digest[SHA256_DIGEST_LENGTH];
-    SHA256Final(digest, context(s));
-    for (size_t i = 0; i < SHA256_DIGEST_LENGTH; i++) {
+    uint8_t digest[SHA256_DIGEST_SIZE];
+    sha256_digest(context(s), sizeof digest, digest);
+    for (size_t i = 0; i < sizeof digest; i++) {
         hex[2 * i] = digits[digest[i] >> 4];
         hex[2 * i + 1] = digits[digest[i] & 15];
     }
@@ -295,7 +295,7 @@ void sha256_bytes(const void *bytes, size_t n, char hex[SHA256_HEX])
 {
     struct sha256 s;
     sha256_start(&s);
-    sha256_update(&s, bytes, n);
+    sha256_add(&s, bytes, n);
     sha256_finish(&s, hex);
 }
 
@@ -309,7 +309,7 @@ int sha256_file(const char *path, char hex[SHA256_HEX], struct error *err)
     size_t n;
     sha256_start(&s);
     while ((n = fread(piece, 1, sizeof piece, f)) > 0)
-        sha256_update(&s, piece, n);
+        sha256_add(&s, piece, n);
     int result = ferror(f) ? error_errno(err, "read", path) : 0;
     fclose(f);
     if (result == 0)

@@ -31,7 +31,7 @@ int file_exists(const char *path);
 int file_lock(const char *path, int *descriptor, struct error *err);
 void file_unlock(const char *path, int descriptor); /* removes the file; descriptor -1: nothing */
 
-/* SHA-256 in lower-case hex (libmd). */
+/* SHA-256 in lower-case hex (nettle, which uses the processor's instructions for it). */
 enum { SHA256_HEX = 65 };
 void sha256_bytes(const void *bytes, size_t n, char hex[SHA256_HEX]);
 int sha256_file(const char *path, char hex[SHA256_HEX], struct error *err);
@@ -40,7 +40,7 @@ struct sha256 {
     uint64_t opaque[32];
 };
 void sha256_start(struct sha256 *s);
-void sha256_update(struct sha256 *s, const void *bytes, size_t n);
+void sha256_add(struct sha256 *s, const void *bytes, size_t n);
 void sha256_finish(struct sha256 *s, char hex[SHA256_HEX]);
 
 #endif

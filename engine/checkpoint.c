@@ -142,7 +142,7 @@ static void seal(char *header, const struct parameters *parameters, const float 
 
 static int write_bytes(FILE *f, struct sha256 *hash, const void *bytes, size_t n)
 {
-    sha256_update(hash, bytes, n);
+    sha256_add(hash, bytes, n);
     return fwrite(bytes, 1, n, f) == n ? 0 : -1;
 }
 

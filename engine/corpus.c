@@ -399,8 +399,8 @@ static int check_identity(const struct corpus *c, const char *folder, const char
     struct sha256 hash;
     char hex[SHA256_HEX];
     sha256_start(&hash);
-    sha256_update(&hash, c->documents_text, strlen(c->documents_text));
-    sha256_update(&hash, tokens, n);
+    sha256_add(&hash, c->documents_text, strlen(c->documents_text));
+    sha256_add(&hash, tokens, n);
     sha256_finish(&hash, hex);
     return strcmp(hex, sha256) == 0 ? 0
                                     : damaged(err, folder, "the hash in " CORPUS_FILE_INI " is another's");

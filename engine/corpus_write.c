@@ -121,8 +121,8 @@ int corpus_write(struct corpus *c, const char *folder, const char *input_sha256,
     describe_vocabulary(c, &t[1]);
     pack_tokens(c, wide, &t[2]);
     sha256_start(&hash);
-    sha256_update(&hash, t[0].data, t[0].length);
-    sha256_update(&hash, t[2].data, t[2].length);
+    sha256_add(&hash, t[0].data, t[0].length);
+    sha256_add(&hash, t[2].data, t[2].length);
     sha256_finish(&hash, c->sha256);
     int result = hash_model(folder, &files[3], err);
     for (int i = 0; i < 3 && result == 0; i++)

@@ -73,12 +73,12 @@ void labelled_add(struct corpus *c, const struct labelled_sample *s)
 
 static void hash_document(struct sha256 *hash, const struct corpus *c, const struct document *d)
 {
-    sha256_update(hash, d->name, strlen(d->name));
-    sha256_update(hash, d->sha256, SHA256_HEX - 1);
-    sha256_update(hash, &c->ids[d->first + 1], sizeof *c->ids);
+    sha256_add(hash, d->name, strlen(d->name));
+    sha256_add(hash, d->sha256, SHA256_HEX - 1);
+    sha256_add(hash, &c->ids[d->first + 1], sizeof *c->ids);
     for (int i = 0; i < d->n_labels; i++) {
         if (d->labels[i].key == family_key) /* the class is the id */
-            sha256_update(hash, d->labels[i].value, strlen(d->labels[i].value) + 1);
+            sha256_add(hash, d->labels[i].value, strlen(d->labels[i].value) + 1);
     }
 }
 
@@ -87,7 +87,7 @@ void labelled_hash(struct corpus *c)
     struct sha256 hash;
 
     sha256_start(&hash);
-    sha256_update(&hash, c->vocabulary_sha256, SHA256_HEX - 1);
+    sha256_add(&hash, c->vocabulary_sha256, SHA256_HEX - 1);
     for (int d = 0; d < c->n_documents; d++)
         hash_document(&hash, c, &c->documents[d]);
     sha256_finish(&hash, c->sha256);

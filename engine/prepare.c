@@ -30,7 +30,7 @@ int prepare_settings(const struct prepare_options *o, struct text *settings, str
 
 static void hash_string(struct sha256 *hash, const char *s)
 {
-    sha256_update(hash, s, strlen(s) + 1);
+    sha256_add(hash, s, strlen(s) + 1);
 }
 
 void prepare_hash(const struct source *s, const struct text *settings, char hex[SHA256_HEX])

@@ -132,10 +132,9 @@ static int fill_corpus(struct corpus *c, const struct corpus *trained, const str
     for (int i = 0; i < n; i++) {
         if (fill_document(c, i, &texts[i], err))
             return -1;
-        sha256_update(&hash, c->documents[i].name, strlen(c->documents[i].name) + 1);
-        sha256_update(&hash, c->domains[c->documents[i].domain],
-                      strlen(c->domains[c->documents[i].domain]) + 1);
-        sha256_update(&hash, texts[i].ids, (size_t)texts[i].n_ids * sizeof *texts[i].ids);
+        sha256_add(&hash, c->documents[i].name, strlen(c->documents[i].name) + 1);
+        sha256_add(&hash, c->domains[c->documents[i].domain], strlen(c->domains[c->documents[i].domain]) + 1);
+        sha256_add(&hash, texts[i].ids, (size_t)texts[i].n_ids * sizeof *texts[i].ids);
     }
     sha256_finish(&hash, c->sha256);
     return 0;

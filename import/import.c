@@ -35,7 +35,7 @@ struct identity {
 
 static void add_word(struct sha256 *s, const char *word)
 {
-    sha256_update(s, word != NULL ? word : "", word != NULL ? strlen(word) + 1 : 1);
+    sha256_add(s, word != NULL ? word : "", word != NULL ? strlen(word) + 1 : 1);
 }
 
 static int add_file(struct sha256 *s, const char *path, char hex[SHA256_HEX], struct error *err)
@@ -51,7 +51,7 @@ static void add_options(struct sha256 *s, const struct request *r)
 {
     const int64_t numbers[] = {r->experts, r->layers, r->topk, r->step, r->layer_base, r->shared, r->ranks};
     const char *const words[] = {r->from, r->split, r->axes, r->select, r->columns};
-    sha256_update(s, numbers, sizeof numbers);
+    sha256_add(s, numbers, sizeof numbers);
     for (size_t i = 0; i < sizeof words / sizeof *words; i++) {
         add_word(s, words[i]);
     }

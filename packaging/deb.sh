@@ -40,7 +40,7 @@ Priority: optional
 Installed-Size: $(du -sk "$root/usr" | cut -f1)
 Depends: $depends, sqlite3
 Recommends: sentencepiece, gnuplot-nox
-Suggests: libsqlite3-dev, libdeflate-dev, libmd-dev, python3-numpy, python3-torch
+Suggests: libsqlite3-dev, libdeflate-dev, nettle-dev, python3-numpy, python3-torch
 Description: laboratory for Mixture-of-Experts routing
  An engine trains small MoE language models and writes every token's routing
  decision, the load of every expert and the loss of every document into one

@@ -3,7 +3,7 @@
 # Says what it is about to install. Without apt, or without the right to use it, prints the names and stops.
 set -eu
 
-build="gcc libc6-dev make pkg-config libopenblas-dev libsqlite3-dev libgsl-dev libinih-dev zlib1g-dev libdeflate-dev libmd-dev
+build="gcc libc6-dev make pkg-config libopenblas-dev libsqlite3-dev libgsl-dev libinih-dev zlib1g-dev libdeflate-dev nettle-dev
        libcjson-dev libfreetype-dev sqlite3 sentencepiece gnuplot-nox"
 case ${1:-} in
 build) wanted=$build ;;

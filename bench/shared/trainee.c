@@ -73,9 +73,9 @@ int trainee_fingerprint(struct trainee *t, int updates, char hex[SHA256_HEX], st
     time_steps(t, updates - 1);
     sha256_start(&sum);
     forward_backward(t);
-    sha256_update(&sum, p->gradients, p->n_weights * sizeof *p->gradients);
+    sha256_add(&sum, p->gradients, p->n_weights * sizeof *p->gradients);
     update(t);
-    sha256_update(&sum, p->values, p->n_values * sizeof *p->values);
+    sha256_add(&sum, p->values, p->n_values * sizeof *p->values);
     sha256_finish(&sum, hex);
     return 0;
 }

@@ -117,11 +117,8 @@ static int take_cell(struct delimited *d, bool *more, struct error *err)
         c = input_peek(in);
     }
     *more = c >= 0 && c != '\n';
-    if (c == '\n') {
-        in->at++; /* its line is counted with the next row, so that complaints name this one */
-    } else if (c == d->separator && d->separator != ' ') {
-        in->at++;
-    }
+    /* A line's end is counted with the next row, so that complaints name this one. */
+    in->at += c == '\n' || (c == d->separator && d->separator != ' ');
     return d->text.failed ? error_no_memory(err, "a row") : 0;
 }
 

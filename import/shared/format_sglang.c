@@ -232,7 +232,7 @@ static int give_layer(struct sglang *s, const struct array *x, int handle, int l
     }
     for (int64_t i = 0; i < (int64_t)n * s->k; i++) {
         int64_t e = logical(s, layer, s->values[i / s->k * k + i % s->k]);
-        s->block.items[i] = e >= 0 && e < MOST_EXPERTS * 16 ? (int32_t)e : -1;
+        s->block.items[i] = e >= 0 && e < INT64_C(16) * MOST_EXPERTS ? (int32_t)e : -1;
     }
     const struct routed r = {.layer = layer, .k = s->k, .expert = s->block.items};
     return intake_routing(s->in, handle, &r, err);

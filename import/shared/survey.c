@@ -82,10 +82,10 @@ static void add_texts(struct survey *s, const struct stretch *t)
 {
     const int64_t place[] = {t->offset, t->n_ids};
     const char *name = t->document != NULL ? t->document : "";
-    sha256_update(&s->texts, name, strlen(name) + 1);
-    sha256_update(&s->texts, place, sizeof place);
+    sha256_add(&s->texts, name, strlen(name) + 1);
+    sha256_add(&s->texts, place, sizeof place);
     if (t->n_ids > 0) {
-        sha256_update(&s->texts, t->ids, (size_t)t->n_ids * sizeof *t->ids);
+        sha256_add(&s->texts, t->ids, (size_t)t->n_ids * sizeof *t->ids);
     }
 }
 

@@ -103,7 +103,7 @@ static void test_never_prints_or_exits(void **state)
              "'^libm$' |"
              " LC_ALL=C sort",
              bin);
-    expect("libc\nlibdeflate\nlibmd\nlibsqlite3\n", command);
+    expect("libc\nlibdeflate\nlibnettle\nlibsqlite3\n", command);
 }
 
 /* Data of ours that can be written to would be shared by all its users in the process. */
@@ -139,7 +139,7 @@ static void test_client(void **state)
     (void)state;
     snprintf(link, sizeof link, "-L'%s' -lmoescope -Wl,-rpath,'%s'", bin, bin);
     expect_client(link);
-    snprintf(link, sizeof link, "'%s/libmoescope.a' -lsqlite3 -ldeflate -lmd -lpthread -lm", bin);
+    snprintf(link, sizeof link, "'%s/libmoescope.a' -lsqlite3 -ldeflate -lnettle -lpthread -lm", bin);
     expect_client(link);
 }
 

@@ -376,13 +376,13 @@ static void test_sha256_in_pieces(void **state)
     memset(piece, 'a', sizeof piece);
     sha256_start(&s);
     for (int i = 0; i < 1000; i++)
-        sha256_update(&s, piece, sizeof piece);
+        sha256_add(&s, piece, sizeof piece);
     sha256_finish(&s, hex);
     assert_string_equal(hex, of_million);
     sha256_start(&s);
-    sha256_update(&s, two_blocks, 1);
-    sha256_update(&s, two_blocks + 1, 0);
-    sha256_update(&s, two_blocks + 1, strlen(two_blocks) - 1);
+    sha256_add(&s, two_blocks, 1);
+    sha256_add(&s, two_blocks + 1, 0);
+    sha256_add(&s, two_blocks + 1, strlen(two_blocks) - 1);
     sha256_finish(&s, hex);
     assert_string_equal(hex, of_two_blocks);
 }
