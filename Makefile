@@ -43,7 +43,7 @@ library_objects := $(library:%.c=$(out)/%.o) $(out)/sql/embedded.o $(out)/plots/
 sql_files := $(shell find sql -name '*.sql' | LC_ALL=C sort)
 plot_files := $(sort $(wildcard plots/*.gp plots/*.css))
 # What SQLite loads, as moescope.so, or is linked with, as libmoescope-sqlite.a.
-extension := sql/extension.c sql/vtab.c sql/cursor.c sql/count.c sql/count_block.c sql/relation.c sql/groups.c sql/aggregate.c sql/crew.c sql/scan.c sql/db.c sql/codec.c \
+extension := sql/extension.c sql/vtab.c sql/cursor.c sql/count.c sql/count_block.c sql/count_gates.c sql/relation.c sql/groups.c sql/aggregate.c sql/crew.c sql/scan.c sql/db.c sql/codec.c \
              sql/text.c base/cores.c base/error.c metrics/load.c metrics/sample.c
 # What other programs write logbooks with: libmoescope.so and .a, which export what sql/moescope.h declares.
 embedded := sql/logbook.c sql/run.c sql/corpora.c sql/writer.c sql/batch.c sql/derived.c sql/store.c sql/windows.c sql/db.c \

@@ -63,7 +63,7 @@ done <<'END'
 routing_count: count by layer, expert|SELECT layer, expert, sum(decisions) FROM routing_count GROUP BY layer, expert
 routing_count: count, mean gate by domain, layer, expert|SELECT d.name, layer, expert, sum(decisions), sum(gate_sum) FROM routing_count JOIN domain AS d USING (domain_id) GROUP BY d.name, layer, expert
 routing: count by layer, expert|SELECT layer, expert, count(*) FROM routing GROUP BY layer, expert
-routing: mean gate by layer, expert (SQLite sorts)|SELECT layer, expert, avg(gate) FROM routing GROUP BY layer, expert
+routing: mean gate by layer, expert|SELECT layer, expert, avg(gate) FROM routing GROUP BY layer, expert
 routing: count by position|SELECT position, count(*) FROM routing GROUP BY position
 routing: count where gate > 0.5 (SQLite filters)|SELECT count(*) FROM routing WHERE gate > 0.5
 END

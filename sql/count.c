@@ -239,7 +239,7 @@ static void enter_group(struct cursor *c)
 int count_next(struct cursor *c, struct error *err)
 {
     if (--c->left > 0) {
-        return 0;
+        return c->plan.gates ? count_gates_next(c, err) : 0;
     }
     c->group++;
     while (c->group >= c->groups.n) {
@@ -253,7 +253,7 @@ int count_next(struct cursor *c, struct error *err)
         c->group = 0;
     }
     enter_group(c);
-    return 0;
+    return c->plan.gates ? count_gates_next(c, err) : 0;
 }
 
 int count_start(struct cursor *c, struct error *err)
@@ -273,6 +273,7 @@ int count_start(struct cursor *c, struct error *err)
     c->fills = 0;
     c->group = 0;
     c->left = 1; /* the first step leaves it */
+    c->window.n = c->window.at = 0;
     if (c->by_decision) {
         return 0;
     }
@@ -287,6 +288,7 @@ void count_release(struct cursor *c)
 {
     crew_close(c->crew);
     groups_release(&c->groups);
+    count_gates_release(c);
     free(c->cells);
     free(c->splits);
 }
@@ -316,6 +318,8 @@ void count_column(const struct cursor *c, sqlite3_context *result, enum field fi
         if (g->gates > 0) {
             sqlite3_result_double(result, g->gate_sum);
         }
+    } else if (field == FIELD_GATE) {
+        sqlite3_result_double(result, c->window.gates[c->window.at]); /* NaN as NULL */
     } else if (field < N_KEYS && c->key_of[field] >= 0) {
         int64_t value = groups_key(&c->groups, c->group)[c->key_of[field]];
         if (field == FIELD_SPLIT) {

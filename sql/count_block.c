@@ -43,8 +43,7 @@ int compare_keys(const int64_t *a, const int64_t *b, void *context)
     return 0;
 }
 
-/* The keys that the whole block has in common. */
-static int enter_keys(struct cursor *c, struct error *err)
+int count_enter_keys(struct cursor *c, struct error *err)
 {
     for (int i = 0; i < c->plan.n_keys; i++) {
         enum field field = c->plan.keys[i].field;
@@ -60,10 +59,19 @@ static int enter_keys(struct cursor *c, struct error *err)
     return 0;
 }
 
-static void set_key(struct cursor *c, enum field field, int64_t value)
+void count_set_key(struct cursor *c, enum field field, int64_t value)
 {
     if (c->key_of[field] >= 0) {
         c->key[c->key_of[field]] = value;
+    }
+}
+
+void count_set_keys(struct cursor *c)
+{
+    for (int f = FIELD_POSITION; f < N_KEYS; f++) {
+        if (c->key_of[f] >= 0) {
+            c->key[c->key_of[f]] = cursor_value(c, (enum field)f);
+        }
     }
 }
 
@@ -94,11 +102,7 @@ static int count_decisions(struct cursor *c, struct error *err)
         if (c->filtered && !cursor_passes(c)) {
             continue;
         }
-        for (int f = FIELD_POSITION; f < N_KEYS; f++) {
-            if (c->key_of[f] >= 0) {
-                c->key[c->key_of[f]] = cursor_value(c, (enum field)f);
-            }
-        }
+        count_set_keys(c);
         double gate = known ? gate_from_stored(p, packed_gate(p, (size_t)c->decision)) : 0;
         if (add_to_group(c, 1, known, gate, err) != 0) {
             return -1;
@@ -148,7 +152,7 @@ static int add_cells(struct cursor *c, struct error *err)
         if (n == 0 || !cursor_in_range(c, FIELD_EXPERT, e)) {
             continue;
         }
-        set_key(c, FIELD_EXPERT, e);
+        count_set_key(c, FIELD_EXPERT, e);
         bool known = p->gates.bytes != NULL;
         if (add_to_group(c, n, known ? n : 0, known ? gate_from_stored(p, (double)(sum & gates)) : 0, err) !=
             0) {
@@ -192,7 +196,7 @@ static int count_block(struct cursor *c, struct error *err)
     if (!reserve_cells(c, (size_t)b->n_experts)) {
         return error_no_memory(err, "counted decisions");
     }
-    set_key(c, FIELD_DROPPED, 0);
+    count_set_key(c, FIELD_DROPPED, 0);
     for (size_t first = 0; first < n; first += MAX_CHUNK) {
         size_t last = n - first > MAX_CHUNK ? first + MAX_CHUNK : n;
         if (!c->uses[FIELD_SLOT]) {
@@ -202,7 +206,7 @@ static int count_block(struct cursor *c, struct error *err)
             continue;
         }
         for (size_t slot = 0; slot < k; slot++) {
-            set_key(c, FIELD_SLOT, (int64_t)slot);
+            count_set_key(c, FIELD_SLOT, (int64_t)slot);
             if (cursor_in_range(c, FIELD_SLOT, (int64_t)slot) &&
                 count_some(c, first + slot, last, k, err) != 0) {
                 return -1;
@@ -224,7 +228,7 @@ static bool cells_serve(const struct cursor *c)
 
 int count_entered(struct cursor *c, struct error *err)
 {
-    if (enter_keys(c, err) != 0) {
+    if (count_enter_keys(c, err) != 0) {
         return -1;
     }
     return cells_serve(c) ? count_block(c, err) : count_decisions(c, err);

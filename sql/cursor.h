@@ -40,6 +40,16 @@ struct cursor {
     int64_t low[N_KEYS], high[N_KEYS];
     char (*splits)[sizeof((struct scan_sequence *)0)->split];
     int n_splits;
+
+    /* ---- counted, but with the gate of each decision (sql/count_gates.c) ---- */
+    struct gate_window {
+        double *gates;             /* (n) in the order of the rows; NaN: not kept */
+        int64_t n, at, capacity;   /* at: the row's */
+        struct gate_group *groups; /* (n_groups) from c->groups' number first_group on */
+        size_t first_group, n_groups;
+        uint32_t *of_expert; /* (n_experts) the group of the block's decisions with that expert */
+        int n_experts;
+    } window;
 };
 
 bool range_is_all(struct scan_range r);
@@ -68,6 +78,9 @@ int count_start(struct cursor *c, struct error *err);
 void count_release(struct cursor *c);
 /* To the next row; c->eof at the end. 0 or -1. */
 int count_next(struct cursor *c, struct error *err);
+/* The same where a row has a gate of its own: count_next has gone on within c->groups. 0 or -1. */
+int count_gates_next(struct cursor *c, struct error *err);
+void count_gates_release(struct cursor *c);
 /* Of the row's key alone. */
 int64_t count_row_id(const struct cursor *c);
 /* The column's value as a result; none is NULL. */

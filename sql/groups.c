@@ -118,6 +118,11 @@ struct group *groups_find(struct groups *g, const int64_t *key)
     return &g->sums[g->index[place] - 1];
 }
 
+size_t groups_number(const struct groups *g, const int64_t *key)
+{
+    return g->n > 0 ? (size_t)g->index[place_of(g, key)] - 1 : SIZE_MAX;
+}
+
 /* ---- order ---- */
 
 struct sorting {

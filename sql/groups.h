@@ -32,6 +32,8 @@ void groups_release(struct groups *g);
 void groups_clear(struct groups *g); /* empty again, memory kept */
 /* The group of that key, made if there was none; NULL without memory. */
 struct group *groups_find(struct groups *g, const int64_t *key);
+/* Which it is; SIZE_MAX: there is none of that key. */
+size_t groups_number(const struct groups *g, const int64_t *key);
 const int64_t *groups_key(const struct groups *g, size_t i);
 /* Puts the groups into order; false without memory. */
 bool groups_sort(struct groups *g, group_order *order, void *context);

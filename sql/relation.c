@@ -34,7 +34,7 @@ const struct relation relations[N_RELATIONS] = {
 
 /* ---- the plan as text: three lists of letters, divided by '|' ----
  *
- *   flags       c counted, s sorted, d distinct, t contents
+ *   flags       c counted, s sorted, d distinct, g gates, t contents
  *   keys        a letter a field, upper case when descending
  *   arguments   a letter a field, then the operator as a letter */
 
@@ -46,10 +46,10 @@ static char letter_of(enum field field)
 static int write_plan(const struct plan *p, sqlite3_index_info *info)
 {
     char text[16 + N_KEYS + 2 * 64], *at = text;
-    const bool flags[] = {p->counted, p->sorted, p->distinct, p->contents};
-    for (int i = 0; i < 4; i++) {
+    const bool flags[] = {p->counted, p->sorted, p->distinct, p->gates, p->contents};
+    for (int i = 0; i < 5; i++) {
         if (flags[i]) {
-            *at++ = "csdt"[i];
+            *at++ = "csdgt"[i];
         }
     }
     *at++ = '|';
@@ -74,6 +74,7 @@ void plan_read(struct plan *p, const char *text)
         p->counted |= *text == 'c';
         p->sorted |= *text == 's';
         p->distinct |= *text == 'd';
+        p->gates |= *text == 'g';
         p->contents |= *text == 't';
     }
     for (text++; *text != '|'; text++) {
@@ -218,8 +219,16 @@ static bool is_countable(const struct relation *r, const sqlite3_index_info *inf
     for (size_t i = 0; i < sizeof many / sizeof many[0]; i++) {
         n += uses(r, info, many[i]) && !fixed[many[i]];
     }
-    return n <= 1 && !(uses(r, info, FIELD_SEQUENCE) && !fixed[FIELD_SEQUENCE]) &&
-           !uses(r, info, FIELD_LOSS) && !uses(r, info, FIELD_GATE);
+    return n <= 1 && !(uses(r, info, FIELD_SEQUENCE) && !fixed[FIELD_SEQUENCE]) && !uses(r, info, FIELD_LOSS);
+}
+
+/* Gates are gathered in several scans, which must be fast: by blocks, not by what differs from token to
+ * token. */
+static bool is_gatherable(const struct relation *r, const sqlite3_index_info *info, const bool *fixed)
+{
+    return (!uses(r, info, FIELD_POSITION) || fixed[FIELD_POSITION]) &&
+           (!uses(r, info, FIELD_TOKEN) || fixed[FIELD_TOKEN]) &&
+           (!uses(r, info, FIELD_TARGET) || fixed[FIELD_TARGET]);
 }
 
 /* SQLite before 3.38 cannot say what an order is for; then it is wanted as it stands. */
@@ -254,7 +263,7 @@ static void choose_keys(const struct relation *r, const sqlite3_index_info *info
 static void choose_order(const struct relation *r, sqlite3_index_info *info, struct plan *p,
                          const bool *fixed)
 {
-    bool orderable = info->nOrderBy > 0 && r->kind == SCAN_ROUTING;
+    bool orderable = info->nOrderBy > 0 && r->kind == SCAN_ROUTING, gates = uses(r, info, FIELD_GATE);
     for (int i = 0; i < info->nOrderBy; i++) {
         int column = info->aOrderBy[i].iColumn;
         orderable = orderable && column >= 0 && r->columns[column] < N_KEYS;
@@ -263,9 +272,10 @@ static void choose_order(const struct relation *r, sqlite3_index_info *info, str
         p->counted = true;
     } else if (info->nOrderBy > 0 && is_natural_order(r, info, fixed)) {
         info->orderByConsumed = 1;
-    } else if (orderable && is_countable(r, info, fixed)) {
+    } else if (orderable && is_countable(r, info, fixed) && (!gates || is_gatherable(r, info, fixed))) {
         p->counted = p->sorted = true;
-        p->distinct = what_order_is_for(info) >= 2;
+        p->gates = gates;
+        p->distinct = !gates && what_order_is_for(info) >= 2;
         info->orderByConsumed = 1;
     }
     if (p->counted) {

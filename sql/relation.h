@@ -55,11 +55,13 @@ struct plan_key { /* of rows that are counted, most significant first */
 
 /*   routing_count  is always counted, by the columns that the query uses; a row is a key with its sums.
  *   routing        is counted where the query asks for an order or a grouping of whole numbers: keys come in
- *                  that order, each as often as it was counted, and SQLite need not sort. */
+ *                  that order, each as often as it was counted, and SQLite need not sort; where gates are
+ *                  asked for, too, they are gathered in that order. */
 struct plan {
     bool counted;  /* rows are counted by keys; otherwise they come one by one in their natural order */
     bool sorted;   /* ... and handed out in the keys' order */
     bool distinct; /* ... and each but once */
+    bool gates;    /* ... and each with its own gate */
     struct plan_key keys[N_KEYS];
     int n_keys;
     bool contents; /* tokens or losses are needed */

@@ -253,6 +253,24 @@ static void test_queries(void **state)
         "SELECT layer, max(expert), min(position) FROM routing GROUP BY layer;",
         "SELECT layer, expert, count(*), round(avg(gate), 9), round(avg(loss), 9) FROM routing GROUP BY "
         "layer, expert;",
+        "SELECT layer, expert, count(gate), round(avg(gate), 9), min(gate), max(gate) FROM routing GROUP BY "
+        "layer, "
+        "expert;",
+        "SELECT run_id, split, layer, count(*), count(gate), round(sum(gate * gate), 9) FROM routing GROUP "
+        "BY run_id, "
+        "split, layer;",
+        "SELECT expert, dropped, slot, round(avg(gate), 9) FROM routing WHERE layer BETWEEN 1 AND 3 AND "
+        "expert < 200 "
+        "GROUP BY expert, dropped, slot ORDER BY expert DESC, dropped, slot;",
+        "SELECT document_id, step, count(*), max(gate) FROM routing WHERE gate > 0.25 AND position = 2 GROUP "
+        "BY "
+        "document_id, step;",
+        "SELECT layer, expert, gate FROM routing WHERE run_id = 2 ORDER BY layer DESC, expert, gate;",
+        "SELECT DISTINCT domain_id, layer FROM routing WHERE gate > 0.9 ORDER BY domain_id, layer;",
+        "SELECT layer, round(avg(gate), 9) FROM routing WHERE token_id = 3 GROUP BY layer;",
+        "SELECT r.run_id, (SELECT round(max(gate), 9) FROM routing AS g WHERE g.run_id = r.run_id GROUP BY "
+        "layer LIMIT 1) "
+        "FROM run AS r ORDER BY 1;",
         "SELECT DISTINCT layer, slot FROM routing ORDER BY layer DESC, slot;",
         "SELECT DISTINCT split FROM routing ORDER BY 1;",
         "SELECT DISTINCT sequence_id FROM routing ORDER BY sequence_id;",
@@ -310,6 +328,7 @@ static void test_order_is_consumed(void **state)
     (void)state;
     static const char *const questions[] = {
         "SELECT layer, expert, count(*) FROM routing GROUP BY layer, expert;",
+        "SELECT layer, expert, avg(gate) FROM routing GROUP BY layer, expert;",
         "SELECT expert FROM routing WHERE run_id = 1 ORDER BY sequence_id, layer, position;",
         "SELECT loss FROM token_loss ORDER BY sequence_id, position;",
     };
@@ -323,95 +342,6 @@ static void test_order_is_consumed(void **state)
         free(plan);
         text_release(&sql);
     }
-}
-
-/* ---- more groups than are kept at once ---- */
-
-enum { BIG_TOKENS = 2000, BIG_LAYERS = 4, BIG_EXPERTS = 64, BIG_IDS = 60000, BIG_SEQUENCES = 60 };
-
-struct big_sums { /* of what was logged: triples of token, layer and expert; sums over decisions */
-    int64_t triples, by_token, by_expert;
-};
-
-static void count_big(struct big_sums *sums, uint8_t *seen, int32_t id, int layer, int32_t expert)
-{
-    size_t triple = ((size_t)id * BIG_LAYERS + (size_t)layer) * BIG_EXPERTS + (size_t)expert;
-    sums->triples += !seen[triple];
-    seen[triple] = 1;
-    sums->by_token += id % 97;
-    sums->by_expert += expert * layer;
-}
-
-static void add_big_sequence(struct trial *big, int number, struct random *r, struct big_sums *sums,
-                             uint8_t *seen)
-{
-    static int32_t ids[BIG_TOKENS + 1], expert[BIG_TOKENS];
-    static float gate[BIG_TOKENS];
-    struct error err;
-    struct moescope_batch *b = moescope_batch_new(big->writer, &err);
-    assert_non_null(b);
-    for (int t = 0; t <= BIG_TOKENS; t++) {
-        ids[t] = (int32_t)random_below(r, BIG_IDS);
-    }
-    const struct moescope_sequence q = {.document_id = big->document_ids[0],
-                                        .offset = (int64_t)number * BIG_TOKENS,
-                                        .n_tokens = BIG_TOKENS,
-                                        .ids = ids};
-    int handle = moescope_batch_sequence(b, number, "train", &q);
-    for (int l = 0; l < BIG_LAYERS; l++) {
-        for (int t = 0; t < BIG_TOKENS; t++) {
-            expert[t] = (int32_t)random_below(r, BIG_EXPERTS);
-            gate[t] = 0.5f;
-            count_big(sums, seen, ids[t], l, expert[t]);
-        }
-        const struct moescope_block block = {
-            .layer = l, .n_experts = BIG_EXPERTS, .k = 1, .expert = expert, .gate = gate};
-        moescope_batch_routing(b, handle, &block);
-    }
-    test_must(moescope_batch_commit(b, &err), &err);
-}
-
-/* Some 470 000 triples of token, layer and expert, of which 262 144 are counted at once. */
-static void test_more_groups_than_memory_holds(void **state)
-{
-    struct moescope_layer layers[BIG_LAYERS];
-    struct big_sums sums = {0};
-    struct trial big;
-    struct random r;
-    struct text expected;
-    uint8_t *seen = calloc((size_t)BIG_IDS * BIG_LAYERS, BIG_EXPERTS);
-    (void)state;
-    assert_non_null(seen);
-    random_seed(&r, 3, 0);
-    for (int l = 0; l < BIG_LAYERS; l++) {
-        layers[l] = (struct moescope_layer){.layer = l, .router = "topk", .n_experts = BIG_EXPERTS, .k = 1};
-    }
-    trial_open(&big);
-    trial_run(&big, "big", layers, BIG_LAYERS, 8);
-    for (int s = 0; s < BIG_SEQUENCES; s++) {
-        add_big_sequence(&big, s, &r, &sums, seen);
-    }
-    trial_end(&big, "finished");
-    trial_stop(&big);
-    free(seen);
-    assert_true(sums.triples > 400000);
-    text_init(&expected);
-    text_printf(&expected, "%lld,%d,%lld,%lld\n%lld,%d,%lld,%lld\n0\n", (long long)sums.triples,
-                BIG_SEQUENCES * BIG_TOKENS * BIG_LAYERS, (long long)sums.by_token, (long long)sums.by_expert,
-                (long long)sums.triples, BIG_SEQUENCES * BIG_TOKENS * BIG_LAYERS, (long long)sums.by_token,
-                (long long)sums.by_expert);
-    char *fast =
-        ask(big.path, true,
-            "SELECT count(*), sum(n), sum(n * (token_id % 97)), sum(n * expert * layer) FROM "
-            "(SELECT token_id, layer, expert, count(*) AS n FROM routing GROUP BY 1, 2, 3);"
-            "SELECT count(*), sum(n), sum(n * (token_id % 97)), sum(n * expert * layer) FROM "
-            "(SELECT token_id, layer, expert, sum(decisions) AS n FROM routing_count GROUP BY 1, 2, 3);"
-            "SELECT count(*) FROM (SELECT token_id, lag(token_id) OVER () AS before FROM (SELECT token_id, "
-            "layer, expert FROM routing ORDER BY token_id DESC, layer, expert)) WHERE before < token_id;");
-    assert_string_equal(fast, expected.data);
-    free(fast);
-    text_release(&expected);
-    trial_release(&big);
 }
 
 /* ---- what the extension adds ---- */
@@ -623,7 +553,6 @@ int main(void)
         cmocka_unit_test(test_constraints),
         cmocka_unit_test(test_queries),
         cmocka_unit_test(test_order_is_consumed),
-        cmocka_unit_test(test_more_groups_than_memory_holds),
         cmocka_unit_test(test_attached_logbooks_have_the_function_form),
         cmocka_unit_test(test_tables_of_other_programs_are_left_alone),
         cmocka_unit_test(test_a_files_own_views_may_not_call_it),
