@@ -216,8 +216,8 @@ void steps_go_on(struct trial *s, int64_t safe)
 long steps_stride(long otherwise)
 {
     const char *told = getenv("MOESCOPE_FAULTS");
-    long stride = told == NULL ? otherwise : strcmp(told, "all") == 0 ? 1 : strtol(told, NULL, 10);
-    return stride > 0 && stride < otherwise ? stride : otherwise;
+    long stride = told == NULL ? 0 : strcmp(told, "all") == 0 ? 1 : strtol(told, NULL, 10);
+    return stride > 0 && stride < otherwise ? stride : STEPS_SPARSE * otherwise;
 }
 
 void steps_remove(const struct trial *s)

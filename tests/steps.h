@@ -35,7 +35,13 @@ void steps_leave(struct trial *s); /* closes what is open */
 /* Once nothing fails any more: goes on from the steps that are safe, to the end, and closes. */
 void steps_go_on(struct trial *s, int64_t safe);
 /* How far a sweep over all that may fail goes at a time: 1 with MOESCOPE_FAULTS=all, which takes an hour;
- * with a number there, so far at most. */
+ * with a number there, so far at most. Under the sanitizers, which take several times as long, STEPS_SPARSE
+ * times as far as otherwise. */
+#ifdef MOESCOPE_SANITIZED
+enum { STEPS_SPARSE = 3 };
+#else
+enum { STEPS_SPARSE = 1 };
+#endif
 long steps_stride(long otherwise);
 void steps_remove(const struct trial *s); /* the logbook and what lies beside it */
 /* All that was safe is there, whole, and `check` is content; n: where it failed, to be told. */

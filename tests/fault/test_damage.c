@@ -22,7 +22,13 @@
 #include "tests/steps.h"
 #include "tests/tiny.h"
 
-enum { FEW_FLIPS = 250, FEW_CUTS = 40, FEW_FLIPS_OF_FILES = 80, FLIPS_OF_PROGRAMS = 6 };
+enum {
+    FEW_FLIPS = 250 / STEPS_SPARSE,
+    FEW_CUTS = 40 / STEPS_SPARSE,
+    FEW_FLIPS_OF_FILES = 80 / STEPS_SPARSE,
+    FEW_FLIPS_OF_WAL = 40 / STEPS_SPARSE,
+    FLIPS_OF_PROGRAMS = 3 + 3 / STEPS_SPARSE
+};
 enum { LONGEST_SECONDS = 60 }; /* of one look */
 
 static struct tiny tiny;
@@ -256,7 +262,7 @@ static void test_damaged_wal(void **state)
     trial_end(&s, "finished");
     trial_stop(&s);
     snprintf(path, sizeof path, "%s/killed/log.db", s.folder);
-    for (int i = 0; i < (thorough() ? 400 : 40); i++) {
+    for (int i = 0; i < (thorough() ? 400 : FEW_FLIPS_OF_WAL); i++) {
         size_t at = random_below(&random_numbers, n_wal), n = i % 2 == 0 ? n_wal : at;
         wal[at] = (char)(wal[at] ^ 1);
         test_write(s.folder, "killed/log.db-wal", wal, n);
