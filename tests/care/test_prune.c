@@ -241,7 +241,8 @@ static void test_what_analyses_say(void **state)
            0, "1\n3\n", "run 'r' has no probe at step 20; its probe goes from step 0 to 16 in 6 passes");
     expect("prune -q --split probe 2> /dev/null; $B/moescope-demand $D --run r; echo $?", 0, "3\n",
            "logged no routing of a probe, which this analysis rests on, or it was pruned");
-    expect("prune -q --split probe --first-step 17 2> /dev/null; $B/moescope-report $D --run r -o page.html "
+    expect("prune -q --split probe --first-step 17 2> /dev/null; $B/moescope-report $D --run r --svg-only -o "
+           "page.html "
            "-q || exit 9; grep '^<figcaption' page.html | grep -c 'Run r was pruned: it "
            "has no more decisions of probe, steps 20 to 20: 1 passes'; grep -c 'log.pruned decisions of "
            "probe' page.html",

@@ -62,7 +62,7 @@ static void test_verbs_read_version_1(void **state)
         "collapse log.db --run a",
         "demand log.db --run a --format csv",
         "compare log.db a b",
-        "report log.db --run a -o report.html",
+        "report log.db --run a --svg-only -o report.html",
         "export log.db probability --run a --step 8",
         "export log.db expert_load_window",
         "check log.db --quick",

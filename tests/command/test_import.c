@@ -383,7 +383,7 @@ static void test_analyses_run(void **state)
     expect("demand", "analyses.db --run a --table layers", 3, "kept no router probabilities");
     expect("demand", "analyses.db --run b", 0, "probe at step 0");
     expect("compare", "analyses.db a b", 0, "compare in analyses.db");
-    expect("report", "analyses.db --run a -o report.html", 0, "");
+    expect("report", "analyses.db --run a --svg-only -o report.html", 0, "");
     struct test_run r = test_run("grep -c '<svg' '%s/report.html'", folder);
     assert_true(strtol(r.out, NULL, 10) > 0);
     test_run_release(&r);

@@ -299,7 +299,7 @@ static char *page_of_changed(const char *sql)
     char path[512];
     snprintf(path, sizeof path, "%s/changed.db", folder);
     change_logbook(path, sql);
-    r = test_run("cd %s && bin/moescope-report changed.db -o out.html -q", folder);
+    r = test_run("cd %s && bin/moescope-report changed.db -o out.html -q --svg-only", folder);
     if (r.status != 0)
         fail_msg("status %d: %s", r.status, r.err);
     test_run_release(&r);
@@ -663,7 +663,8 @@ static void test_with_real_analyses(void **state)
 {
     (void)state;
     char *bin = test_bin();
-    struct test_run r = test_run("cd %s && %s/moescope-report %s -q -o out.html", folder, bin, fixture.path);
+    struct test_run r =
+        test_run("cd %s && %s/moescope-report %s -q -o out.html --svg-only", folder, bin, fixture.path);
     if (r.status != 0)
         fail_msg("status %d: %s", r.status, r.err);
     test_run_release(&r);

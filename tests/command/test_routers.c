@@ -57,7 +57,7 @@ static void expect_analysed(const char *db)
                                         "collapse --run r --split valid",
                                         "demand --run r",
                                         "specialization --run r --permutations 20",
-                                        "report -q -o out.html",
+                                        "report -q --svg-only -o out.html",
                                         "export moe_layer -q -o out.npy",
                                         "export routing -q -o out.csv",
                                         "sql experts_by_domain"};

@@ -294,7 +294,7 @@ static void test_programs(void **state)
                                         "collapse D --run r",
                                         "specialization D --run r",
                                         "demand D --run r",
-                                        "report D -o answer.html",
+                                        "report D --svg-only -o answer.html",
                                         "compare D r s",
                                         "sql D expert_labels",
                                         "train --log D --name r --resume"};
