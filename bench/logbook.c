@@ -356,6 +356,7 @@ static int bench_questions(struct bench *b, struct error *err)
     if (logbook_open(&files.logbook, b->logbook, err) == 0 &&
         plain_open(&files.stock, b->logbook, err) == 0 && plain_open(&files.rows, b->rows, err) == 0 &&
         compare(b, &files, "bench/experts", "GROUP BY layer, expert", err) == 0 &&
+        compare(b, &files, "bench/gates", "mean gate, GROUP BY layer, expert", err) == 0 &&
         compare(b, &files, "bench/domains", "mean gate by domain, layer, expert", err) == 0 &&
         bench_sequences(b, &files, err) == 0)
         result = bench_decoding(b, &files, err);

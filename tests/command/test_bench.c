@@ -36,8 +36,8 @@ static void test_logbook(void **state)
             "FROM json_each(readfile('%s/logbook.json'))\"",
             folder),
         "M decisions/s|M decisions/processor s|M decisions/s|bytes/decision|M decisions/s|M "
-        "decisions/s|ms|ms|"
-        "M decisions/s|7\n");
+        "decisions/s|M decisions/s|ms|ms|"
+        "M decisions/s|8\n");
     expect(test_run(
                "%s/logbook -q --writer-only --decisions 40000 --varying --k 4 --gate-bits 16 --keep --folder "
                "'%s' && %s/moescope-check '%s/logbook.db'",
