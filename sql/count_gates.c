@@ -15,7 +15,7 @@ struct gate_group {
     int64_t first, end; /* of those within the window */
 };
 
-static const uint32_t NO_GROUP = UINT32_MAX, NOT_LOOKED = UINT32_MAX - 1;
+static const uint32_t no_group = UINT32_MAX, not_looked = UINT32_MAX - 1;
 
 /* ---- what is in the window ---- */
 
@@ -84,7 +84,7 @@ static void start_narrowed(struct cursor *c)
 static uint32_t group_of_key(const struct cursor *c)
 {
     size_t i = groups_number(&c->groups, c->key) - c->window.first_group;
-    return i < c->window.n_groups ? (uint32_t)i : NO_GROUP;
+    return i < c->window.n_groups ? (uint32_t)i : no_group;
 }
 
 static void put_gate(struct gate_window *w, uint32_t group, const struct packed_block *p, size_t decision)
@@ -103,7 +103,7 @@ static void gather_decisions(struct cursor *c)
         if (cursor_passes(c)) {
             count_set_keys(c);
             uint32_t group = group_of_key(c);
-            if (group != NO_GROUP) {
+            if (group != no_group) {
                 put_gate(&c->window, group, &c->scan.block.packed, (size_t)c->decision);
             }
         }
@@ -126,7 +126,7 @@ static bool reserve_experts(struct gate_window *w, int n)
 static uint32_t group_of_expert(struct cursor *c, int expert)
 {
     if (!cursor_in_range(c, FIELD_EXPERT, expert)) {
-        return NO_GROUP;
+        return no_group;
     }
     count_set_key(c, FIELD_EXPERT, expert);
     return group_of_key(c);
@@ -141,14 +141,14 @@ static int gather_by_expert(struct cursor *c, struct error *err)
         return error_no_memory(err, "gates in order");
     }
     for (int e = 0; e < b->n_experts; e++) {
-        w->of_expert[e] = NOT_LOOKED;
+        w->of_expert[e] = not_looked;
     }
     for (size_t i = 0; i < (size_t)b->n_decisions; i++) {
         int e = packed_expert(&b->packed, b->n_experts, i);
-        if (w->of_expert[e] == NOT_LOOKED) {
+        if (w->of_expert[e] == not_looked) {
             w->of_expert[e] = group_of_expert(c, e);
         }
-        if (w->of_expert[e] != NO_GROUP) {
+        if (w->of_expert[e] != no_group) {
             put_gate(w, w->of_expert[e], &b->packed, i);
         }
     }
