@@ -27,7 +27,7 @@ static bool reserve_window(struct gate_window *w)
         w->gates = malloc((size_t)w->n * sizeof *w->gates);
         w->capacity = w->gates != NULL ? w->n : 0;
     }
-    struct gate_group *groups = realloc(w->groups, w->n_groups * sizeof *groups);
+    struct gate_group *groups = realloc(w->groups, (w->n_groups + 1) * sizeof *groups);
     w->groups = groups != NULL ? groups : w->groups;
     return w->gates != NULL && groups != NULL;
 }
