@@ -140,6 +140,12 @@ int keep_open(struct keep **out, const struct keep_run *run, const struct survey
     *k = (struct keep){
         .survey = s, .request = r, .side = side, .logbook = run->logbook, .split = run->split, .step = -1};
     k->n_experts = survey_experts(s, r);
+    if (k->n_experts > CODEC_MAX_EXPERTS) {
+        return error_set(
+            err, STATUS_INPUT,
+            "'%s' names expert %d, and a logbook takes %d experts; --experts says how many there are",
+            r->files[0], k->n_experts - 1, CODEC_MAX_EXPERTS);
+    }
     k->domains = has_domains(k);
     k->drop_gates = trap_accepted(&r->accept, TRAP_SELECTION_SCORE);
     number_layers(k);

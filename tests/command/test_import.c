@@ -367,6 +367,20 @@ static void test_steps_far_apart(void **state)
     test_answer(path, "SELECT sum(assignments) FROM expert_load_window", "44\n");
 }
 
+/* Found by fuzzing: 61 bytes, whose loads were 524,291 rows of which the writer then took none. */
+static void test_more_experts_than_a_logbook_takes(void **state)
+{
+    (void)state;
+    test_write_text(folder, "many.json",
+                    "{\"meta_info\":{\"routed_experts\":\"AQAAAAIACAADAAAAAAAAAA==\"}}\n");
+    expect("import", "-q many.db --name a --from answers --layers 2 --topk 2 many.json", 3,
+           "'many.json' names expert 524290, and a logbook takes 65536 experts; --experts says how many "
+           "there are");
+    struct test_run r = test_run("ls '%s' | grep -c many.db", folder);
+    assert_string_equal(r.out, "0\n");
+    test_run_release(&r);
+}
+
 /* ---- analyses ---- */
 
 static void test_analyses_run(void **state)
@@ -434,6 +448,7 @@ int main(void)
         cmocka_unit_test(test_usage),
         cmocka_unit_test(test_ranks),
         cmocka_unit_test(test_steps_far_apart),
+        cmocka_unit_test(test_more_experts_than_a_logbook_takes),
         cmocka_unit_test(test_analyses_run),
         cmocka_unit_test(test_analyses_say_what_is_unknown),
     };
