@@ -228,8 +228,8 @@ static int train_once(int lines, const char *folder, int n_vocabulary, double co
 
 int tokenizer_train(int lines, const char *folder, int n_vocabulary, double *coverage, struct error *err)
 {
-    /* With many characters and few pieces, the rare ones must do with bytes. */
-    static const double coverages[] = {0.9995, 0.998, 0.995, 0.98, 0.95, 0.9};
+    /* With many characters and few pieces, the rare ones must do with bytes; sentencepiece refuses 0.98. */
+    static const double coverages[] = {0.9995, 0.998, 0.995, 0.99, 0.985};
     enum { N = sizeof coverages / sizeof coverages[0] };
     struct text complaints;
     bool white;

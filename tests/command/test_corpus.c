@@ -489,6 +489,26 @@ static void a_damaged_model_is_refused(void **state)
     fails(f, prepare(f, "out", options), 3, "text/none", "no such file");
 }
 
+/* 400 characters, none rarer than another, are more than 300 pieces have room for. */
+static void a_vocabulary_has_room_for_the_characters(void **state)
+{
+    enum { CHARACTERS = 400 };
+    const struct fixture *f = *state;
+    char bytes[3 * CHARACTERS];
+    for (int i = 0; i < CHARACTERS; i++) { /* from U+4E00 on */
+        int code = 0x4e00 + i;
+        bytes[3 * i] = (char)(0xe0 | code >> 12);
+        bytes[3 * i + 1] = (char)(0x80 | (code >> 6 & 0x3f));
+        bytes[3 * i + 2] = (char)(0x80 | (code & 0x3f));
+    }
+    write_two_domains(f, 12);
+    for (int i = 0; i < 12; i++) {
+        write_under(f, bytes, sizeof bytes, "text/zh/%d.txt", i);
+    }
+    fails(f, prepare(f, "out", "--vocabulary 300"), 2, "does not suit this text: Vocabulary size is smaller",
+          NULL);
+}
+
 static void bad_command_lines_are_refused(void **state)
 {
     const struct fixture *f = *state;
@@ -558,6 +578,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(bad_labels_are_refused, set_up, tear_down),
         cmocka_unit_test_setup_teardown(what_is_no_corpus_is_not_replaced, set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_damaged_model_is_refused, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(a_vocabulary_has_room_for_the_characters, set_up, tear_down),
         cmocka_unit_test_setup_teardown(bad_command_lines_are_refused, set_up, tear_down),
         cmocka_unit_test_setup_teardown(missing_programs_are_named, set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_failing_trainer_is_reported, set_up, tear_down),
