@@ -1,6 +1,6 @@
 /* Rows that come by key and have a gate each. Counting says how many decisions a group has; their gates are
  * then gathered for as many groups as a window has room for, a part of a large group if need be, in one more
- * scan of what the window's keys leave. SQLite would sort all rows instead, at ten times the cost. */
+ * scan of what the window's keys leave. SQLite would sort all rows instead, at five times the cost. */
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
