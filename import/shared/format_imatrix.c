@@ -7,9 +7,10 @@
 
 #include "import/shared/arrays.h"
 #include "import/shared/format.h"
+#include "sql/codec.h"
 #include "sql/logbook.h"
 
-enum { MOST_EXPERTS = 65536, MOST_EXACT = 1 << 24 };
+enum { MOST_EXACT = 1 << 24 };
 
 /* The same routing, in order of preference: down comes behind the others and is in every file. */
 static const char *const tensors[] = {"ffn_down_exps", "ffn_up_exps", "ffn_gate_exps", "ffn_gate_up_exps"};
@@ -105,7 +106,7 @@ static int read_layer(struct imatrix *m, int layer, bool *any, struct error *err
     if (x == NULL) {
         return 0;
     }
-    if (x->count < 1 || x->count > MOST_EXPERTS) {
+    if (x->count < 1 || x->count > CODEC_MAX_EXPERTS) {
         return error_set(err, STATUS_INPUT, "'%s': '%s' has %lld counts", m->path, x->name,
                          (long long)x->count);
     }

@@ -8,9 +8,8 @@
 #include "import/shared/arrays.h"
 #include "import/shared/format.h"
 #include "import/shared/json.h"
+#include "sql/codec.h"
 #include "sql/logbook.h"
-
-enum { MOST_EXPERTS = 65536 };
 
 struct sglang {
     struct intake *in;
@@ -71,7 +70,7 @@ static int read_stat(struct sglang *s, const struct array *x, struct error *err)
 {
     int64_t layers = x->n_dimensions == 3 ? x->shape[1] : 0, experts = x->n_dimensions == 3 ? x->shape[2] : 0;
     int64_t empty = 0, step = s->request->step;
-    if (layers < 1 || layers > MTP_LAYER || experts < 1 || experts > MOST_EXPERTS) {
+    if (layers < 1 || layers > MTP_LAYER || experts < 1 || experts > CODEC_MAX_EXPERTS) {
         return wrong(s, x, "[passes, layers, experts]", err);
     }
     if (reserve(s, layers * experts, err) != 0) {
@@ -109,7 +108,7 @@ static int read_map(struct sglang *s, struct error *err)
     if (x == NULL) {
         return 0;
     }
-    if (x->n_dimensions != 2 || x->shape[1] < 1 || x->shape[1] > MOST_EXPERTS) {
+    if (x->n_dimensions != 2 || x->shape[1] < 1 || x->shape[1] > CODEC_MAX_EXPERTS) {
         return wrong(s, x, "[layers, experts]", err);
     }
     s->n_layers = x->shape[0];
@@ -122,7 +121,7 @@ static int read_map(struct sglang *s, struct error *err)
         return -1;
     }
     for (int64_t i = 0; i < x->count; i++) {
-        if (s->map[i] < 0 || s->map[i] >= MOST_EXPERTS) {
+        if (s->map[i] < 0 || s->map[i] >= CODEC_MAX_EXPERTS) {
             return wrong(s, x, "a map to experts", err);
         }
         s->n_logical = s->map[i] >= s->n_logical ? (int)s->map[i] + 1 : s->n_logical;
@@ -146,7 +145,7 @@ static int64_t logical(const struct sglang *s, int64_t layer, int64_t expert)
 static int read_pass_counts(struct sglang *s, const struct array *x, int64_t step, struct error *err)
 {
     int64_t layers = x->n_dimensions == 2 ? x->shape[0] : 0, experts = x->n_dimensions == 2 ? x->shape[1] : 0;
-    if (layers < 1 || layers > MTP_LAYER || experts < 1 || experts > MOST_EXPERTS) {
+    if (layers < 1 || layers > MTP_LAYER || experts < 1 || experts > CODEC_MAX_EXPERTS) {
         return wrong(s, x, "[layers, experts]", err);
     }
     int n = s->map != NULL ? s->n_logical : (int)experts;
@@ -232,7 +231,7 @@ static int give_layer(struct sglang *s, const struct array *x, int handle, int l
     }
     for (int64_t i = 0; i < (int64_t)n * s->k; i++) {
         int64_t e = logical(s, layer, s->values[i / s->k * k + i % s->k]);
-        s->block.items[i] = e >= 0 && e < INT64_C(16) * MOST_EXPERTS ? (int32_t)e : -1;
+        s->block.items[i] = e >= 0 && e < INT64_C(16) * CODEC_MAX_EXPERTS ? (int32_t)e : -1;
     }
     const struct routed r = {.layer = layer, .k = s->k, .expert = s->block.items};
     return intake_routing(s->in, handle, &r, err);

@@ -5,9 +5,10 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "sql/codec.h"
 #include "sql/logbook.h"
 
-enum { MOST_EXPERTS = 65536, ENOUGH_ROWS = 1 << 18 };
+enum { ENOUGH_ROWS = 1 << 18 };
 
 struct entry {
     int64_t token;
@@ -349,7 +350,8 @@ static int reserve(struct rows *r, const struct input *from, struct error *err)
 
 int rows_add(struct rows *r, const struct input *from, int file, const struct row *row, struct error *err)
 {
-    if (row->layer < 0 || row->layer >= LOGBOOK_MAX_LAYERS || row->expert >= MOST_EXPERTS || row->step < 0) {
+    if (row->layer < 0 || row->layer >= LOGBOOK_MAX_LAYERS || row->expert >= CODEC_MAX_EXPERTS ||
+        row->step < 0) {
         return input_refuse(from, err, "step %lld, layer %d, expert %d", (long long)row->step, row->layer,
                             row->expert);
     }
@@ -383,7 +385,7 @@ int rows_count(struct rows *r, const struct input *from, int file, int64_t step,
                int64_t expert, int64_t count, struct error *err)
 {
     const struct row row = {.step = step};
-    if (layer < 0 || layer >= LOGBOOK_MAX_LAYERS || expert < 0 || expert >= MOST_EXPERTS || count < 0 ||
+    if (layer < 0 || layer >= LOGBOOK_MAX_LAYERS || expert < 0 || expert >= CODEC_MAX_EXPERTS || count < 0 ||
         step < 0) {
         return input_refuse(from, err, "step %lld, layer %lld, expert %lld, count %lld", (long long)step,
                             (long long)layer, (long long)expert, (long long)count);
