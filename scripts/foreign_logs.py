@@ -97,6 +97,14 @@ def answers(folder, rng):
     with open(folder + "/sglang.json", "w") as f:
         json.dump({"meta_info": {"id": "q", "routed_experts": base64.b64encode(x.astype("<i4").tobytes()).decode()}}, f)
     expect("sglang-answer", rows_of(0, "q", x))
+    rows = []
+    with open(folder + "/headed.jsonl", "w") as f:  # NeMo RL's: the shape in front
+        for kind in "uint8", "int16", "torch.uint16", "int32":
+            x = choices(rng, 5)
+            packed = base64.b64encode(x.astype(kind[-6:] if kind[0] == "t" else kind).tobytes()).decode()
+            f.write(json.dumps({"id": kind, "routed_experts": f"nrlre1:{kind}:5x{L}x{K}:{packed}"}) + "\n")
+            rows += rows_of(0, kind, x)
+    expect("headed", rows)
     rows, ids = [], []
     with open(folder + "/c4_results.jsonl", "w") as f:
         for i in range(3):
@@ -243,6 +251,19 @@ def arrays(folder, rng):
         rows += rows_of(0, f"scores#{b}", x[15 * b:15 * b + n], gates=g[15 * b:15 * b + n])
         tokens += [(f"scores#{b}", t, int(ids[b, t])) for t in range(n)]
     expect("npz", rows, ids=tokens)
+    np.save(folder + "/one_layer.npy", z[:, :1])
+    x, g = selected(z[:, :1], "softmax-topk")
+    expect("one-layer", rows_of(0, "one_layer.npy", x, gates=g))
+    owner = rng.integers(0, 3, 60) * (1 << 40)  # documents that come back go on
+    np.savez(folder + "/mixed.npz", doc_id=owner, input_ids=np.arange(60), **{f"layer.{l}": z[:, l] for l in range(L)})
+    x, g = selected(z, "softmax-topk")
+    rows, tokens = [], []
+    for d in sorted(set(owner)):
+        mine = np.flatnonzero(owner == d)
+        rows += rows_of(0, f"document {d}", x[mine], gates=g[mine])
+        tokens += [(f"document {d}", i, int(t)) for i, t in enumerate(mine)]
+    expect("comes-back", rows, ids=tokens)
+    np.savez(folder + "/wide_ids.npz", layer_0=z[:3, 0], input_ids=np.array([1, (1 << 33) + 1, 2]))
     half = (z.view(np.uint32) >> 16).astype(np.uint16)  # bfloat16
     safetensors(folder + "/router.safetensors", [(f"router_logits.{l}", np.ascontiguousarray(half[:, l]), "BF16")
                                                  for l in range(L)])

@@ -315,16 +315,18 @@ static int find_sample(struct store *store, const struct batch_sequence *q, stru
     }
     *sample_id = sqlite3_column_int64(s->handle, 0);
     struct piece stored = statement_column_blob(s, 1);
-    bool same = stored.n == tokens.n && memcmp(stored.bytes, tokens.bytes, tokens.n) == 0;
-    statement_reset(s);
-    if (!same) {
-        return error_set(
+    if (stored.n != tokens.n || memcmp(stored.bytes, tokens.bytes, tokens.n) != 0) {
+        (void)error_set(
             err, STATUS_INPUT,
-            "document %lld, offset %lld: '%s' has other tokens there; was the corpus prepared anew "
-            "under the same hash?",
-            (long long)q->document_id, (long long)q->offset, store->lb->path);
+            "document '%s', offset %lld: '%s' has other tokens there; were two texts named alike, "
+            "or the corpus prepared anew under the same hash?",
+            (const char *)sqlite3_column_text(s->handle, 2), (long long)q->offset, store->lb->path);
+        result = -1;
+    } else {
+        result = 0;
     }
-    return 0;
+    statement_reset(s);
+    return result;
 }
 
 static int add_sample(struct store *store, const struct batch_sequence *q, struct piece tokens,

@@ -365,7 +365,7 @@ static int reserve(struct logits *q, struct error *err)
     q->marked.kept = malloc(n * sizeof *q->marked.kept);
     q->marked.ids = malloc(n * sizeof *q->marked.ids);
     bool there = reserve_numbers(c, &q->rows, n * width) &&
-                 (row == width || reserve_numbers(c, &q->all, n * row)) && q->gates && q->experts &&
+                 (!tokens_first(c) || reserve_numbers(c, &q->all, n * row)) && q->gates && q->experts &&
                  q->marked.kept && q->marked.ids;
     return there ? 0 : error_no_memory(err, "rows of scores");
 }
@@ -380,6 +380,7 @@ static void release(struct logits *q)
     free(q->experts);
     free(q->marked.kept);
     free(q->marked.ids);
+    marks_release(&q->marks);
     arrays_close(q->cube.arrays);
 }
 

@@ -321,7 +321,7 @@ static int find_document(struct keep *k, const struct stretch *t, int first, int
 {
     const char *of_file = k->request->domains[t->file];
     if (t->document != NULL) {
-        const struct side_document *d = side_named(k->side, t->document);
+        const struct side_document *d = side_named(k->side, t->listed != NULL ? t->listed : t->document);
         const char *name = d != NULL && d->domain != NULL ? d->domain
                            : t->domain != NULL            ? t->domain
                                                           : of_file;

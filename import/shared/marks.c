@@ -58,24 +58,59 @@ static int run_of(const int64_t *values, int n)
     return i;
 }
 
-static void name_document(const struct marks *m, const char *path, int64_t first, const int64_t *document,
-                          struct marked *out)
+void marks_release(struct marks *m)
+{
+    seen_release(&m->given);
+    *m = (struct marks){0};
+}
+
+/* Where the tokens lie in their document, or in the row that is one. */
+static int count_on(struct marks *m, const char *path, const int64_t *document, struct marked *out,
+                    int64_t before, struct error *err)
 {
     char base[256];
-    request_base_name(path, base, sizeof base);
-    out->document[0] = '\0';
+    int64_t *given;
     if (m->document != NULL) {
         snprintf(out->document, sizeof out->document, "document %" PRId64, document[0]);
-    } else if (m->row > 0) {
-        snprintf(out->document, sizeof out->document, "%s#%lld", base, (long long)(first / m->row));
+        if (seen_find(&m->given, document[0], &given, err) != 0) {
+            return -1;
+        }
+        out->offset = *given;
+        *given += out->n_kept;
+        return 0;
     }
+    out->document[0] = '\0';
+    if (m->row > 0) {
+        request_base_name(path, base, sizeof base);
+        snprintf(out->document, sizeof out->document, "%s#%lld", base, (long long)(out->first / m->row));
+        out->offset = out->first % m->row > 0 ? out->offset + before : 0;
+    }
+    return 0;
+}
+
+static int keep_ids(struct marks *m, const char *path, const int64_t *mask, const int64_t *ids,
+                    struct marked *out, struct error *err)
+{
+    out->n_kept = 0;
+    out->has_ids = m->ids != NULL;
+    for (int i = 0; i < out->n; i++) {
+        if (m->mask != NULL && mask[i] == 0) {
+            continue;
+        }
+        if (m->ids != NULL && (ids[i] < 0 || ids[i] > INT32_MAX)) {
+            return error_set(err, STATUS_INPUT, "'%s': '%s' has %lld at token %lld, which is no token's id",
+                             path, m->ids->name, (long long)ids[i], (long long)(out->first + i));
+        }
+        out->kept[out->n_kept] = i;
+        out->ids[out->n_kept++] = m->ids != NULL ? (int32_t)ids[i] : 0;
+    }
+    return 0;
 }
 
 int marks_next(struct marks *m, const char *path, int64_t first, int most, struct marked *out,
                struct error *err)
 {
-    int64_t mask[AT_ONCE], ids[AT_ONCE], values[AT_ONCE];
-    char before[sizeof out->document];
+    int64_t mask[AT_ONCE], ids[AT_ONCE], values[AT_ONCE], before = out->n_kept;
     int n = most < AT_ONCE ? most : AT_ONCE;
     n = m->n_tokens - first < n ? (int)(m->n_tokens - first) : n;
     n = m->row > 0 && m->row - first % m->row < n ? (int)(m->row - first % m->row) : n;
@@ -94,18 +129,7 @@ int marks_next(struct marks *m, const char *path, int64_t first, int most, struc
     if (read(m, m->mask, first, n, mask, err) != 0 || read(m, m->ids, first, n, ids, err) != 0) {
         return -1;
     }
-    memcpy(before, out->document, sizeof before);
-    name_document(m, path, first, values, out);
-    out->offset = strcmp(before, out->document) == 0 ? out->offset + out->n_kept : 0;
     out->first = first;
     out->n = n;
-    out->n_kept = 0;
-    out->has_ids = m->ids != NULL;
-    for (int i = 0; i < n; i++) {
-        if (m->mask == NULL || mask[i] != 0) {
-            out->kept[out->n_kept] = i;
-            out->ids[out->n_kept++] = m->ids != NULL ? (int32_t)ids[i] : 0;
-        }
-    }
-    return 0;
+    return keep_ids(m, path, mask, ids, out, err) != 0 ? -1 : count_on(m, path, values, out, before, err);
 }

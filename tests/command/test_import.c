@@ -70,6 +70,7 @@ static const struct {
             {"vllm", "vllm.jsonl --experts 16", "answers"},
             {"nested", "nested.json", "answers"},
             {"sglang-answer", "sglang.json --layers 3 --topk 4", "answers"},
+            {"headed", "headed.jsonl --experts 16", "answers"},
             {"olmoe", "c4_results.jsonl", "olmoe"},
             {"stat", "stat.pt", "sglang"},
             {"per_pass", "per_pass.pt", "sglang"},
@@ -77,6 +78,8 @@ static const struct {
             {"tle", "tle.npy --axes TLE --select softmax-topk --topk 4", "logits"},
             {"lte", "lte.npy --layers 3 --select topk-softmax --topk 4", "logits"},
             {"probabilities", "probabilities.npy --axes LTE --topk 4", "logits"},
+            {"one-layer", "one_layer.npy --axes TLE --select softmax-topk --topk 4", "logits"},
+            {"comes-back", "mixed.npz --select softmax-topk --topk 4", "logits"},
             {"npz", "scores.npz --select sigmoid --topk 4", "logits"},
             {"safetensors", "router.safetensors --select softmax-topk --topk 4", "logits"},
             {"routed", "routed.npy", "routed-experts"},
@@ -170,6 +173,36 @@ static void test_documents_that_overlap(void **state)
            "'bad.csv' line 2: first 'zero'");
     test_write_text(folder, "few.txt", "1 2 3 x");
     expect("import", "-q bad.db --name a stream.npy --tokens few.txt", 3, "token ids are whole numbers");
+}
+
+/* Several answers to one prompt are documents of their own, and all are what --documents says of its name. */
+static void test_answers_of_one_name(void **state)
+{
+    char path[512];
+    (void)state;
+    test_write_text(
+        folder, "twice.jsonl",
+        "{\"id\":\"x\",\"prompt_token_ids\":[1,2,3],\"routed_experts\":[[[1,2]],[[3,0]]]}\n"
+        "{\"id\":\"x\",\"prompt_token_ids\":[1,5,3],\"routed_experts\":[[[1,2]],[[3,0]]]}\n"
+        "{\"id\":\"x\",\"choices\":[{\"routed_experts\":[[[1,2]]]},{\"routed_experts\":[[[3,2]]]}]}\n");
+    test_write_text(folder, "names.csv", "document,domain\nx,quiz\n");
+    expect("import", "-q twice.db --name a twice.jsonl --documents names.csv", 0, "6 tokens, 12 choices");
+    snprintf(path, sizeof path, "%s/twice.db", folder);
+    test_answer(
+        path,
+        "SELECT group_concat(d.name || ' ' || m.name, ', ') FROM document AS d JOIN domain AS m USING "
+        "(domain_id)",
+        "x quiz, x (2) quiz, x (3)#0 quiz, x (3)#1 quiz\n");
+}
+
+static void test_ids_that_cannot_be(void **state)
+{
+    (void)state;
+    if (!has_numpy) {
+        skip();
+    }
+    expect("import", "-q bad.db --name a wide_ids.npz --topk 4 --select sigmoid", 3,
+           "'wide_ids.npz': 'input_ids' has 8589934593 at token 1");
 }
 
 /* ---- all or nothing ---- */
@@ -442,6 +475,8 @@ int main(void)
         cmocka_unit_test(test_exported),
         cmocka_unit_test(test_ids_as_text_and_documents_as_lines),
         cmocka_unit_test(test_documents_that_overlap),
+        cmocka_unit_test(test_answers_of_one_name),
+        cmocka_unit_test(test_ids_that_cannot_be),
         cmocka_unit_test(test_broken_input_changes_nothing),
         cmocka_unit_test(test_again),
         cmocka_unit_test(test_killed),
