@@ -14,7 +14,11 @@ set -u
 program=$1
 folder=$2
 shift 2
-[ $# -gt 0 ] || set -- codec checkpoint config corpus source table arrays query logs rows differ logbook
+if [ $# -eq 0 ]; then
+    names=$(env -u FUZZ_TARGET "$program") || exit
+    # shellcheck disable=SC2086 # names, one a word
+    set -- $names
+fi
 mkdir -p "$folder/crashes" || exit 4
 status=0
 for target; do

@@ -1,5 +1,6 @@
-/* libFuzzer's side: one program for all targets, FUZZ_TARGET names the one. With FUZZ_SEEDS it only writes
- * the target's seeds into that folder, and its words beside it as FOLDER.words. scripts/fuzz.sh runs it. */
+/* libFuzzer's side: one program for all targets, FUZZ_TARGET names the one; without it they are listed. With
+ * FUZZ_SEEDS it only writes the target's seeds into that folder, and its words beside it as FOLDER.words.
+ * scripts/fuzz.sh runs it. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -48,17 +49,26 @@ static void write_seeds(const char *folder)
     write_words(folder);
 }
 
+static void list_targets(FILE *to)
+{
+    for (int i = 0; fuzz_targets[i] != NULL; i++) {
+        fprintf(to, "%s%s", i > 0 ? " " : "", fuzz_targets[i]->name);
+    }
+    fprintf(to, "\n");
+}
+
 int begin(int *argc, char ***argv)
 {
     const char *name = getenv("FUZZ_TARGET"), *seeds = getenv("FUZZ_SEEDS");
     (void)argc, (void)argv;
-    target = fuzz_find(name != NULL ? name : "");
+    if (name == NULL) {
+        list_targets(stdout);
+        exit(0);
+    }
+    target = fuzz_find(name);
     if (target == NULL) {
-        fprintf(stderr, "FUZZ_TARGET names none of:");
-        for (int i = 0; fuzz_targets[i] != NULL; i++) {
-            fprintf(stderr, " %s", fuzz_targets[i]->name);
-        }
-        fprintf(stderr, "\n");
+        fprintf(stderr, "FUZZ_TARGET '%s' is none of ", name);
+        list_targets(stderr);
         exit(2);
     }
     if (target->open != NULL) {

@@ -11,7 +11,7 @@
 
 const struct fuzz_target *const fuzz_targets[] = {
     &fuzz_codec, &fuzz_checkpoint, &fuzz_config,  &fuzz_corpus, &fuzz_source, &fuzz_table, &fuzz_query,
-    &fuzz_rows,  &fuzz_differ,     &fuzz_logbook, &fuzz_arrays, &fuzz_logs,   NULL};
+    &fuzz_rows,  &fuzz_differ,     &fuzz_logbook, &fuzz_arrays, &fuzz_logs,   &fuzz_dumps, NULL};
 
 const struct fuzz_target *fuzz_find(const char *name)
 {

@@ -28,7 +28,7 @@ struct fuzz_target {
     const char *const *words; /* ended by NULL; may be NULL */
 };
 extern const struct fuzz_target fuzz_codec, fuzz_logbook, fuzz_rows, fuzz_checkpoint, fuzz_corpus,
-    fuzz_source, fuzz_config, fuzz_table, fuzz_query, fuzz_differ, fuzz_arrays, fuzz_logs;
+    fuzz_source, fuzz_config, fuzz_table, fuzz_query, fuzz_differ, fuzz_arrays, fuzz_logs, fuzz_dumps;
 extern const struct fuzz_target *const fuzz_targets[]; /* all of them, ended by NULL */
 const struct fuzz_target *fuzz_find(const char *name);
 

@@ -1,5 +1,4 @@
-/* Arrays in foreign files: npy, npz, safetensors, GGUF, .pt. The first byte says what the others are: a file,
- * or what lies within one whose lengths and checksums would stand in the way. */
+/* Arrays in foreign files: npy, npz, safetensors, GGUF, .pt. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -7,10 +6,9 @@
 
 #include "base/text.h"
 #include "import/shared/arrays.h"
-#include "tests/fuzz/fuzz.h"
+#include "tests/fuzz/arrays.h"
 #include "tests/laid.h"
 
-enum way { WHOLE, HEADER, PICKLE, MEMBERS, DEFLATED, N_WAYS };
 enum { PIECE = 1000, MOST = 7000 /* elements of an array that are read */ };
 
 /* ---- reading ---- */
@@ -70,6 +68,8 @@ static void read_file(const void *bytes, size_t n)
     free(exact);
 }
 
+/* ---- laying ---- */
+
 /* Two members, the length of the first in front. */
 static void lay_members(struct text *t, struct fuzz_input *in)
 {
@@ -81,57 +81,66 @@ static void lay_members(struct text *t, struct fuzz_input *in)
     laid_zip(t, entries, 2);
 }
 
+void fuzz_lay_arrays(struct text *t, struct fuzz_input *in)
+{
+    enum arrays_way way = (enum arrays_way)fuzz_below(in, ARRAYS_N_WAYS);
+    size_t first;
+
+    switch (way) {
+    case ARRAYS_HEADER:
+        laid_number(t, fuzz_number(in, 2), 8);
+        text_add_bytes(t, in->bytes, in->n);
+        break;
+    case ARRAYS_PICKLE:
+        first = fuzz_number(in, 2);
+        first = first < in->n ? first : in->n;
+        laid_pt(t, in->bytes, first, in->bytes + first, in->n - first);
+        break;
+    case ARRAYS_MEMBERS:
+        lay_members(t, in);
+        break;
+    case ARRAYS_DEFLATED:
+        first = fuzz_number(in, 2);
+        laid_zip(t, &(struct laid_entry){"a/data.pkl", in->bytes, in->n, (uint32_t)first + 1}, 1);
+        break;
+    case ARRAYS_WHOLE:
+    case ARRAYS_N_WAYS:
+        text_add_bytes(t, in->bytes, in->n);
+    }
+}
+
 static void run(const uint8_t *bytes, size_t n)
 {
     struct fuzz_input in = {bytes, n};
-    enum way way = (enum way)fuzz_below(&in, N_WAYS);
     struct text t;
-    size_t first;
 
     text_init(&t);
-    switch (way) {
-    case HEADER: /* of safetensors: the length in front has but two bytes */
-        laid_number(&t, fuzz_number(&in, 2), 8);
-        text_add_bytes(&t, in.bytes, in.n);
-        break;
-    case PICKLE:
-        first = fuzz_number(&in, 2);
-        first = first < in.n ? first : in.n;
-        laid_pt(&t, in.bytes, first, in.bytes + first, in.n - first);
-        break;
-    case MEMBERS:
-        lay_members(&t, &in);
-        break;
-    case DEFLATED:
-        first = fuzz_number(&in, 2);
-        laid_zip(&t, &(struct laid_entry){"a/data.pkl", in.bytes, in.n, (uint32_t)first + 1}, 1);
-        break;
-    case WHOLE:
-    case N_WAYS:
-        break;
-    }
-    if (way == WHOLE)
-        read_file(in.bytes, in.n);
-    else
-        read_file(t.data, t.length);
+    fuzz_lay_arrays(&t, &in);
+    read_file(t.data, t.length);
     text_release(&t);
 }
 
 /* ---- seeds ---- */
 
-/* Up to three bytes of way and length, then the rest. */
-static void add(struct fuzz_seeds *s, enum way way, int length, const struct text *rest)
+void fuzz_arrays_seed(struct fuzz_seeds *s, const void *prefix, size_t n_prefix, enum arrays_way way,
+                      int length, const struct text *rest)
 {
     struct text t;
 
     text_init(&t);
+    text_add_bytes(&t, prefix, n_prefix);
     laid_number(&t, way, 1);
-    if (way != WHOLE)
+    if (way != ARRAYS_WHOLE)
         laid_number(&t, (uint64_t)length, 2);
     text_add_bytes(&t, rest->data, rest->length);
     fuzz_require(!t.failed, "there is memory");
     fuzz_seeds_add(s, t.data, t.length);
     text_release(&t);
+}
+
+static void add(struct fuzz_seeds *s, enum arrays_way way, int length, const struct text *rest)
+{
+    fuzz_arrays_seed(s, "", 0, way, length, rest);
 }
 
 static const char data[] = "\0\0\200\77\1\0\0\0\377\377\0\300\0\74\0\0abcdefgh";
@@ -154,19 +163,19 @@ static void seed_npy(struct fuzz_seeds *s)
     for (int i = 0; i < N_HEADERS; i++) {
         text_clear(&t);
         laid_npy(&t, npy_headers[i], data, i == 6 ? 8 : 24);
-        add(s, WHOLE, 0, &t);
+        add(s, ARRAYS_WHOLE, 0, &t);
         if (i % 2 == 0)
             continue;
         size_t first = t.length;
         laid_npy(&t, npy_headers[i - 1], data, 24);
-        add(s, MEMBERS, (int)first, &t);
+        add(s, ARRAYS_MEMBERS, (int)first, &t);
         struct text zip;
         text_init(&zip);
         laid_zip(&zip,
                  (const struct laid_entry[]){{"x.npy", t.data, first, 0},
                                              {"y.npy", t.data + first, t.length - first, 0}},
                  2);
-        add(s, WHOLE, 0, &zip);
+        add(s, ARRAYS_WHOLE, 0, &zip);
         text_release(&zip);
     }
     text_release(&t);
@@ -183,11 +192,11 @@ static void seed_safetensors(struct fuzz_seeds *s)
 
     text_init(&t);
     laid_safetensors(&t, header, data, 24);
-    add(s, WHOLE, 0, &t);
+    add(s, ARRAYS_WHOLE, 0, &t);
     text_clear(&t);
     text_add(&t, header);
     text_add_bytes(&t, data, 24);
-    add(s, HEADER, (int)strlen(header), &t);
+    add(s, ARRAYS_HEADER, (int)strlen(header), &t);
     text_release(&t);
 }
 
@@ -216,16 +225,11 @@ static void seed_gguf(struct fuzz_seeds *s)
     laid_gguf_tensor(&t, "h", 16, 30, 32);
     laid_gguf_tensor(&t, "q", 32, 8, 64);
     laid_gguf_data(&t, 98);
-    add(s, WHOLE, 0, &t);
+    add(s, ARRAYS_WHOLE, 0, &t);
     text_release(&t);
 }
 
-#define TENSOR                                                                                               \
-    "ctorch._utils\n_rebuild_tensor_v2\n((X\7\0\0\0storagectorch\nIntStorage\nX\1\0\0\0"                     \
-    "0X\3\0\0\0cpuK\6tQ"
-#define HOOKS                                                                                                \
-    "\x89"                                                                                                   \
-    "ccollections\nOrderedDict\n)RtR"
+#define TENSOR PICKLED_TENSOR_OF("IntStorage", "\6")
 #define PICKLE_OF(bytes)                                                                                     \
     {                                                                                                        \
         bytes, sizeof(bytes) - 1                                                                             \
@@ -235,16 +239,17 @@ static const struct {
     const char *bytes;
     size_t n;
 } pickles[] = {
-    PICKLE_OF("\x80\2}q\0(X\4\0\0\0rankq\1K\0X\1\0\0\0x" TENSOR "K\0K\2K\3\x86K\3K\1\x86" HOOKS
+    PICKLE_OF("\x80\2}q\0(X\4\0\0\0rankq\1K\0X\1\0\0\0x" TENSOR "K\0K\2K\3\x86K\3K\1\x86" PICKLED_HOOKS
               "X\1\0\0\0yNu."),
     PICKLE_OF("\x80\2}(X\1\0\0\0a](K\1M\2\3J\4\5\6\7eX\1\0\0\0b](\x88\x89"
               "eX\1\0\0\0c](G?\xf0\0\0\0\0\0\0K\7eX\1\0\0\0d)u."),
-    PICKLE_OF("\x80\2" TENSOR "K\1K\2K\2\x86K\1K\2\x86" HOOKS "."),
-    PICKLE_OF("\x80\2](" TENSOR "K\5J\0\1\0\0K\2\x86K\0K\0\x86" HOOKS "\x8a\1\xff}K\1X\1\0\0\0zse."),
+    PICKLE_OF("\x80\2" TENSOR "K\1K\2K\2\x86K\1K\2\x86" PICKLED_HOOKS "."),
+    PICKLE_OF("\x80\2](" TENSOR "K\5J\0\1\0\0K\2\x86K\0K\0\x86" PICKLED_HOOKS "\x8a\1\xff}K\1X\1\0\0\0zse."),
     PICKLE_OF("\x80\4\x95\x30\0\0\0\0\0\0\0}\x94(\x8c\1a\x94\x8f\x94(K\1\x90\x8c\1b\x94("
               "K\2K\3\x91\x8c\1c\x94\x8c\5torch\x94\x8c\4Size\x94\x93\x94K\4K\5\x86\x94\x85\x94R\x94u."),
     PICKLE_OF("\x80\2ccollections\nOrderedDict\n)R}X\4\0\0\0metaNsb."),
-    PICKLE_OF("\x80\2ctorch._utils\n_rebuild_parameter\n(" TENSOR "K\0K\6\x85K\1\x85" HOOKS "\x88Nt."),
+    PICKLE_OF("\x80\2ctorch._utils\n_rebuild_parameter\n(" TENSOR "K\0K\6\x85K\1\x85" PICKLED_HOOKS
+              "\x88Nt."),
     PICKLE_OF(
         "\x80\2ctorch._utils\n_rebuild_tensor_v3\n((X\7\0\0\0storagectorch.storage\nUntypedStorage\nX\1\0\0\0"
         "0X\3\0\0\0cpuK\30tQK\1K\2\x85K\3\x85"
@@ -266,15 +271,15 @@ static void seed_torch(struct fuzz_seeds *s)
         text_clear(&t);
         text_add_bytes(&t, pickles[i].bytes, pickles[i].n);
         text_add_bytes(&t, data, 24);
-        add(s, PICKLE, (int)pickles[i].n, &t);
+        add(s, ARRAYS_PICKLE, (int)pickles[i].n, &t);
         text_clear(&t);
         laid_pt(&t, pickles[i].bytes, pickles[i].n, data, 24);
-        add(s, WHOLE, 0, &t);
+        add(s, ARRAYS_WHOLE, 0, &t);
         fuzz_require(compress(packed, &n, (const Bytef *)pickles[i].bytes, pickles[i].n) == Z_OK,
                      "it is packed");
         text_clear(&t);
         text_add_bytes(&t, packed + 2, n - 6); /* without what zlib puts around it */
-        add(s, DEFLATED, (int)pickles[i].n - 1, &t);
+        add(s, ARRAYS_DEFLATED, (int)pickles[i].n - 1, &t);
     }
     text_release(&t);
 }

@@ -1,97 +1,15 @@
 /* Logs of other engines as text, and what stands beside them: JSON, JSON lines, CSV, vocabularies. The first
  * byte says which format, the second what is asked of it; the file is the rest. What the doctor takes is
  * imported, and must be a logbook that its check finds nothing wrong with. */
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
-#include "import/shared/reading.h"
 #include "import/shared/vocabulary.h"
-#include "sql/read.h"
-#include "tests/fuzz/fuzz.h"
+#include "tests/fuzz/importing.h"
 
 static const char *const names[] = {"megatron", "megatron-counts", "answers",   "olmoe", "jsonl",
                                     "csv",      "documents",       "vocabulary"};
 enum { DOCUMENTS = 6, VOCABULARY = 7, N_NAMES = 8 };
-enum { ASKS_EXPERTS = 1, ASKS_TOPK = 2, ACCEPTS = 4, WITH_SHARED = 8, WITH_TOKENS = 16, TWICE = 32 };
-
-/* fuzz_file lends its names for four calls. */
-static char log_path[4096], trace_path[4096], ids_path[4096], logbook_path[4096];
-
-static void check_whole(struct logbook *lb)
-{
-    struct check_finding findings[CHECK_MAX_FINDINGS];
-    struct error err;
-    int n = CHECK_MAX_FINDINGS;
-    fuzz_require(logbook_check(lb, findings, &n, &err) == 0, "a logbook can be checked");
-    for (int i = 0; i < n; i++) {
-        fuzz_require(findings[i].violations == 0, findings[i].detail);
-    }
-}
-
-static void import_again(struct reading *d, const struct request *r)
-{
-    static const struct moescope_setting setting = {"import.format", "\"fuzz\""};
-    struct logbook *lb;
-    struct keep *keep = NULL;
-    struct error err;
-    unlink(logbook_path);
-    fuzz_require(moescope_open(&lb, logbook_path, &err) == 0, err.text);
-    const struct keep_run imported = {.logbook = lb,
-                                      .name = "a",
-                                      .split = d->format->split,
-                                      .router = "imported",
-                                      .texts = "0",
-                                      .config = &setting,
-                                      .n_config = 1};
-    fuzz_require(logbook_begin_whole(lb, &err) == 0, "a transaction begins");
-    int result = keep_open(&keep, &imported, &d->survey, r, &d->side, &err);
-    if (result == 0) {
-        result = reading_keep(d, keep, &err);
-    }
-    keep_close(keep);
-    result = logbook_end_whole(lb, result, &err);
-    fuzz_require(result == 0 || err.text[0] != '\0', "an error has words");
-    check_whole(lb);
-    moescope_close(lb);
-}
-
-static void read_log(int format, int flags)
-{
-    static const char *accepted[N_TRAPS];
-    const char *files[2] = {log_path, log_path};
-    char *domains[2] = {NULL, NULL};
-    struct error err;
-    for (int t = 0; t < N_TRAPS; t++) {
-        accepted[t] = trap_name((enum trap)(t + 1));
-    }
-    struct request r = {.from = format == DOCUMENTS ? "megatron" : names[format],
-                        .layer_base = -1,
-                        .experts = flags & ASKS_EXPERTS ? 8 : 0,
-                        .topk = flags & ASKS_TOPK ? 2 : 0,
-                        .layers = flags & ASKS_TOPK ? 2 : 0,
-                        .shared = flags & WITH_SHARED ? 1 : 0,
-                        .ranks = flags & TWICE ? RANKS_SUM : RANKS_AUTO,
-                        .tokens = flags & WITH_TOKENS ? ids_path : NULL,
-                        .files = files,
-                        .domains = domains,
-                        .n_files = flags & TWICE ? 2 : 1};
-    if (flags & ACCEPTS) {
-        r.accept = (struct string_list){accepted, N_TRAPS};
-    }
-    if (format == DOCUMENTS) {
-        r.documents = log_path;
-        files[0] = files[1] = trace_path;
-    }
-    struct reading d = {.progress = {.quiet = true}};
-    int result = reading_survey(&d, &r, &err);
-    fuzz_require(result == 0 || err.text[0] != '\0', "an error has words");
-    if (result == 0 && findings_refuse(&d.survey.findings, NULL) == 0) {
-        import_again(&d, &r);
-    }
-    reading_release(&d);
-}
 
 static void run(const uint8_t *bytes, size_t n)
 {
@@ -101,24 +19,11 @@ static void run(const uint8_t *bytes, size_t n)
     int format = fuzz_below(&in, N_NAMES), flags = fuzz_byte(&in);
     fuzz_write("log", in.bytes, in.n);
     if (format == VOCABULARY) {
-        (void)vocabulary_file_open(&v, log_path, &err);
+        (void)vocabulary_file_open(&v, fuzz_file("log"), &err);
         vocabulary_file_close(&v);
         return;
     }
-    read_log(format, flags);
-}
-
-static void open_folder(void)
-{
-    static const char trace[] = "{\"step\":0,\"layer\":0,\"top_indices\":[[1,2],[0,3],[2,1]]}\n"
-                                "{\"step\":0,\"layer\":1,\"top_indices\":[[1,2],[0,3],[2,1]]}\n"
-                                "{\"step\":2,\"layer\":0,\"top_indices\":[[1,2],[0,3]]}\n";
-    snprintf(log_path, sizeof log_path, "%s", fuzz_file("log"));
-    snprintf(trace_path, sizeof trace_path, "%s", fuzz_file("trace"));
-    snprintf(ids_path, sizeof ids_path, "%s", fuzz_file("ids"));
-    snprintf(logbook_path, sizeof logbook_path, "%s", fuzz_file("log.db"));
-    fuzz_write("trace", trace, sizeof trace - 1);
-    fuzz_write("ids", "1 2 3 4 5 6", 11);
+    fuzz_import(&(struct importing){.from = format == DOCUMENTS ? NULL : names[format], .flags = flags});
 }
 
 static void add(struct fuzz_seeds *s, int format, int flags, const char *text)
@@ -182,4 +87,4 @@ static const char *const words[] = {"\"top_indices\":",
                                     NULL};
 
 const struct fuzz_target fuzz_logs = {
-    .name = "logs", .most = 4096, .open = open_folder, .seed = seed, .run = run, .words = words};
+    .name = "logs", .most = 4096, .open = fuzz_import_open, .seed = seed, .run = run, .words = words};

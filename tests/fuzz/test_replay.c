@@ -135,10 +135,17 @@ static void test_logs(void **state)
     replay("logs", 400);
 }
 
+static void test_dumps(void **state)
+{
+    (void)state;
+    replay("dumps", 400);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_logs), /* before those that limit what SQLite may do */
+        cmocka_unit_test(test_dumps),   cmocka_unit_test(test_logs), /* before those that limit what SQLite
+                                                                        may do */
         cmocka_unit_test(test_codec),   cmocka_unit_test(test_checkpoint), cmocka_unit_test(test_config),
         cmocka_unit_test(test_corpus),  cmocka_unit_test(test_source),     cmocka_unit_test(test_table),
         cmocka_unit_test(test_query),   cmocka_unit_test(test_rows),       cmocka_unit_test(test_differ),
