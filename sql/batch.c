@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/text.h"
+#include "sql/loads.h"
 
 enum { ANY_LAYER = -1 };
 static const struct span no_span = {SIZE_MAX, 0};
@@ -228,6 +229,15 @@ static void tell_not_finite(struct moescope_batch *b, int64_t step, int layer, c
     moescope_batch_event(b, step, "not_finite", layer, -1, NAN, message);
 }
 
+/* What cannot be stored is refused with a reason, at the commit. */
+static void refuse(struct moescope_batch *b, const char *what, int layer, const char *why)
+{
+    if (!b->failed) {
+        b->failed = true;
+        error_set(&b->err, STATUS_USAGE, "cannot log the %s of layer %d: %s", what, layer, why);
+    }
+}
+
 static double sum_at(const double *sums, int e)
 {
     return sums != NULL ? sums[e] : NAN;
@@ -281,6 +291,11 @@ static void load_json(struct text *json, const struct moescope_load *load)
     text_add(json, load->n_experts > 0 ? "]" : "[]");
 }
 
+static void longest_at_least(struct moescope_batch *b, int n)
+{
+    b->longest = n > b->longest ? n : b->longest;
+}
+
 void batch_load(struct moescope_batch *b, int64_t step, const char *split, const struct moescope_load *load)
 {
     struct text json;
@@ -295,13 +310,28 @@ void batch_load(struct moescope_batch *b, int64_t step, const char *split, const
         l->split = add_string(b, split);
         l->experts = add_string(b, json.data);
         l->numbers = add_numbers(b, split, load);
+        longest_at_least(b, load->n_experts);
     }
     text_release(&json);
+}
+
+static bool counts_fit(const int64_t *counts, int n)
+{
+    for (int e = 0; counts != NULL && e < n; e++) {
+        if (counts[e] < 0 || counts[e] > load_most) {
+            return false;
+        }
+    }
+    return true;
 }
 
 void moescope_batch_load(struct moescope_batch *b, int64_t step, const char *split,
                          const struct moescope_load *load)
 {
+    if (!counts_fit(load->assignments, load->n_experts) || !counts_fit(load->dropped, load->n_experts)) {
+        refuse(b, "load", load->layer, "a count is below 0 or above 2^40");
+        return;
+    }
     batch_load(b, step, split, load);
     if (!sums_finite(load)) {
         tell_not_finite(b, step, load->layer, "sums over the router that are not finite; null in the load");
@@ -309,11 +339,6 @@ void moescope_batch_load(struct moescope_batch *b, int64_t step, const char *spl
 }
 
 /* ---- sequences ---- */
-
-static void longest_at_least(struct moescope_batch *b, int n)
-{
-    b->longest = n > b->longest ? n : b->longest;
-}
 
 /* Two bytes an id when all of them fit: the reader tells by the length. */
 static int token_width(const int32_t *ids, int n)
@@ -361,15 +386,6 @@ int moescope_batch_sequence(struct moescope_batch *b, int64_t step, const char *
 }
 
 /* ---- decisions ---- */
-
-/* What cannot be stored is refused with a reason, at the commit. */
-static void refuse(struct moescope_batch *b, int layer, const char *why)
-{
-    if (!b->failed) {
-        b->failed = true;
-        error_set(&b->err, STATUS_USAGE, "cannot log the routing of layer %d: %s", layer, why);
-    }
-}
 
 static const struct batch_sequence *sequence_of(struct moescope_batch *b, int sequence)
 {
@@ -503,7 +519,7 @@ void moescope_batch_routing(struct moescope_batch *b, int sequence, const struct
 {
     const struct batch_sequence *s = sequence_of(b, sequence);
     if (b->failed || s == NULL) {
-        refuse(b, block->layer, "no such sequence in the batch");
+        refuse(b, "routing", block->layer, "no such sequence in the batch");
         return;
     }
     int n_tokens = s->n_tokens;
@@ -515,7 +531,7 @@ void moescope_batch_routing(struct moescope_batch *b, int sequence, const struct
         wrong = examine_gates(block->gate, (size_t)n, &gates);
     }
     if (wrong != NULL) {
-        refuse(b, block->layer, wrong);
+        refuse(b, "routing", block->layer, wrong);
         return;
     }
     struct batch_block *out = batch_add(b, &b->blocks, sizeof *out);
@@ -559,7 +575,7 @@ void moescope_batch_probability(struct moescope_batch *b, int sequence, int laye
 {
     const struct batch_sequence *s = sequence_of(b, sequence);
     if (b->failed || s == NULL) {
-        refuse(b, layer, "no such sequence in the batch");
+        refuse(b, "probabilities", layer, "no such sequence in the batch");
         return;
     }
     size_t n = (size_t)s->n_tokens * (size_t)n_experts;

@@ -5,8 +5,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define LOAD_MOST ((int64_t)1 << 40)
-
 void load_entry_add(struct text *json, int expert, const struct load_entry *entry)
 {
     text_printf(json, "%s[%lld,%lld,", expert > 0 ? "," : "[", (long long)entry->assignments,
@@ -41,7 +39,7 @@ static int read_count(const char **at, int64_t *value)
     char *end;
     skip_blanks(at);
     *value = strtoll(*at, &end, 10);
-    if (end == *at || *value < 0 || *value > LOAD_MOST) { /* sums of them must not overflow */
+    if (end == *at || *value < 0 || *value > load_most) {
         return -1;
     }
     *at = end;

@@ -12,6 +12,9 @@ struct load_entry {
     double gate_sum, probability_sum; /* NaN: null */
 };
 
+/* Assignments that an entry can have, so that sums of entries do not overflow. */
+static const int64_t load_most = INT64_C(1) << 40;
+
 void load_entry_add(struct text *json, int expert, const struct load_entry *entry);
 /* Reads the next entry at *at and moves behind it. 1: an entry, 0: the end, -1: no such text. *at is the
  * text's first byte before the first call. */

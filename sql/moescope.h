@@ -177,7 +177,7 @@ void moescope_batch_layer_metric(struct moescope_batch *b, int64_t step, const c
 struct moescope_load {
     int64_t domain_id; /* 0: all domains */
     int layer, n_experts;
-    const int64_t *assignments, *dropped;     /* (n_experts); dropped NULL: none */
+    const int64_t *assignments, *dropped;     /* (n_experts) of 0 to 2^40; dropped NULL: none */
     const double *gate_sum, *probability_sum; /* (n_experts); NULL: unknown, as in some imports */
 };
 void moescope_batch_load(struct moescope_batch *b, int64_t step, const char *split,

@@ -122,7 +122,7 @@ static int read_layer(struct imatrix *m, int layer, bool *any, struct error *err
                               .n_experts = (int)x->count,
                               .count = m->rounded,
                               .domain = m->domain};
-    return intake_load(m->in, &load, err);
+    return intake_load(m->in, &load, err) == 0 ? 0 : error_prefix(err, "'%s'", m->path);
 }
 
 static void judge(struct imatrix *m)

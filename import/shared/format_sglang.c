@@ -9,6 +9,7 @@
 #include "import/shared/format.h"
 #include "import/shared/json.h"
 #include "sql/codec.h"
+#include "sql/loads.h"
 #include "sql/logbook.h"
 
 struct sglang {
@@ -86,7 +87,7 @@ static int read_stat(struct sglang *s, const struct array *x, struct error *err)
         }
         for (int l = 0; l < layers; l++) {
             if (give_counts(s, step, l, (int)experts, s->values + l * experts, err) != 0) {
-                return -1;
+                return error_prefix(err, "'%s'", s->path);
             }
         }
         step++;
@@ -161,7 +162,11 @@ static int read_pass_counts(struct sglang *s, const struct array *x, int64_t ste
     for (int64_t l = 0; l < layers; l++) {
         memset(s->counts, 0, (size_t)n * sizeof *s->counts);
         for (int64_t e = 0; e < experts; e++) {
-            s->counts[logical(s, l, e)] += s->values[l * experts + e];
+            int64_t value = s->values[l * experts + e];
+            if (value < 0 || value > load_most) {
+                return wrong(s, x, "counts of experts", err);
+            }
+            s->counts[logical(s, l, e)] += value;
         }
         if (give_counts(s, step, (int)l, s->map != NULL ? s->n_logical : n, s->counts, err) != 0) {
             return -1;

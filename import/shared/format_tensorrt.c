@@ -128,7 +128,8 @@ static int give(struct tensorrt *t, const struct entry *e, struct error *err)
                                   .layer = e->layer,
                                   .n_experts = (int)e->x->count,
                                   .count = count};
-        result = intake_load(t->in, &load, err);
+        result =
+            intake_load(t->in, &load, err) == 0 ? 0 : error_prefix(err, "'%s'", t->request->files[e->file]);
     }
     free(count);
     return result;

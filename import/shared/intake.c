@@ -185,6 +185,7 @@ static int read_files(struct reading *d, struct keep *k, struct error *err)
         result = keep_finish(k, err);
     }
     if (result == 0) {
+        intake_progress(&in, d->bytes - in.bytes); /* of formats that do not read from front to back */
         progress_finish(&d->progress, "");
     }
     free(in.open);

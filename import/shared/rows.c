@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "sql/codec.h"
+#include "sql/loads.h"
 #include "sql/logbook.h"
 
 enum { ENOUGH_ROWS = 1 << 18 };
@@ -386,7 +387,7 @@ int rows_count(struct rows *r, const struct input *from, int file, int64_t step,
 {
     const struct row row = {.step = step};
     if (layer < 0 || layer >= LOGBOOK_MAX_LAYERS || expert < 0 || expert >= CODEC_MAX_EXPERTS || count < 0 ||
-        step < 0) {
+        count > load_most || step < 0) {
         return input_refuse(from, err, "step %lld, layer %lld, expert %lld, count %lld", (long long)step,
                             (long long)layer, (long long)expert, (long long)count);
     }
@@ -397,7 +398,7 @@ int rows_count(struct rows *r, const struct input *from, int file, int64_t step,
     if (count_to(c, expert, err) != 0) {
         return -1;
     }
-    c->count[expert] += count;
+    c->count[expert] += c->count[expert] <= load_most ? count : 0; /* more is refused as it is given */
     r->counted = true;
     return 0;
 }

@@ -4,7 +4,10 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "sql/loads.h"
+
 enum { PADDING_RUN = 16, MOST_IDS = 1 << 20 };
+static const int64_t most_decisions = INT64_C(1) << 60; /* by counts: sums of them must not overflow */
 
 int survey_init(struct survey *s, int n_files, struct error *err)
 {
@@ -279,9 +282,12 @@ int survey_load(struct survey *s, const struct load *load, struct error *err)
     l->n_experts = load->n_experts > l->n_experts ? load->n_experts : l->n_experts;
     uint64_t hash = (uint64_t)load->step * LOGBOOK_MAX_LAYERS + (uint64_t)load->layer + 1;
     for (int e = 0; e < load->n_experts; e++) {
-        if (load->count[e] < 0) {
-            return error_set(err, STATUS_INPUT, "layer %d: expert %d has a count of %lld", load->layer, e,
-                             (long long)load->count[e]);
+        if (load->count[e] < 0 || load->count[e] > load_most || s->n_decisions > most_decisions) {
+            return error_set(err, STATUS_INPUT,
+                             "step %lld, layer %d: expert %d has a count of %lld, after %lld in all; such "
+                             "counts cannot be",
+                             (long long)load->step, load->layer, e, (long long)load->count[e],
+                             (long long)s->n_decisions);
         }
         l->count[e] += load->count[e];
         l->n_decisions += load->count[e];

@@ -414,6 +414,19 @@ static void test_more_experts_than_a_logbook_takes(void **state)
     test_run_release(&r);
 }
 
+/* Found by fuzzing: loads alone of more experts than any block had, and counts that readers refuse. */
+static void test_counts_at_their_limits(void **state)
+{
+    (void)state;
+    test_write_text(folder, "wide.csv", "layer,expert,count\n0,2999,1099511627776\n0,0,1\n");
+    expect("import", "-q wide.db --name a wide.csv", 0, "1.10 T choices");
+    expect("check", "wide.db", 0, "load_experts");
+    test_write_text(folder, "wide.csv", "layer,expert,count\n0,2999,1099511627777\n");
+    expect("import", "-q wide.db --name b wide.csv", 3, "'wide.csv' line 2: step 0, layer 0, expert 2999");
+    test_write_text(folder, "wide.csv", "layer,expert,count\n0,9,1099511627776\n0,9,1\n");
+    expect("import", "-q wide.db --name b wide.csv", 3, "expert 9 has a count of 1099511627777");
+}
+
 /* ---- analyses ---- */
 
 static void test_analyses_run(void **state)
@@ -484,6 +497,7 @@ int main(void)
         cmocka_unit_test(test_ranks),
         cmocka_unit_test(test_steps_far_apart),
         cmocka_unit_test(test_more_experts_than_a_logbook_takes),
+        cmocka_unit_test(test_counts_at_their_limits),
         cmocka_unit_test(test_analyses_run),
         cmocka_unit_test(test_analyses_say_what_is_unknown),
     };
