@@ -263,6 +263,9 @@ def arrays(folder, rng):
         rows += rows_of(0, f"document {d}", x[mine], gates=g[mine])
         tokens += [(f"document {d}", i, int(t)) for i, t in enumerate(mine)]
     expect("comes-back", rows, ids=tokens)
+    p = softmax(z[:, :1])
+    p[40, 0] = [0.5] * E  # a row unlike the first ones
+    np.save(folder + "/not_all.npy", np.repeat(p, 20, 0).astype(np.float32))
     np.savez(folder + "/wide_ids.npz", layer_0=z[:3, 0], input_ids=np.array([1, (1 << 33) + 1, 2]))
     half = (z.view(np.uint32) >> 16).astype(np.uint16)  # bfloat16
     safetensors(folder + "/router.safetensors", [(f"router_logits.{l}", np.ascontiguousarray(half[:, l]), "BF16")

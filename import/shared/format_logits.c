@@ -253,6 +253,11 @@ static int choose_rows(struct logits *q, const struct marked *m, int layer, stru
     for (int i = 0; i < m->n_kept; i++) {
         float *score = q->rows.reals + (int64_t)i * width;
         memmove(score, q->rows.reals + (int64_t)m->kept[i] * width, (size_t)width * sizeof *score);
+        if (q->probabilities && is_distribution(score, width, 0.05) < 0) {
+            return error_set(err, STATUS_INPUT,
+                             "layer %d, token %lld: not a row of probabilities, as the first rows are",
+                             q->cube.number[layer], (long long)(m->first + m->kept[i]));
+        }
         if (select_experts(q->selection, q->probabilities, score, width, q->k, q->experts + (int64_t)i * q->k,
                            q->gates + (int64_t)i * q->k) != 0) {
             return error_set(err, STATUS_INPUT, "layer %d, token %lld: a score that is not finite",
@@ -326,7 +331,8 @@ static int learn_kind(struct logits *q, struct error *err)
     if (read_tokens_whole(q, 0, (int)n, err) != 0 || read_rows(q, 0, (int)n, 0, err) != 0) {
         return -1;
     }
-    q->probabilities = are_probabilities(q->rows.reals, n, c->width);
+    const struct array *x = c->whole != NULL ? c->whole : c->of_layer[0];
+    q->probabilities = are_probabilities(q->rows.reals, n, c->width, x->type == ARRAY_BF16 ? 5e-3 : 1e-3);
     if (q->probabilities) {
         intake_finding(q->in, TRAP_PROBABILITIES, RULING_NOTED, "nothing: they are taken as they are",
                        "'%s': rows are not negative and add up to 1: probabilities, not logits", c->path);

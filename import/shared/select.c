@@ -20,22 +20,29 @@ int selection_parse(enum selection *s, const char *word, struct error *err)
                                     "--select is softmax-topk, topk-softmax or sigmoid, not '%s'", word);
 }
 
-bool are_probabilities(const float *rows, int64_t n_rows, int n_experts)
+int is_distribution(const float *row, int n_experts, double tolerance)
 {
-    for (int64_t t = 0; t < n_rows; t++) {
-        double sum = 0;
-        for (int e = 0; e < n_experts; e++) {
-            float p = rows[t * n_experts + e];
-            if (!(p >= 0)) {
-                return false;
-            }
-            sum += p;
+    double sum = 0;
+    for (int e = 0; e < n_experts; e++) {
+        if (!(row[e] >= 0)) {
+            return -1;
         }
-        if (fabs(sum - 1) > 1e-3) {
+        sum += row[e];
+    }
+    return sum == 0 ? 0 : fabs(sum - 1) <= tolerance ? 1 : -1;
+}
+
+bool are_probabilities(const float *rows, int64_t n_rows, int n_experts, double tolerance)
+{
+    bool any = false;
+    for (int64_t t = 0; t < n_rows; t++) {
+        int row = is_distribution(rows + t * n_experts, n_experts, tolerance);
+        if (row < 0) {
             return false;
         }
+        any = any || row > 0;
     }
-    return n_rows > 0;
+    return any;
 }
 
 /* The k largest, in order: most scores are smaller than the least of them, and cost one comparison. */

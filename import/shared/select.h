@@ -11,8 +11,11 @@
 enum selection { SELECT_UNSAID, SELECT_SOFTMAX_TOPK, SELECT_TOPK_SOFTMAX, SELECT_SIGMOID };
 int selection_parse(enum selection *s, const char *word, struct error *err); /* NULL: unsaid */
 
-/* Whether every row is a distribution: nothing below 0, a sum of 1 but for a thousandth. */
-bool are_probabilities(const float *rows, int64_t n_rows, int n_experts);
+/* Whether nothing is below 0 and the sum is 1 within the tolerance. 1: yes, 0: all zeros, as padding may be,
+ * -1: no. */
+int is_distribution(const float *row, int n_experts, double tolerance);
+/* Whether some row is one and all others are, or are zeros. */
+bool are_probabilities(const float *rows, int64_t n_rows, int n_experts, double tolerance);
 
 /* One token. score (n_experts): logits, or already probabilities, in place: becomes what is kept of the
  * router's probabilities, or its sigmoid scores. expert, gate (k): the largest first, the smaller id of equal

@@ -195,7 +195,7 @@ static void test_answers_of_one_name(void **state)
         "x quiz, x (2) quiz, x (3)#0 quiz, x (3)#1 quiz\n");
 }
 
-static void test_ids_that_cannot_be(void **state)
+static void test_values_that_cannot_be(void **state)
 {
     (void)state;
     if (!has_numpy) {
@@ -203,6 +203,8 @@ static void test_ids_that_cannot_be(void **state)
     }
     expect("import", "-q bad.db --name a wide_ids.npz --topk 4 --select sigmoid", 3,
            "'wide_ids.npz': 'input_ids' has 8589934593 at token 1");
+    expect("import", "-q bad.db --name a not_all.npy --topk 4 --axes TLE", 3,
+           "'not_all.npy': layer 0, token 800: not a row of probabilities, as the first rows are");
 }
 
 /* ---- all or nothing ---- */
@@ -489,7 +491,7 @@ int main(void)
         cmocka_unit_test(test_ids_as_text_and_documents_as_lines),
         cmocka_unit_test(test_documents_that_overlap),
         cmocka_unit_test(test_answers_of_one_name),
-        cmocka_unit_test(test_ids_that_cannot_be),
+        cmocka_unit_test(test_values_that_cannot_be),
         cmocka_unit_test(test_broken_input_changes_nothing),
         cmocka_unit_test(test_again),
         cmocka_unit_test(test_killed),
