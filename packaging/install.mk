@@ -10,7 +10,7 @@ DOCDIR ?= $(PREFIX)/share/doc/moescope
 pages := $(out)/pages
 folders = DESTDIR='$(DESTDIR)' PREFIX='$(PREFIX)' LIBDIR='$(LIBDIR)' MANDIR='$(MANDIR)' BASHDIR='$(BASHDIR)' \
           ZSHDIR='$(ZSHDIR)' PYTHONDIR='$(PYTHONDIR)' DOCDIR='$(DOCDIR)' BUILT='$(bindir)' PAGES='$(pages)' VERSION='$(version)'
-.PHONY: pages install uninstall deb
+.PHONY: pages install uninstall deb deb-check
 
 pages: programs # manual pages and completions, from the programs' own tables
 	@MOESCOPE_BIN=$(bindir) sh packaging/pages.sh '$(version)' '$(pages)'
@@ -25,3 +25,7 @@ deb: ## a Debian package of it all, in build/
 	sh scripts/packages.sh deb
 	$(MAKE) --no-print-directory $(jobs) all
 	+sh packaging/deb.sh '$(version)' build
+
+FRESH ?= build/fresh
+deb-check: deb ## install that package in a pristine Debian and use it (as root; debootstrap)
+	sh packaging/check.sh 'build/moescope_$(version)_$(shell dpkg --print-architecture).deb' '$(FRESH)'
