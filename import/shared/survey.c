@@ -6,7 +6,7 @@
 
 #include "sql/loads.h"
 
-enum { PADDING_RUN = 16, MOST_IDS = 1 << 20 };
+enum { PADDING_RUN = 16, MOST_IDS = 1 << 20, MOST_COLUMNS = 1024 };
 static const int64_t most_decisions = INT64_C(1) << 60; /* by counts: sums of them must not overflow */
 
 int survey_init(struct survey *s, int n_files, struct error *err)
@@ -216,6 +216,11 @@ int survey_routing(struct survey *s, const struct stretch *t, const struct route
     int64_t n = (int64_t)t->n_tokens * r->k;
     if (l == NULL) {
         return -1;
+    }
+    if (r->k > MOST_COLUMNS) {
+        return error_set(err, STATUS_INPUT,
+                         "layer %d: %d columns of choices a token; are these scores or marks of all experts?",
+                         r->layer, r->k);
     }
     int32_t largest = largest_of(r->expert, n);
     if (count_up_to(l, largest, err) != 0) {
