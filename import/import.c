@@ -275,6 +275,7 @@ static int write_run(struct logbook *lb, const struct choices *c, struct reading
     if (result == 0) {
         result = reading_keep(d, keep, err);
     }
+    d->n_choices = keep_choices_written(keep);
     keep_close(keep);
     settings_release(&settings);
     return result;
@@ -311,7 +312,7 @@ static void tell(const struct choices *c, const struct reading *d, FILE *out)
                 f->seen);
     }
     fprintf(out, "imported '%s' (%s): %s tokens, %s choices\n", c->name, d->format->name,
-            text_count(tokens, (double)s->n_tokens), text_count(choices, (double)s->n_decisions));
+            text_count(tokens, (double)s->n_tokens), text_count(choices, (double)d->n_choices));
 }
 
 static int import_into(const char *path, const struct choices *c, struct reading *d, struct identity *i,

@@ -284,7 +284,7 @@ static int name_answer(struct answers *a, struct error *err)
     int64_t *before;
     snprintf(name, sizeof a->name, "%s", a->answer.name);
     if (n == 0) {
-        request_base_name(a->input.path, base, sizeof base);
+        request_file_name(a->request, a->file, base, sizeof base);
         snprintf(name, sizeof a->name, "%s:%lld", base, (long long)a->number);
         return 0;
     }
@@ -424,6 +424,7 @@ static bool is_answer(const struct head *h)
 }
 
 const struct import_format format_answers = {
-    "answers", "saved API answers with vLLM's or SGLang's routed_experts", "probe", is_answer, read_answers};
-const struct import_format format_olmoe = {"olmoe", "c4_results.jsonl of OLMoE's run_moe_analysis.py",
-                                           "probe", is_olmoe, read_answers};
+    "answers", "saved API answers with vLLM's or SGLang's routed_experts", "probe", is_answer, read_answers,
+    false};
+const struct import_format format_olmoe = {
+    "olmoe", "c4_results.jsonl of OLMoE's run_moe_analysis.py", "probe", is_olmoe, read_answers, false};

@@ -25,7 +25,7 @@ struct imatrix {
     float *counts, *others; /* (n_experts) */
     int64_t *rounded;
     int repeated, different, first_different; /* layers whose tensors agree, or do not */
-    double largest, tokens, assignments;
+    double largest, tokens, assignments;      /* the last two of layers whose router is counted as well */
 };
 
 static const struct array *tensor_of(const struct imatrix *m, int layer, const char *which)
@@ -80,18 +80,20 @@ static int round_counts(struct imatrix *m, int layer, int64_t n, struct error *e
         }
         m->rounded[e] = (int64_t)roundf(count);
         m->largest = count > m->largest ? count : m->largest;
-        m->assignments += count;
     }
     return 0;
 }
 
 /* The router itself saw every token once, where its matrix is counted. */
-static int count_tokens(struct imatrix *m, int layer, struct error *err)
+static int count_tokens(struct imatrix *m, int layer, int64_t n, struct error *err)
 {
     const struct array *x = tensor_of(m, layer, "ffn_gate_inp");
     float tokens = 0;
     if (x != NULL && x->count > 0 && arrays_reals(m->arrays, x, 0, 1, &tokens, err) != 0) {
         return -1;
+    }
+    for (int64_t e = 0; tokens > 0 && e < n; e++) {
+        m->assignments += (double)m->rounded[e];
     }
     m->tokens += tokens;
     return 0;
@@ -113,7 +115,7 @@ static int read_layer(struct imatrix *m, int layer, bool *any, struct error *err
     *any = true;
     if (reserve(m, x->count, err) != 0 || arrays_reals(m->arrays, x, 0, x->count, m->counts, err) != 0 ||
         compare(m, layer, x, err) != 0 || round_counts(m, layer, x->count, err) != 0 ||
-        count_tokens(m, layer, err) != 0) {
+        count_tokens(m, layer, x->count, err) != 0) {
         return -1;
     }
     const struct load load = {.step = m->step,
@@ -182,7 +184,7 @@ static int read_file(struct intake *in, const struct request *r, int file, struc
 {
     char name[256];
     struct imatrix m = {.in = in, .path = r->files[file], .file = file, .step = r->step};
-    request_base_name(m.path, name, sizeof name);
+    request_file_name(r, file, name, sizeof name);
     m.domain = r->domains[file] != NULL ? r->domains[file] : r->n_files > 1 ? name : NULL;
     if (is_legacy(m.path)) {
         return error_set(
@@ -216,5 +218,5 @@ static bool is_imatrix(const struct head *h)
     return (h->n > 4 && memcmp(h->bytes, "GGUF", 4) == 0) || is_legacy(h->path);
 }
 
-const struct import_format format_imatrix = {"imatrix", "llama.cpp's importance matrix as GGUF: counts",
-                                             "probe", is_imatrix, read_all};
+const struct import_format format_imatrix = {
+    "imatrix", "llama.cpp's importance matrix as GGUF: counts", "probe", is_imatrix, read_all, false};

@@ -22,8 +22,8 @@ struct cube {
     const struct array *of_layer[LOGBOOK_MAX_LAYERS]; /* by index */
     int number[LOGBOOK_MAX_LAYERS];                   /* by index, as its name has it */
     int n_layers, width;                              /* experts, or columns */
-    int64_t n_tokens;
-    bool layers_first, chosen; /* chosen: ids, not scores */
+    int64_t n_tokens, row;                            /* row: tokens of each sequence of a batch; 0: none */
+    bool layers_first, chosen;                        /* chosen: ids, not scores */
 };
 
 struct numbers { /* one of them, as the array's are */
@@ -38,7 +38,7 @@ struct logits {
     struct marks marks;
     struct marked marked;
     enum selection selection;
-    bool probabilities;
+    bool probabilities, learnt;
     int file, k, most; /* tokens at once */
     int64_t stream;
     struct numbers rows, all; /* of some tokens in one layer, in all of them */
@@ -58,7 +58,8 @@ static bool is_integer(enum array_type t)
 
 /* ---- which arrays ---- */
 
-/* The number behind "layer_", "router_logits." and the like; -1: the array is none of a layer's. */
+/* The number behind "layer_", "router_logits." and the like; -1: the array is none of a layer's. Numbers that
+ * no layer can have are MTP_LAYER. */
 static int layer_of(const struct array *x)
 {
     static const char *const beginnings[] = {"layer_",         "layer.",       "layers.", "router_logits.",
@@ -67,15 +68,35 @@ static int layer_of(const struct array *x)
         size_t n = strlen(beginnings[i]);
         if (strncmp(x->name, beginnings[i], n) == 0 && isdigit((unsigned char)x->name[n])) {
             long number = strtol(x->name + n, NULL, 10);
-            return number < LOGBOOK_MAX_LAYERS ? (int)number : -1;
+            return number < MTP_LAYER ? (int)number : MTP_LAYER;
         }
     }
     return -1;
 }
 
+/* Tokens of each sequence of a batch of n tokens in all; 0: it is one. */
+static int64_t row_of(int64_t tokens, int64_t n)
+{
+    return tokens > 1 && n / tokens > 1 ? tokens : 0;
+}
+
 static int add_layer(struct cube *c, const struct array *x, struct error *err)
 {
-    int last = x->n_dimensions - 1;
+    int last = x->n_dimensions - 1, number = layer_of(x);
+    for (int i = 0; i < c->n_layers; i++) {
+        if (c->number[i] == number) {
+            return error_set(err, STATUS_INPUT, "'%s': '%s' and '%s' are of the same layer", c->path,
+                             c->of_layer[i]->name, x->name);
+        }
+    }
+    if (number == MTP_LAYER) {
+        return error_set(err, STATUS_INPUT, "'%s': '%s' is of a layer beyond %d", c->path, x->name,
+                         MTP_LAYER - 1);
+    }
+    if (c->n_layers > 0 && is_integer(x->type) != is_integer(c->of_layer[0]->type)) {
+        return error_set(err, STATUS_INPUT, "'%s': of '%s' and '%s' one has whole numbers, the other reals",
+                         c->path, c->of_layer[0]->name, x->name);
+    }
     if (last < 1) {
         return error_set(err, STATUS_INPUT, "'%s': '%s' is not [tokens, experts]", c->path, x->name);
     }
@@ -87,7 +108,8 @@ static int add_layer(struct cube *c, const struct array *x, struct error *err)
     }
     c->n_tokens = n_tokens;
     c->width = x->shape[last] <= 65536 ? (int)x->shape[last] : 0;
-    c->number[c->n_layers] = layer_of(x);
+    c->row = last >= 2 ? row_of(x->shape[last - 1], n_tokens) : 0;
+    c->number[c->n_layers] = number;
     c->of_layer[c->n_layers++] = x;
     return 0;
 }
@@ -102,6 +124,7 @@ static bool is_mark(const struct array *x)
 static int choose_axes(struct cube *c, const struct request *r, struct error *err)
 {
     const int64_t *s = c->whole->shape;
+    int last = c->whole->n_dimensions - 1;
     if (r->axes != NULL) {
         const char *want = c->chosen ? "K" : "E";
         if (strlen(r->axes) != 3 || r->axes[2] != *want || strspn(r->axes, "LT") != 2 ||
@@ -110,15 +133,15 @@ static int choose_axes(struct cube *c, const struct request *r, struct error *er
                              c->path, r->axes);
         }
         c->layers_first = r->axes[0] == 'L';
-    } else if (c->whole->n_dimensions == 4) {
-        c->layers_first = true;
-    } else if (!c->chosen && r->layers > 0 && (s[0] == r->layers) != (s[1] == r->layers)) {
+    } else if (r->layers > 0 && (s[0] == r->layers) != (s[last - 1] == r->layers)) {
         c->layers_first = s[0] == r->layers;
-    } else if (!c->chosen) {
+    } else if (!c->chosen || last == 3) {
         return error_set(
             err, STATUS_USAGE,
-            "'%s': which of [%lld, %lld, %lld] are the layers? pass --axes LTE (layers first) or TLE",
-            c->path, (long long)s[0], (long long)s[1], (long long)s[2]);
+            "'%s': are the %lld or the %lld the layers of [%s%lld, %lld, %lld]? pass --axes LT%c "
+            "(layers first) or TL%c",
+            c->path, (long long)s[0], (long long)s[last - 1], last == 3 ? "batch: " : "", (long long)s[0],
+            (long long)s[last - 1], (long long)s[last], c->chosen ? 'K' : 'E', c->chosen ? 'K' : 'E');
     }
     return 0;
 }
@@ -143,6 +166,7 @@ static int shape_whole(struct cube *c, const struct request *r, struct error *er
     c->n_layers = (int)layers;
     c->width = (int)width;
     c->n_tokens = x->count / layers / width;
+    c->row = last == 3 ? row_of(x->shape[c->layers_first ? 2 : 1], c->n_tokens) : 0;
     for (int i = 0; i < c->n_layers; i++) {
         c->number[i] = i;
     }
@@ -151,15 +175,23 @@ static int shape_whole(struct cube *c, const struct request *r, struct error *er
 
 static int find_cube(struct cube *c, const struct request *r, struct error *err)
 {
+    const struct array *other = NULL;
     for (int i = 0; i < arrays_n(c->arrays); i++) {
         const struct array *x = arrays_at(c->arrays, i);
-        if (layer_of(x) >= 0 && c->n_layers < LOGBOOK_MAX_LAYERS) {
+        if (layer_of(x) >= 0) {
             if (add_layer(c, x, err) != 0) {
                 return -1;
             }
-        } else if (!is_mark(x) && x->n_dimensions >= 3 && c->whole == NULL) {
+        } else if (!is_mark(x) && x->n_dimensions >= 3) {
+            other = c->whole != NULL ? c->whole : other;
             c->whole = x;
         }
+    }
+    if (c->n_layers == 0 && other != NULL) {
+        return error_set(
+            err, STATUS_INPUT,
+            "'%s': which of '%s' and '%s' is it? save one of them, or layers as layer_0, layer_1...", c->path,
+            other->name, c->whole->name);
     }
     if (c->n_layers > 0) {
         c->whole = NULL;
@@ -171,6 +203,10 @@ static int find_cube(struct cube *c, const struct request *r, struct error *err)
             c->path);
     } else if (shape_whole(c, r, err) != 0) {
         return -1;
+    }
+    if (c->chosen != (strcmp(r->from, "logits") != 0) && strcmp(r->from, "auto") != 0) {
+        return error_set(err, STATUS_INPUT, "'%s' has %s; --from %s reads them", c->path,
+                         c->chosen ? "whole numbers" : "reals", c->chosen ? "routed-experts" : "logits");
     }
     return c->n_tokens > 0 && c->width > 0 ? 0 : error_set(err, STATUS_INPUT, "'%s' has no tokens", c->path);
 }
@@ -247,12 +283,82 @@ static int take_chosen(struct logits *q, const struct marked *m, struct error *e
     return 0;
 }
 
+/* ---- files ---- */
+
+/* Leaves padding out. */
+static void keep_rows(struct logits *q)
+{
+    const struct marked *m = &q->marked;
+    size_t width = (size_t)q->cube.width;
+    for (int i = 0; i < m->n_kept; i++) {
+        if (m->kept[i] != i) {
+            memmove(q->rows.reals + (size_t)i * width, q->rows.reals + (size_t)m->kept[i] * width,
+                    width * sizeof *q->rows.reals);
+        }
+    }
+}
+
+static int learn_k(struct logits *q, struct error *err)
+{
+    const struct cube *c = &q->cube;
+    q->k = c->chosen ? c->width : (int)q->request->topk;
+    if (q->k > 0 && q->k <= c->width) {
+        return 0;
+    }
+    return error_set(err, STATUS_USAGE,
+                     q->k == 0 ? "'%s' has scores of %d experts: pass --topk, how many a token gets"
+                               : "'%s' has scores of %d experts, and --topk says %d",
+                     c->path, c->width, q->k);
+}
+
+static bool look_like_probabilities(const struct logits *q, int n_kept)
+{
+    const struct cube *c = &q->cube;
+    const struct array *x = c->whole != NULL ? c->whole : c->of_layer[0];
+    int n = n_kept < SAMPLE_ROWS ? n_kept : SAMPLE_ROWS;
+    return are_probabilities(q->rows.reals, n, c->width, x->type == ARRAY_BF16 ? 5e-3 : 1e-3);
+}
+
+/* By the first tokens of the first layer. */
+static int learn_kind(struct logits *q, struct error *err)
+{
+    const struct cube *c = &q->cube;
+    q->learnt = true;
+    if (c->chosen) {
+        return 0;
+    }
+    if (read_rows(q, q->marked.first, q->marked.n, 0, err) != 0) {
+        return -1;
+    }
+    keep_rows(q);
+    q->probabilities = look_like_probabilities(q, q->marked.n_kept);
+    if (q->probabilities) {
+        intake_finding(q->in, TRAP_PROBABILITIES, RULING_NOTED, "nothing: they are taken as they are",
+                       "'%s': rows are not negative and add up to 1: probabilities, not logits", c->path);
+    } else if (q->selection == SELECT_UNSAID) {
+        return error_set(
+            err, STATUS_USAGE,
+            "'%s' has logits: pass --select softmax-topk, topk-softmax or sigmoid, as the model chooses",
+            c->path);
+    }
+    if (q->selection == SELECT_SIGMOID) {
+        intake_finding(q->in, TRAP_SELECTION_SCORE, RULING_UNKNOWN, "log what was chosen beside the scores",
+                       "experts are chosen by their scores alone; a bias that selects is not in the file");
+    }
+    return 0;
+}
+
 static int choose_rows(struct logits *q, const struct marked *m, int layer, struct error *err)
 {
     int width = q->cube.width;
+    keep_rows(q);
+    if (!q->probabilities && m->first == 0 && look_like_probabilities(q, m->n_kept)) {
+        return error_set(err, STATUS_INPUT,
+                         "layer %d: these are probabilities, and logits in the first layer",
+                         q->cube.number[layer]);
+    }
     for (int i = 0; i < m->n_kept; i++) {
         float *score = q->rows.reals + (int64_t)i * width;
-        memmove(score, q->rows.reals + (int64_t)m->kept[i] * width, (size_t)width * sizeof *score);
         if (q->probabilities && is_distribution(score, width, 0.05) < 0) {
             return error_set(err, STATUS_INPUT,
                              "layer %d, token %lld: not a row of probabilities, as the first rows are",
@@ -293,13 +399,14 @@ static int give_tokens(struct logits *q, struct error *err)
                               .document = m->document[0] != '\0' ? m->document : NULL,
                               .domain = m->domain[0] != '\0' ? m->domain : NULL,
                               .offset = m->document[0] != '\0' ? m->offset : q->stream,
-                              .ids = m->has_ids ? m->ids : NULL,
-                              .n_ids = m->has_ids ? m->n_kept : 0};
+                              .ids = m->n_ids > 0 ? m->ids : NULL,
+                              .n_ids = m->n_ids};
     int handle;
     if (m->n_kept == 0) {
         return 0;
     }
-    if (read_tokens_whole(q, m->first, m->n, err) != 0 || intake_begin(q->in, &s, &handle, err) != 0) {
+    if (read_tokens_whole(q, m->first, m->n, err) != 0 || (!q->learnt && learn_kind(q, err) != 0) ||
+        intake_begin(q->in, &s, &handle, err) != 0) {
         return -1;
     }
     for (int l = 0; l < q->cube.n_layers; l++) {
@@ -309,44 +416,6 @@ static int give_tokens(struct logits *q, struct error *err)
     }
     q->stream += m->document[0] == '\0' ? m->n_kept : 0;
     return intake_flush(q->in, err);
-}
-
-/* ---- files ---- */
-
-static int learn_kind(struct logits *q, struct error *err)
-{
-    const struct cube *c = &q->cube;
-    if (c->chosen) {
-        q->k = c->width;
-        return 0;
-    }
-    q->k = (int)q->request->topk;
-    if (q->k == 0 || q->k > c->width) {
-        return error_set(err, STATUS_USAGE,
-                         "'%s' has scores of %d experts: pass --topk, how many a token gets", c->path,
-                         c->width);
-    }
-    int64_t n = c->n_tokens < SAMPLE_ROWS ? c->n_tokens : SAMPLE_ROWS;
-    n = n < q->most ? n : q->most;
-    if (read_tokens_whole(q, 0, (int)n, err) != 0 || read_rows(q, 0, (int)n, 0, err) != 0) {
-        return -1;
-    }
-    const struct array *x = c->whole != NULL ? c->whole : c->of_layer[0];
-    q->probabilities = are_probabilities(q->rows.reals, n, c->width, x->type == ARRAY_BF16 ? 5e-3 : 1e-3);
-    if (q->probabilities) {
-        intake_finding(q->in, TRAP_PROBABILITIES, RULING_NOTED, "nothing: they are taken as they are",
-                       "'%s': rows are not negative and add up to 1: probabilities, not logits", c->path);
-    } else if (q->selection == SELECT_UNSAID) {
-        return error_set(
-            err, STATUS_USAGE,
-            "'%s' has logits: pass --select softmax-topk, topk-softmax or sigmoid, as the model chooses",
-            c->path);
-    }
-    if (q->selection == SELECT_SIGMOID) {
-        intake_finding(q->in, TRAP_SELECTION_SCORE, RULING_UNKNOWN, "log what was chosen beside the scores",
-                       "experts are chosen by their scores alone; a bias that selects is not in the file");
-    }
-    return 0;
 }
 
 static bool reserve_numbers(const struct cube *c, struct numbers *x, size_t n)
@@ -369,7 +438,7 @@ static int reserve(struct logits *q, struct error *err)
     q->gates = malloc(n * k * sizeof *q->gates);
     q->experts = malloc(n * k * sizeof *q->experts);
     q->marked.kept = malloc(n * sizeof *q->marked.kept);
-    q->marked.ids = malloc(n * sizeof *q->marked.ids);
+    q->marked.ids = malloc((n + 1) * sizeof *q->marked.ids);
     bool there = reserve_numbers(c, &q->rows, n * width) &&
                  (!tokens_first(c) || reserve_numbers(c, &q->all, n * row)) && q->gates && q->experts &&
                  q->marked.kept && q->marked.ids;
@@ -392,16 +461,17 @@ static void release(struct logits *q)
 
 static int read_tokens(struct logits *q, struct error *err)
 {
-    if (reserve(q, err) != 0 || learn_kind(q, err) != 0 ||
-        marks_find(&q->marks, q->cube.arrays, q->cube.path, q->cube.n_tokens, err) != 0) {
+    const struct cube *c = &q->cube;
+    if (learn_k(q, err) != 0 || reserve(q, err) != 0 ||
+        marks_find(&q->marks, c->arrays, q->request, q->file, c->n_tokens, c->row, err) != 0) {
         return -1;
     }
     for (int64_t first = 0; first < q->cube.n_tokens; first += q->marked.n) {
-        if (marks_next(&q->marks, q->cube.path, first, q->most, &q->marked, err) != 0) {
+        if (marks_next(&q->marks, first, q->most, &q->marked, err) != 0) {
             return -1;
         }
         if (give_tokens(q, err) != 0) {
-            return err != NULL && err->status == STATUS_INPUT ? error_prefix(err, "'%s'", q->cube.path) : -1;
+            return err != NULL && err->status == STATUS_INPUT ? error_prefix(err, "'%s'", c->path) : -1;
         }
     }
     return 0;
@@ -442,8 +512,7 @@ static int read_file(struct intake *in, const struct request *r, int file, int64
 static int read_all(struct intake *in, const struct request *r, struct error *err)
 {
     int64_t stream = 0;
-    int n = r->ranks == RANKS_REPLICAS ? 1 : r->n_files;
-    for (int f = 0; f < n; f++) {
+    for (int f = 0; f < r->n_files; f++) {
         if (read_file(in, r, f, &stream, err) != 0) {
             return -1;
         }
@@ -478,6 +547,9 @@ static bool has_choices(const struct head *h)
 }
 
 const struct import_format format_logits = {
-    "logits", "router logits or probabilities as npy, npz, safetensors or pt", "probe", has_scores, read_all};
+    "logits", "router logits or probabilities as npy, npz, safetensors or pt", "probe", has_scores, read_all,
+    false};
 const struct import_format format_routed = {
-    "routed-experts", "chosen experts as npy, npz, safetensors or pt (vLLM)", "probe", has_choices, read_all};
+    "routed-experts", "chosen experts as npy, npz, safetensors or pt (vLLM)",
+    "probe",          has_choices,
+    read_all,         false};

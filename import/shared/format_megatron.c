@@ -322,7 +322,7 @@ typedef int give_record(struct megatron *m, struct rank *rank, struct error *err
 
 static int open_ranks(struct megatron *m, struct error *err)
 {
-    m->n_ranks = m->request->ranks == RANKS_REPLICAS ? 1 : m->request->n_files;
+    m->n_ranks = m->request->n_files;
     m->ranks = calloc((size_t)m->n_ranks, sizeof *m->ranks);
     if (m->ranks == NULL) {
         m->n_ranks = 0;
@@ -398,7 +398,9 @@ static bool is_counts(const struct head *h)
     return head_begins(h, "{") && head_has(h, "\"tpe\"");
 }
 
-const struct import_format format_megatron = {"megatron", "Megatron-Core's router_trace_rank{r}.jsonl",
-                                              "train", is_trace, read_traces};
+const struct import_format format_megatron = {
+    "megatron", "Megatron-Core's router_trace_rank{r}.jsonl", "train", is_trace, read_traces, true};
 const struct import_format format_tokens_per_expert = {
-    "megatron-counts", "Megatron-Core's tokens_per_expert/rank{r}.jsonl", "train", is_counts, read_counts};
+    "megatron-counts", "Megatron-Core's tokens_per_expert/rank{r}.jsonl",
+    "train",           is_counts,
+    read_counts,       true};

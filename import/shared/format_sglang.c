@@ -207,10 +207,6 @@ static int read_numbers(struct sglang *s, const struct array *x, struct integers
 static int count_columns(struct sglang *s, const struct array *x, struct error *err)
 {
     int64_t k = x->shape[2], used = 0, rows = x->shape[0] * x->shape[1];
-    if (s->request->topk > 0) {
-        s->k = s->request->topk < k ? (int)s->request->topk : (int)k;
-        return 0;
-    }
     for (int64_t at = 0; at < rows; at += STRETCH_TOKENS) {
         int64_t n = rows - at < STRETCH_TOKENS ? rows - at : STRETCH_TOKENS;
         if (reserve(s, n * k, err) != 0 ||
@@ -222,6 +218,11 @@ static int count_columns(struct sglang *s, const struct array *x, struct error *
         }
     }
     s->k = used > 0 ? (int)used : 1;
+    if (s->request->topk > 0 && s->request->topk < used) {
+        return error_set(err, STATUS_USAGE, "'%s' uses %d columns, and --topk says %lld", s->path, s->k,
+                         (long long)s->request->topk);
+    }
+    s->k = s->request->topk > k ? (int)k : s->request->topk > 0 ? (int)s->request->topk : s->k;
     return 0;
 }
 
@@ -238,7 +239,8 @@ static int give_layer(struct sglang *s, const struct array *x, int handle, int l
         int64_t e = logical(s, layer, s->values[i / s->k * k + i % s->k]);
         s->block.items[i] = e >= 0 && e < INT64_C(16) * CODEC_MAX_EXPERTS ? (int32_t)e : -1;
     }
-    const struct routed r = {.layer = layer, .k = s->k, .expert = s->block.items};
+    const struct routed r = {
+        .layer = layer, .k = s->k, .expert = s->block.items, .n_experts = s->map != NULL ? s->n_logical : 0};
     return intake_routing(s->in, handle, &r, err);
 }
 
@@ -281,7 +283,11 @@ static int read_choices(struct sglang *s, const struct array *x, int64_t record,
         x->shape[2] > INT16_MAX) {
         return wrong(s, x, "[layers, tokens, columns]", err);
     }
-    request_base_name(s->path, base, sizeof base);
+    if (s->map != NULL && x->shape[0] != s->n_layers) {
+        return error_set(err, STATUS_INPUT, "%lld layers, and last_physical_to_logical_map has %lld",
+                         (long long)x->shape[0], (long long)s->n_layers);
+    }
+    request_file_name(s->request, s->file, base, sizeof base);
     int result = count_columns(s, x, err);
     if (result == 0) {
         result = read_numbers(s, member(s, record, "extend_seq_lens"), &lengths, err);
@@ -295,7 +301,12 @@ static int read_choices(struct sglang *s, const struct array *x, int64_t record,
                        (long long)s->ids.n);
     }
     for (int64_t i = 0; i < lengths.n && result == 0; i++) {
-        int64_t n = x->shape[1] - first < lengths.items[i] ? x->shape[1] - first : lengths.items[i];
+        int64_t n = lengths.items[i];
+        if (n > x->shape[1] - first) {
+            result = error_set(err, STATUS_INPUT, "extend_seq_lens add up to more than its %lld tokens",
+                               (long long)x->shape[1]);
+            break;
+        }
         snprintf(name, sizeof name, "%s:%lld#%lld", base, (long long)record, (long long)i);
         result = give_tokens(s, x, step, name, first, first + n, 0, err);
         first += n;
@@ -376,7 +387,7 @@ static void release(struct sglang *s)
 
 static int read_all(struct intake *in, const struct request *r, struct error *err)
 {
-    int n = r->ranks == RANKS_REPLICAS ? 1 : r->n_files;
+    int n = r->n_files;
     struct sglang *s = calloc((size_t)n, sizeof *s);
     if (s == NULL) {
         return error_no_memory(err, "the files of ranks");
@@ -406,5 +417,5 @@ static bool is_sglang(const struct head *h)
     return is;
 }
 
-const struct import_format format_sglang = {"sglang", "SGLang's expert_distribution_recorder_*.pt", "probe",
-                                            is_sglang, read_all};
+const struct import_format format_sglang = {
+    "sglang", "SGLang's expert_distribution_recorder_*.pt", "probe", is_sglang, read_all, false};

@@ -359,7 +359,7 @@ static int read_tables(struct intake *in, const struct request *r,
     if (result == 0) {
         result = rows_open(&t.rows, in, err);
     }
-    for (; t.file < r->n_files && result == 0 && (t.file == 0 || r->ranks != RANKS_REPLICAS); t.file++) {
+    for (; t.file < r->n_files && result == 0; t.file++) {
         t.told = 0;
         result = input_open(&t.input, r->files[t.file], err);
         if (result == 0) {
@@ -405,7 +405,10 @@ static bool looks_like_jsonl(const struct head *h)
 }
 
 const struct import_format format_csv = {
-    "csv", "any CSV with a row a choice or count; also SGLang's old one, moe-trace, BigMoeOnEdge", "probe",
-    looks_like_csv, read_csvs};
-const struct import_format format_jsonl = {"jsonl", "any JSON lines with a choice, or a list of them, a line",
-                                           "probe", looks_like_jsonl, read_jsonls};
+    "csv",     "any CSV with a row a choice or count; also SGLang's old one, moe-trace, BigMoeOnEdge",
+    "probe",   looks_like_csv,
+    read_csvs, false};
+const struct import_format format_jsonl = {
+    "jsonl",     "any JSON lines with a choice, or a list of them, a line",
+    "probe",     looks_like_jsonl,
+    read_jsonls, false};

@@ -34,11 +34,11 @@ static bool parse_name(const char *name, int64_t *step, int64_t *layer)
         return false;
     }
     *step = strtoll(name, &end, 10);
-    if (*end != '_' || !isdigit((unsigned char)end[1])) {
+    if (end - name > 18 || *end != '_' || !isdigit((unsigned char)end[1])) {
         return false;
     }
     *layer = strtoll(end + 1, &end, 10);
-    return *end == '\0' && *layer < LOGBOOK_MAX_LAYERS;
+    return *end == '\0';
 }
 
 static int by_step(const void *a, const void *b)
@@ -56,6 +56,10 @@ static int add_entry(struct tensorrt *t, int file, const struct array *x, struct
     int64_t step, layer;
     if (!parse_name(x->name, &step, &layer)) {
         return 0;
+    }
+    if (layer >= MTP_LAYER) {
+        return error_set(err, STATUS_INPUT, "'%s': '%s' is of a layer beyond %d", t->request->files[file],
+                         x->name, MTP_LAYER - 1);
     }
     if (x->n_dimensions != 1 || x->count < 1 || x->count > 65536) {
         return error_set(err, STATUS_INPUT, "'%s': '%s' is not a count an expert", t->request->files[file],
@@ -170,7 +174,7 @@ static int read_ranks(struct tensorrt *t, struct error *err)
 
 static int read_all(struct intake *in, const struct request *r, struct error *err)
 {
-    struct tensorrt t = {.in = in, .request = r, .n_files = r->ranks == RANKS_REPLICAS ? 1 : r->n_files};
+    struct tensorrt t = {.in = in, .request = r, .n_files = r->n_files};
     t.arrays = calloc((size_t)t.n_files, sizeof *t.arrays);
     int result = t.arrays != NULL ? read_ranks(&t, err) : error_no_memory(err, "the files of ranks");
     for (int f = 0; t.arrays != NULL && f < t.n_files; f++) {
@@ -196,5 +200,5 @@ static bool is_tensorrt(const struct head *h)
     return is;
 }
 
-const struct import_format format_tensorrt = {"tensorrt-llm", "TensorRT-LLM's rank{r}.safetensors: counts",
-                                              "probe", is_tensorrt, read_all};
+const struct import_format format_tensorrt = {
+    "tensorrt-llm", "TensorRT-LLM's rank{r}.safetensors: counts", "probe", is_tensorrt, read_all, false};

@@ -17,6 +17,7 @@ struct import_format {
     const char *split; /* that its runs have unless --split says otherwise */
     bool (*looks_like)(const struct head *h);
     int (*read)(struct intake *in, const struct request *r, struct error *err);
+    bool takes_layers; /* --ranks layers: files hold other layers of the same tokens */
 };
 extern const struct import_format *const import_formats[]; /* the surest signs first; ended by NULL */
 

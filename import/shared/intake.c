@@ -237,13 +237,25 @@ int reading_survey(struct reading *d, const struct request *r, struct error *err
 {
     d->request = r;
     d->bytes = size_of(r);
-    if (format_find(&d->format, r, err) != 0 || survey_init(&d->survey, r->n_files, err) != 0 ||
-        side_open(&d->side, r, err) != 0 || read_files(d, NULL, err) != 0 || judge_ids(d, err) != 0) {
+    if (format_find(&d->format, r, err) != 0) {
+        return -1;
+    }
+    if (r->ranks == RANKS_LAYERS && !d->format->takes_layers) {
+        return error_set(err, STATUS_USAGE,
+                         "--ranks layers is for megatron; of %s put all layers into one file",
+                         d->format->name);
+    }
+    if (survey_init(&d->survey, r->n_files, err) != 0 || side_open(&d->side, r, err) != 0 ||
+        read_files(d, NULL, err) != 0 || judge_ids(d, err) != 0) {
         return -1;
     }
     if (d->survey.n_decisions == 0 && d->survey.n_loads == 0) {
         return error_set(err, STATUS_INPUT, "'%s' holds no choice of experts", r->files[0]);
     }
+    if (d->survey.n_with_ids > 0 && d->side.ids != NULL) {
+        return error_set(err, STATUS_USAGE, "'%s' has token ids of its own; leave --tokens out", r->files[0]);
+    }
+    d->survey.takes_layers = d->format->takes_layers;
     survey_judge(&d->survey, r);
     return 0;
 }

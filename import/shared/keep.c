@@ -42,6 +42,9 @@ struct keep {
     struct vocabulary_file vocabulary;
     const char *split;
     int64_t run_id, step, step_tokens;
+    int64_t n_choices; /* that were written */
+    int64_t *starts;   /* (n_files) in the stream, of each file; -1 */
+    int64_t position;  /* in the stream of all tokens, of the next one */
     bool domains, drop_gates;
     int n_experts, n_layers, most_tokens;
     int index_of[LOGBOOK_MAX_LAYERS]; /* by the file's number; -1: left out */
@@ -53,6 +56,8 @@ struct keep {
     struct piece_of *pieces;
     int n_pieces, pieces_capacity;
     int32_t *ids; /* of a piece */
+    float *wide;  /* (n_wide) probabilities of more experts than their file has */
+    size_t n_wide;
     struct integers_of {
         int32_t *offsets, *expert;
         float *gate;
@@ -82,7 +87,7 @@ static void number_layers(struct keep *k)
         *to = (struct kept_layer){.from = l, .varies = row_wise(l, k->n_experts)};
         to->number = i < MTP_LAYER ? i - base : behind + i - MTP_LAYER;
         behind = i < MTP_LAYER ? to->number + 1 : behind;
-        widest = l->columns > widest ? l->columns : l->columns < 0 ? SURVEY_COLUMNS : widest;
+        widest = l->widest > widest ? l->widest : widest;
         k->index_of[i] = k->n_layers++;
     }
     int most = CODEC_MAX_DECISIONS / widest;
@@ -146,12 +151,23 @@ int keep_open(struct keep **out, const struct keep_run *run, const struct survey
             "'%s' names expert %d, and a logbook takes %d experts; --experts says how many there are",
             r->files[0], k->n_experts - 1, CODEC_MAX_EXPERTS);
     }
+    for (int i = 0; i < LOGBOOK_MAX_LAYERS; i++) {
+        const struct survey_layer *l = s->layers[i];
+        if (l != NULL && l->n_probability_rows > 0 && l->n_experts > k->n_experts) {
+            return error_set(err, STATUS_USAGE, "layer %d has scores of %d experts, and --experts says %d", i,
+                             l->n_experts, k->n_experts);
+        }
+    }
     k->domains = has_domains(k);
     k->drop_gates = trap_accepted(&r->accept, TRAP_SELECTION_SCORE);
     number_layers(k);
     k->ids = calloc((size_t)k->most_tokens + 1, sizeof *k->ids);
-    if (k->ids == NULL) {
+    k->starts = malloc((size_t)r->n_files * sizeof *k->starts);
+    if (k->ids == NULL || k->starts == NULL) {
         return error_no_memory(err, "an import");
+    }
+    for (int f = 0; f < r->n_files; f++) {
+        k->starts[f] = -1;
     }
     if (run->vocabulary != NULL && vocabulary_file_open(&k->vocabulary, run->vocabulary, err) != 0) {
         return -1;
@@ -191,6 +207,8 @@ void keep_close(struct keep *k)
     free(k->held);
     free(k->pieces);
     free(k->ids);
+    free(k->starts);
+    free(k->wide);
     free(k->rows.offsets);
     free(k->rows.expert);
     free(k->rows.gate);
@@ -280,6 +298,11 @@ static int reach_step(struct keep *k, int64_t step, struct error *err)
     return 0;
 }
 
+int64_t keep_choices_written(const struct keep *k)
+{
+    return k != NULL ? k->n_choices : 0;
+}
+
 int keep_flush(struct keep *k, struct error *err)
 {
     struct moescope_batch *b = k->batch;
@@ -315,62 +338,94 @@ static void *grow(void *items, int n, int *capacity, size_t size, struct error *
     return grown;
 }
 
-/* Which document the piece that begins at token `first` of the stretch lies in. *n: cut at its end. */
-static int find_document(struct keep *k, const struct stretch *t, int first, int *n, int64_t *document,
-                         int64_t *offset, int *domain, struct error *err)
+/* Where a piece lies. */
+struct place {
+    int64_t at; /* in the stream of all tokens */
+    int64_t document, offset;
+    int n, domain;
+    bool ends; /* its document does, as far as is known */
+};
+
+/* A place in the stream that --documents gives a document wins over the names in the log. */
+static int find_placed(struct keep *k, const struct stretch *t, const char *otherwise, struct place *p,
+                       bool *found, struct error *err)
 {
-    const char *of_file = k->request->domains[t->file];
-    if (t->document != NULL) {
-        const struct side_document *d = side_named(k->side, t->listed != NULL ? t->listed : t->document);
-        const char *name = d != NULL && d->domain != NULL ? d->domain
-                           : t->domain != NULL            ? t->domain
-                                                          : of_file;
-        *offset = t->offset + first;
-        return texts_document(&k->texts, t->document, name, d, document, domain, err);
+    int64_t next;
+    const struct side_document *d = side_at(k->side, p->at, &next);
+    *found = d != NULL;
+    p->ends = next - p->at <= p->n;
+    p->n = p->ends ? (int)(next - p->at) : p->n;
+    if (d == NULL) {
+        return 0;
     }
-    int64_t at = t->offset + first, next;
-    const struct side_document *d = side_at(k->side, at, &next);
-    *n = next - at < *n ? (int)(next - at) : *n;
-    if (d != NULL) {
-        *offset = at - d->first;
-        return texts_document(&k->texts, d->name, d->domain != NULL ? d->domain : of_file, d, document,
-                              domain, err);
+    p->offset = p->at - d->first;
+    const char *domain = d->domain != NULL ? d->domain : t->domain != NULL ? t->domain : otherwise;
+    return texts_document(&k->texts, d->name, domain, d, &p->document, &p->domain, err);
+}
+
+/* A log without documents is one, and named by what says its tokens. */
+static const char *name_of_file(const struct keep *k, const struct stretch *t)
+{
+    return k->request->tokens != NULL ? k->request->tokens : k->request->files[t->file];
+}
+
+/* Which document the piece that begins at token `first` of the stretch lies in; cut at its end. */
+static int find_document(struct keep *k, const struct stretch *t, int first, struct place *p,
+                         struct error *err)
+{
+    const char *of_file = k->request->domains[t->file], *listed = t->listed != NULL ? t->listed : t->document;
+    char base[256];
+    bool found;
+    if (find_placed(k, t, of_file, p, &found, err) != 0 || found) {
+        return found ? 0 : -1;
     }
-    *offset = at;
-    return texts_document(&k->texts, k->request->files[t->file], of_file, NULL, document, domain, err);
+    const char *name = t->document != NULL ? t->document : name_of_file(k, t);
+    if (t->document == NULL) {
+        request_base_name(name, base, sizeof base);
+        listed = side_named(k->side, name) != NULL ? name : base;
+    }
+    const struct side_document *d = side_named(k->side, listed);
+    const char *domain = d != NULL && d->domain != NULL ? d->domain : t->domain != NULL ? t->domain : of_file;
+    p->offset = t->document != NULL          ? t->offset + first
+                : k->request->tokens != NULL ? p->at
+                                             : t->offset + first - k->starts[t->file];
+    p->ends = p->ends || (t->document != NULL && first + p->n == t->n_tokens);
+    return texts_document(&k->texts, name, domain, d, &p->document, &p->domain, err);
 }
 
 /* The ids of the piece's tokens and the one behind, 0 where it is not known. */
-static int find_ids(struct keep *k, const struct stretch *t, int first, int n, struct error *err)
+static int find_ids(struct keep *k, const struct stretch *t, int first, const struct place *p,
+                    struct error *err)
 {
+    int n = p->n;
     memset(k->ids, 0, ((size_t)n + 1) * sizeof *k->ids);
     if (t->n_ids > 0) {
         int there = t->n_ids - first < n + 1 ? t->n_ids - first : n + 1;
         memcpy(k->ids, t->ids + first, (size_t)there * sizeof *k->ids);
     } else if (k->side->ids != NULL) {
         int64_t got;
-        return side_read_ids(k->side, t->offset + first, n + 1, k->ids, &got, err);
+        return side_read_ids(k->side, p->at, p->ends ? n : n + 1, k->ids, &got, err);
     }
     return 0;
 }
 
-static int add_piece(struct keep *k, const struct stretch *t, int first, int *n, struct error *err)
+static int add_piece(struct keep *k, const struct stretch *t, int first, struct place *at, struct error *err)
 {
     struct piece_of *pieces = grow(k->pieces, k->n_pieces, &k->pieces_capacity, sizeof *pieces, err);
-    struct moescope_sequence q = {0};
-    struct piece_of p = {.first = first};
     if (pieces == NULL) {
         return -1;
     }
     k->pieces = pieces;
-    if (find_document(k, t, first, n, &q.document_id, &q.offset, &p.domain, err) != 0 ||
-        find_ids(k, t, first, *n, err) != 0) {
+    if (find_document(k, t, first, at, err) != 0 || find_ids(k, t, first, at, err) != 0) {
         return -1;
     }
-    q.n_tokens = p.n = *n;
-    q.ids = k->ids;
-    p.sequence = moescope_batch_sequence(k->batch, t->step, k->split, &q);
-    pieces[k->n_pieces++] = p;
+    const struct moescope_sequence q = {
+        .document_id = at->document, .offset = at->offset, .n_tokens = at->n, .ids = k->ids};
+    pieces[k->n_pieces++] =
+        (struct piece_of){.first = first,
+                          .n = at->n,
+                          .domain = at->domain,
+                          .sequence = moescope_batch_sequence(k->batch, t->step, k->split, &q)};
     return 0;
 }
 
@@ -385,17 +440,23 @@ int keep_stretch(struct keep *k, const struct stretch *t, int *handle, struct er
     }
     k->held = held;
     struct held h = {.first_piece = k->n_pieces};
+    int64_t position = t->again ? t->offset : k->position;
+    if (k->starts[t->file] < 0 && t->document == NULL) {
+        k->starts[t->file] = t->offset;
+    }
     for (int first = 0; first < t->n_tokens;) {
         int n = t->n_tokens - first < k->most_tokens ? t->n_tokens - first : k->most_tokens;
-        if (add_piece(k, t, first, &n, err) != 0) {
+        struct place at = {.at = position + first, .n = n};
+        if (add_piece(k, t, first, &at, err) != 0) {
             return -1;
         }
-        first += n;
+        first += at.n;
         h.n_pieces++;
     }
     *handle = k->n_held;
     held[k->n_held++] = h;
     k->step_tokens += t->again ? 0 : t->n_tokens;
+    k->position += t->again ? 0 : t->n_tokens;
     return 0;
 }
 
@@ -494,6 +555,32 @@ static void count_probabilities(const struct keep *k, struct sums *s, size_t at,
     }
 }
 
+/* The router's probabilities of the piece's tokens, of as many experts as the run has. NULL: out of memory.
+ */
+static const float *of_all_experts(struct keep *k, const struct routed *r, const struct piece_of *p,
+                                   struct error *err)
+{
+    const float *from = r->probability + (size_t)p->first * (size_t)r->n_experts;
+    size_t width = (size_t)k->n_experts, n = (size_t)p->n * width;
+    if (r->n_experts == k->n_experts) {
+        return from;
+    }
+    if (n > k->n_wide) {
+        free(k->wide);
+        k->wide = malloc(n * sizeof *k->wide);
+        k->n_wide = k->wide != NULL ? n : 0;
+    }
+    if (k->wide == NULL) {
+        (void)error_no_memory(err, "probabilities");
+        return NULL;
+    }
+    memset(k->wide, 0, n * sizeof *k->wide);
+    for (size_t t = 0; t < (size_t)p->n; t++) {
+        memcpy(k->wide + t * width, from + t * (size_t)r->n_experts, (size_t)r->n_experts * sizeof *from);
+    }
+    return k->wide;
+}
+
 static int add_block(struct keep *k, const struct routed *r, int layer, const struct piece_of *p,
                      struct error *err)
 {
@@ -509,8 +596,11 @@ static int add_block(struct keep *k, const struct routed *r, int layer, const st
         return -1;
     }
     int64_t n = l->varies ? b.offsets[p->n] : (int64_t)p->n * r->k;
-    const float *probability =
-        r->probability != NULL ? r->probability + (size_t)p->first * (size_t)k->n_experts : NULL;
+    k->n_choices += n;
+    const float *probability = NULL;
+    if (r->probability != NULL && (probability = of_all_experts(k, r, p, err)) == NULL) {
+        return -1;
+    }
     moescope_batch_routing(k->batch, p->sequence, &b);
     if (probability != NULL) {
         moescope_batch_probability(k->batch, p->sequence, l->number, k->n_experts, probability);
@@ -568,6 +658,7 @@ int keep_load(struct keep *k, const struct load *load, struct error *err)
         }
         for (int e = 0; e < load->n_experts && e < k->n_experts; e++) {
             s->assignments[(size_t)layer * (size_t)k->n_experts + (size_t)e] += load->count[e];
+            k->n_choices += d < 0 ? load->count[e] : 0;
         }
     }
     return 0;

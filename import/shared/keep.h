@@ -20,6 +20,7 @@ int keep_open(struct keep **k, const struct keep_run *run, const struct survey *
 int keep_stretch(struct keep *k, const struct stretch *t, int *handle, struct error *err);
 int keep_routing(struct keep *k, int handle, const struct routed *r, struct error *err);
 int keep_load(struct keep *k, const struct load *l, struct error *err);
+int64_t keep_choices_written(const struct keep *k); /* 0 of NULL */
 int keep_flush(struct keep *k, struct error *err);
 /* Ends the run, as imported. */
 int keep_finish(struct keep *k, struct error *err);

@@ -12,7 +12,8 @@ struct reading {
     struct side side;
     struct survey survey;
     struct progress progress;
-    int64_t bytes; /* of all files */
+    int64_t bytes;     /* of all files */
+    int64_t n_choices; /* that were written, by an import */
 };
 
 /* The first reading: afterwards the survey has its findings. Refusals are among them, and no failure. */

@@ -1,5 +1,6 @@
 #include "import/shared/request.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -47,6 +48,19 @@ void request_base_name(const char *path, char *name, size_t size)
     n = n < size ? n : size - 1;
     memcpy(name, from, n);
     name[n] = '\0';
+}
+
+void request_file_name(const struct request *r, int file, char *name, size_t size)
+{
+    char other[256], own[256];
+    request_base_name(r->files[file], own, sizeof own);
+    snprintf(name, size, "%s", own);
+    for (int i = 0; i < r->n_files; i++) {
+        request_base_name(r->files[i], other, sizeof other);
+        if (i != file && strcmp(own, other) == 0) {
+            snprintf(name, size, "%s", r->files[file]);
+        }
+    }
 }
 
 static int parse_ranks(struct request *r, struct error *err)
@@ -121,6 +135,9 @@ int request_complete(struct request *r, char **files, int n, struct error *err)
         if (add_domain_file(r, r->domain_files.items[i], err) != 0) {
             return -1;
         }
+    }
+    for (; r->ranks == RANKS_REPLICAS && r->n_files > 1; r->n_files--) { /* the first counts */
+        free(r->domains[r->n_files - 1]);
     }
     return 0;
 }

@@ -29,5 +29,7 @@ void request_release(struct request *r);
 
 /* "name" of "/folder/name.ext"; cut to the buffer. */
 void request_base_name(const char *path, char *name, size_t size);
+/* The same of a file of the import, or its path where another one has that name too. */
+void request_file_name(const struct request *r, int file, char *name, size_t size);
 
 #endif

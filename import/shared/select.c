@@ -73,6 +73,18 @@ static void softmax(float *score, int n, float largest)
     }
 }
 
+/* What a file rounded, a logbook's check would call no distribution. */
+static void scale_to_one(float *p, int n)
+{
+    double sum = 0;
+    for (int e = 0; e < n; e++) {
+        sum += p[e];
+    }
+    for (int e = 0; sum > 0 && e < n; e++) {
+        p[e] = (float)(p[e] / sum);
+    }
+}
+
 int select_experts(enum selection s, bool probabilities, float *score, int n_experts, int k, int32_t *expert,
                    float *gate)
 {
@@ -83,7 +95,7 @@ int select_experts(enum selection s, bool probabilities, float *score, int n_exp
     }
     choose(score, n_experts, k, expert);
     float largest = score[expert[0]];
-    if (s == SELECT_SIGMOID) {
+    if (!probabilities && s == SELECT_SIGMOID) {
         for (int e = 0; e < n_experts; e++) {
             score[e] = 1 / (1 + expf(-score[e]));
         }
@@ -95,8 +107,11 @@ int select_experts(enum selection s, bool probabilities, float *score, int n_exp
         gate[i] = score[expert[i]];
         sum += gate[i];
     }
-    for (int i = 0; s == SELECT_TOPK_SOFTMAX && i < k; i++) {
+    for (int i = 0; s == SELECT_TOPK_SOFTMAX && sum > 0 && i < k; i++) {
         gate[i] = (float)(gate[i] / sum); /* a softmax over some is that over all, scaled to 1 */
+    }
+    if (probabilities) {
+        scale_to_one(score, n_experts);
     }
     return 0;
 }

@@ -18,6 +18,7 @@ struct side_ids {
     const struct array *x;
     struct input input;
     int64_t at; /* of the text's next id; `last` is the one before */
+    bool ended;
     int32_t last;
     const char *path;
 };
@@ -181,6 +182,12 @@ static int order_documents(struct side *s, const char *path, struct error *err)
     while (s->n_placed < s->n_documents && s->documents[s->n_placed].first >= 0) {
         s->n_placed++;
     }
+    for (int i = s->n_placed + 1; i < s->n_documents; i++) {
+        if (strcmp(s->documents[i - 1].name, s->documents[i].name) == 0) {
+            return error_set(err, STATUS_INPUT, "'%s': document '%s' is there twice", path,
+                             s->documents[i].name);
+        }
+    }
     for (int i = 0; i < s->n_placed; i++) {
         struct side_document *d = &s->documents[i];
         int64_t next = i + 1 < s->n_placed ? s->documents[i + 1].first : INT64_MAX;
@@ -267,6 +274,11 @@ static int open_ids(struct side_ids *ids, const char *path, struct error *err)
     if (c < 0 || isdigit(c) || isspace(c)) {
         return input_check(&ids->input, err);
     }
+    if (c == '-' || c == '[' || c == 0xEF) {
+        return input_refuse(
+            &ids->input, err,
+            "token ids are whole numbers below 2^31 with blanks or commas between, or an npy");
+    }
     if (arrays_open(&ids->arrays, path, err) != 0) {
         return -1;
     }
@@ -303,6 +315,9 @@ static int read_text(struct side_ids *ids, int64_t position, int64_t n, int32_t 
                      struct error *err)
 {
     *got = 0;
+    if (ids->ended && position >= ids->at) {
+        return 0;
+    }
     if (n > 0 && position == ids->at - 1) {
         out[(*got)++] = ids->last;
     } else if (position != ids->at) {
@@ -312,13 +327,15 @@ static int read_text(struct side_ids *ids, int64_t position, int64_t n, int32_t 
     }
     while (*got < n) {
         bool more;
-        if (next_id(ids, &ids->last, &more, err) != 0) {
+        int32_t id;
+        if (next_id(ids, &id, &more, err) != 0) {
             return -1;
         }
         if (!more) {
+            ids->ended = true;
             break;
         }
-        out[(*got)++] = ids->last;
+        out[(*got)++] = ids->last = id;
         ids->at++;
     }
     return 0;
@@ -354,6 +371,7 @@ void side_rewind(struct side *s)
     if (ids != NULL && ids->arrays == NULL) {
         input_close(&ids->input);
         ids->at = 0;
+        ids->ended = false;
         (void)input_open(&ids->input, ids->path, NULL); /* a failure shows as an empty file's */
     }
 }

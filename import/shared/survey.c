@@ -1,6 +1,7 @@
 #include "import/shared/survey.h"
 
 #include <math.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -81,14 +82,27 @@ static int count_up_to(struct survey_layer *l, int32_t largest, struct error *er
 
 /* ---- tokens ---- */
 
+void survey_end(struct survey *s)
+{
+    sha256_add(&s->texts, &s->text.n, sizeof s->text.n);
+    s->text.n = 0;
+}
+
 static void add_texts(struct survey *s, const struct stretch *t)
 {
-    const int64_t place[] = {t->offset, t->n_ids};
     const char *name = t->document != NULL ? t->document : "";
-    sha256_add(&s->texts, name, strlen(name) + 1);
-    sha256_add(&s->texts, place, sizeof place);
-    if (t->n_ids > 0) {
-        sha256_add(&s->texts, t->ids, (size_t)t->n_ids * sizeof *t->ids);
+    int n_ids = t->n_ids < t->n_tokens ? t->n_ids : t->n_tokens;
+    if (s->text.n == 0 || strncmp(s->text.name, name, sizeof s->text.name - 1) != 0 ||
+        s->text.next != t->offset) {
+        survey_end(s);
+        snprintf(s->text.name, sizeof s->text.name, "%s", name);
+        sha256_add(&s->texts, name, strlen(name) + 1);
+        sha256_add(&s->texts, &t->offset, sizeof t->offset);
+    }
+    s->text.next = t->offset + t->n_tokens;
+    s->text.n += t->n_tokens;
+    if (n_ids > 0) {
+        sha256_add(&s->texts, t->ids, (size_t)n_ids * sizeof *t->ids);
     }
 }
 
@@ -232,6 +246,7 @@ int survey_routing(struct survey *s, const struct stretch *t, const struct route
         l->columns = r->k;
     }
     l->columns = l->columns == r->k ? r->k : -1;
+    l->widest = r->k > l->widest ? r->k : l->widest;
     l->n_experts = r->n_experts > l->n_experts ? r->n_experts : l->n_experts;
     int64_t before = l->n_decisions;
     for (int i = 0; i < t->n_tokens; i++) {
@@ -317,7 +332,7 @@ bool survey_layer_is_constant(const struct survey_layer *l)
 
 bool survey_layer_is_dense(const struct survey_layer *l)
 {
-    return l->n_rows > 0 ? l->n_zero + l->n_unrouted == l->n_rows : l->n_loads > 1 && l->n_decisions == 0;
+    return l->n_rows > 0 ? l->n_zero + l->n_unrouted == l->n_rows : l->n_loads > 0 && l->n_decisions == 0;
 }
 
 int32_t survey_id_below(const struct survey_layer *l, int32_t id)

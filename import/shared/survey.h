@@ -11,7 +11,7 @@ enum { SURVEY_COLUMNS = 64 };
 struct survey_layer {
     int number;           /* as the file has it */
     int n_experts;        /* that the file says; 0: nothing */
-    int columns;          /* of its rows; -1: they differ */
+    int columns, widest;  /* of its rows; -1: they differ; the most */
     int64_t n_rows;       /* tokens */
     int64_t n_unrouted;   /* rows without any choice */
     int64_t n_missing;    /* single choices that are missing in the other rows */
@@ -51,8 +51,13 @@ struct survey {
     int64_t n_with_ids, n_without_next; /* tokens whose id is known; stretches whose last target is not */
     int32_t largest_token;
     int topk;            /* that a file of counts says; 0 */
+    bool takes_layers;   /* its format does: see import_format */
     bool has_domains;    /* some stretch or load named its own */
-    struct sha256 texts; /* of documents, offsets and ids, in order */
+    struct sha256 texts; /* of documents, offsets and ids, in order, however they are cut */
+    struct survey_text { /* that is going on */
+        char name[320];
+        int64_t next, n; /* offset, tokens so far */
+    } text;
     struct findings findings;
 };
 
@@ -63,6 +68,7 @@ int survey_stretch(struct survey *s, const struct stretch *t, struct error *err)
 int survey_routing(struct survey *s, const struct stretch *t, const struct routed *r, struct error *err);
 int survey_load(struct survey *s, const struct load *l, struct error *err);
 
+void survey_end(struct survey *s); /* of what is still going on */
 /* Adds the findings that the sums show. */
 void survey_judge(struct survey *s, const struct request *r);
 

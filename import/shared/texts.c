@@ -12,7 +12,7 @@ static const struct moescope_token unknown_token[] = {{.text = "<unknown>", .kin
 static void name_vocabulary(struct moescope_corpus *c, const struct vocabulary_file *v, bool ids_known)
 {
     static char none[SHA256_HEX];
-    if (v != NULL) {
+    if (v != NULL && ids_known) {
         c->vocabulary_name = "imported";
         c->vocabulary_sha256 = v->sha256;
         c->tokens = v->tokens;

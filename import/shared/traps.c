@@ -255,7 +255,10 @@ static void judge_files(struct judging *j)
     const struct survey *s = j->s;
     if (j->r->ranks == RANKS_AUTO && have_own_layers(s) && s->n_loads == 0) {
         add(j, TRAP_RANK_FILES, RULING_REFUSED,
-            "pass --ranks layers if they saw the same tokens (pipeline parallel), --ranks sum if other ones",
+            s->takes_layers
+                ? "pass --ranks layers if they saw the same tokens (pipeline parallel), --ranks sum if "
+                  "other ones"
+                : "pass --ranks sum if they saw other tokens; if the same, put all layers into one file",
             "no layer is in two of the %d files", s->n_files);
     }
     for (int a = 0; a < s->n_files && j->r->ranks == RANKS_AUTO; a++) {
@@ -376,6 +379,7 @@ static void judge_prefix(struct judging *j)
 void survey_judge(struct survey *s, const struct request *r)
 {
     struct judging j = {s, r, survey_experts(s, r)};
+    survey_end(s);
     judge_zero_rows(&j);
     judge_dense_layers(&j);
     judge_duplicates(&j);
