@@ -99,7 +99,7 @@ static int read_npy(struct row_reader *r, struct answer_rows *rows, struct error
                      ? input_refuse(r->input, err, "routed_experts is not an array of three dimensions")
                      : shape_rows(r, rows, x->shape[0], x->shape[1], x->shape[2], err);
     if (result == 0) {
-        r->narrow = r->narrow || x->type == ARRAY_U8;
+        r->narrow = r->narrow || x->type == ARRAY_U8 || x->type == ARRAY_I8;
         result = copy_array(r, npy, x, rows, err);
     }
     arrays_close(npy);
@@ -224,7 +224,7 @@ static int read_headed(struct row_reader *r, struct answer_rows *rows, struct er
     if (find_type(r, name, &type, err) != 0 || shape_rows(r, rows, n, n_layers, k, err) != 0) {
         return -1;
     }
-    r->narrow = r->narrow || type == ARRAY_U8;
+    r->narrow = r->narrow || type == ARRAY_U8 || type == ARRAY_I8;
     return read_raw(r, rows, type, err);
 }
 

@@ -18,8 +18,10 @@ enum column {
     N_COLUMNS
 };
 
+enum { COLUMN_NAME = 64 };
+
 struct columns {
-    char names[N_COLUMNS][64]; /* "" : the usual ones */
+    char names[N_COLUMNS][COLUMN_NAME]; /* "" : the usual ones */
 };
 
 /* "step=iter,layer=l"; NULL: the usual names. STATUS_USAGE for a word that is no column. */

@@ -7,6 +7,7 @@
 void delimited_start(struct delimited *d, struct input *in, char separator)
 {
     *d = (struct delimited){.in = in, .separator = separator};
+    input_skip_mark(in);
     text_init(&d->text);
 }
 
@@ -140,7 +141,7 @@ int delimited_row(struct delimited *d, struct error *err)
     for (;;) {
         skip_blanks(d);
         c = input_peek(in);
-        if (c == '#') {
+        if (c == '#' && !d->begun) {
             skip_comment(in);
         } else if (c == '\n' || c == '\r') {
             in->line += c == '\n';
@@ -152,6 +153,7 @@ int delimited_row(struct delimited *d, struct error *err)
     if (c < 0) {
         return input_check(in, err);
     }
+    d->begun = true;
     while (more) {
         if (take_cell(d, &more, err) != 0) {
             return -1;

@@ -12,12 +12,13 @@ struct delimited {
     struct text text;
     size_t *at; /* (capacity) where cells begin in text, each with a NUL behind */
     int n, capacity;
+    bool begun; /* a row has been */
 };
 
 void delimited_start(struct delimited *d, struct input *in, char separator);
 void delimited_release(struct delimited *d);
 
-/* 1: the next row that is not empty and does not begin with '#'; 0: no more. */
+/* 1: the next row that is not empty, before the first one also none that begins with '#'; 0: no more. */
 int delimited_row(struct delimited *d, struct error *err);
 const char *delimited_cell(const struct delimited *d, int i); /* "" beyond the row's end */
 /* The cell as a whole number or a number; what is none is refused, `what` names it. */

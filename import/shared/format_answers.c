@@ -22,7 +22,8 @@ struct part { /* rows of a prompt, or of one choice */
 };
 
 struct answer {
-    char name[MOST_NAME], domain[MOST_NAME];
+    char name[MOST_NAME], domain[MOST_NAME]; /* of the members that lie the least deep */
+    int name_depth, domain_depth;
     struct part *parts;
     int n_parts, capacity; /* parts keep their memory */
     struct integers prompt_ids, ids;
@@ -37,10 +38,9 @@ struct answers {
     struct json json;
     struct answer answer;
     struct row_reader reader;
-    struct integers block;     /* of a layer */
-    struct seen names;         /* answers by their names' checksums */
-    char name[MOST_NAME + 32]; /* of the answer's document */
-    int64_t told, number;      /* of the answer in its file */
+    struct integers block; /* of a layer */
+    struct seen names;     /* answers by their names' checksums */
+    int64_t told, number;  /* of the answer in its file */
     int file;
 };
 
@@ -92,19 +92,38 @@ static int read_ids(struct answers *a, struct integers *ids, struct error *err)
     return json_integers(&a->json, ids, err);
 }
 
-static int read_name(struct answers *a, char name[MOST_NAME], struct error *err)
+/* Of several members of that name the one that lies the least deep counts, and of those the first. */
+static int read_name(struct answers *a, char name[MOST_NAME], int *name_depth, int depth, struct error *err)
 {
+    enum json_kind kind = json_peek(&a->json);
     struct text t;
-    if (json_peek(&a->json) != JSON_STRING) {
+    int64_t number;
+    if ((name[0] != '\0' && *name_depth <= depth) || (kind != JSON_STRING && kind != JSON_NUMBER)) {
         return json_skip(&a->json, err);
     }
     text_init(&t);
-    int result = json_string(&a->json, &t, MOST_NAME - 1, err);
-    if (name[0] == '\0') {
+    int result = kind == JSON_STRING ? json_string(&a->json, &t, MOST_NAME - 1, err)
+                                     : json_integer(&a->json, &number, err);
+    if (result == 0 && kind == JSON_NUMBER) {
+        text_add_int(&t, number);
+    }
+    if (result == 0) {
         snprintf(name, MOST_NAME, "%s", t.data);
+        *name_depth = depth;
     }
     text_release(&t);
     return result;
+}
+
+static int read_start(struct answers *a, const char *key, struct error *err)
+{
+    int64_t *start = &a->answer.start;
+    if (json_integer(&a->json, start, err) != 0) {
+        return -1;
+    }
+    return *start >= 0 && *start <= INT32_MAX
+               ? 0
+               : input_refuse(&a->input, err, "%s %lld", key, (long long)*start);
 }
 
 static bool is(const char *key, const char *const *names)
@@ -168,11 +187,14 @@ static int read_value(struct answers *a, const char *key, int depth,
     if (is(key, prompts) || is(key, outputs)) {
         return read_ids(a, is(key, prompts) ? &w->prompt_ids : &w->ids, err);
     }
-    if (is(key, names) || strcmp(key, "domain") == 0) {
-        return read_name(a, *key == 'd' && key[2] == 'm' ? w->domain : w->name, err);
+    if (strcmp(key, "domain") == 0) {
+        return read_name(a, w->domain, &w->domain_depth, depth, err);
+    }
+    if (is(key, names)) {
+        return read_name(a, w->name, &w->name_depth, depth, err);
     }
     if (strcmp(key, "routed_experts_prompt_start") == 0 || strcmp(key, "routed_experts_start_len") == 0) {
-        return json_null(&a->json) ? 0 : json_integer(&a->json, &w->start, err);
+        return json_null(&a->json) ? 0 : read_start(a, key, err);
     }
     enum json_kind kind = depth < MOST_DEPTH ? json_peek(&a->json) : JSON_END;
     return kind == JSON_OBJECT  ? read_object(a, depth, err)
@@ -276,27 +298,42 @@ static const struct part *prompt_of(const struct answer *w)
     return NULL;
 }
 
-/* Answers without a name have their number; those of one name are numbered from the second on. */
-static int name_answer(struct answers *a, struct error *err)
+static int times_seen(struct answers *a, const char *name, int64_t **times, struct error *err)
 {
-    char *name = a->name, base[256], hex[SHA256_HEX];
-    size_t n = strlen(a->answer.name);
-    int64_t *before;
-    snprintf(name, sizeof a->name, "%s", a->answer.name);
-    if (n == 0) {
-        request_file_name(a->request, a->file, base, sizeof base);
-        snprintf(name, sizeof a->name, "%s:%lld", base, (long long)a->number);
-        return 0;
-    }
-    sha256_bytes(name, n, hex);
+    char hex[SHA256_HEX];
+    sha256_bytes(name, strlen(name), hex);
     hex[16] = '\0';
-    if (seen_find(&a->names, (int64_t)strtoull(hex, NULL, 16), &before, err) != 0) {
+    return seen_find(&a->names, (int64_t)strtoull(hex, NULL, 16), times, err);
+}
+
+/* Documents have names of their own: of equal ones the second is "NAME (2)". */
+static int name_document(struct answers *a, const char *wanted, char *name, size_t size, struct error *err)
+{
+    int64_t *times, n;
+    snprintf(name, size, "%s", wanted);
+    if (times_seen(a, name, &times, err) != 0) {
         return -1;
     }
-    if (++*before > 1) {
-        snprintf(name + n, sizeof a->name - n, " (%lld)", (long long)*before);
+    for (n = ++*times; *times > 1; n++) {
+        snprintf(name, size, "%s (%lld)", wanted, (long long)n);
+        if (times_seen(a, name, &times, err) != 0) {
+            return -1;
+        }
+        ++*times;
     }
     return 0;
+}
+
+/* An answer without a name has its number. */
+static void name_answer(const struct answers *a, char *name, size_t size)
+{
+    char base[MOST_NAME];
+    if (a->answer.name[0] != '\0') {
+        snprintf(name, size, "%s", a->answer.name);
+        return;
+    }
+    request_file_name(a->request, a->file, base, sizeof base);
+    snprintf(name, size, "%s:%lld", base, (long long)a->number);
 }
 
 static int give_answer(struct answers *a, struct error *err)
@@ -304,23 +341,21 @@ static int give_answer(struct answers *a, struct error *err)
     struct answer *w = &a->answer;
     const struct part *prompt = prompt_of(w);
     int64_t behind = prompt != NULL ? prompt->rows.n : w->start;
-    char name[sizeof a->name + 32];
-    if (join_ids(w, err) != 0 || name_answer(a, err) != 0) {
+    char wanted[MOST_NAME + 64], answer[sizeof wanted], choice[sizeof wanted];
+    name_answer(a, wanted, sizeof wanted);
+    if (join_ids(w, err) != 0 || name_document(a, wanted, answer, sizeof answer, err) != 0) {
         return -1;
     }
     for (int i = 0; i < w->n_parts; i++) {
         const struct part *p = &w->parts[i];
         int64_t start = p->kind == PART_PROMPT ? 0 : behind;
-        snprintf(name, sizeof name, "%s", a->name);
-        if (w->n_choices > 1 && p->kind == PART_ANSWER) {
-            size_t at = strlen(name);
-            snprintf(name + at, sizeof name - at, "#%d", p->choice);
-        }
-        bool whole = w->n_choices <= 1;
+        bool whole = w->n_choices <= 1, own = !whole && p->kind == PART_ANSWER;
         bool with_ids = whole && p->kind == PART_ANSWER
                             ? ids_fit(a, start + p->rows.n)
                             : whole && w->prompt_ids.n >= p->rows.n && p->rows.n > 0;
-        if (give_part(a, &p->rows, start, name, with_ids, err) != 0) {
+        snprintf(wanted, sizeof wanted, "%.*s#%d", MOST_NAME + 32, answer, p->choice);
+        if ((own && name_document(a, wanted, choice, sizeof choice, err) != 0) ||
+            give_part(a, &p->rows, start, own ? choice : answer, with_ids, err) != 0) {
             return -1;
         }
     }

@@ -13,7 +13,7 @@
 #include "import/shared/select.h"
 #include "sql/logbook.h"
 
-enum { AT_ONCE = 1 << 22 /* numbers */, SAMPLE_ROWS = 256 };
+enum { AT_ONCE = 1 << 24 /* numbers */, SAMPLE_ROWS = 256 };
 
 struct cube {
     struct arrays *arrays;
@@ -428,12 +428,22 @@ static bool reserve_numbers(const struct cube *c, struct numbers *x, size_t n)
     return x->integers != NULL || x->reals != NULL;
 }
 
+/* Tokens at once: a power of two, and alike for all orders of the axes, so that the same texts are cut alike
+ * and can be compared. */
+static size_t tokens_at_once(const struct cube *c)
+{
+    size_t row = (size_t)c->width * (size_t)c->n_layers, n = STRETCH_TOKENS;
+    while (n > 1 && n * row > AT_ONCE) {
+        n /= 2;
+    }
+    return n;
+}
+
 static int reserve(struct logits *q, struct error *err)
 {
     const struct cube *c = &q->cube;
-    size_t width = (size_t)c->width, row = tokens_first(c) ? width * (size_t)c->n_layers : width;
-    size_t n = AT_ONCE / row, k = c->chosen ? width : (size_t)q->request->topk + 1;
-    n = n < 1 ? 1 : n < STRETCH_TOKENS ? n : STRETCH_TOKENS;
+    size_t width = (size_t)c->width, row = width * (size_t)c->n_layers;
+    size_t n = tokens_at_once(c), k = c->chosen ? width : (size_t)q->request->topk + 1;
     q->most = (int)n;
     q->gates = malloc(n * k * sizeof *q->gates);
     q->experts = malloc(n * k * sizeof *q->experts);
@@ -480,7 +490,8 @@ static int read_tokens(struct logits *q, struct error *err)
 static void judge_width(struct logits *q)
 {
     const struct array *x = q->cube.whole != NULL ? q->cube.whole : q->cube.of_layer[0];
-    if (q->cube.chosen && x->type == ARRAY_U8 && (q->request->experts > 256 || q->request->experts == 0)) {
+    if (q->cube.chosen && (x->type == ARRAY_U8 || x->type == ARRAY_I8) &&
+        (q->request->experts > 256 || q->request->experts == 0)) {
         intake_finding(q->in, TRAP_NARROW_IDS, q->request->experts > 256 ? RULING_REFUSED : RULING_UNKNOWN,
                        "pass --experts if there are at most 256, else log wider ids",
                        q->request->experts > 256 ? "ids have 8 bits, and --experts says %lld"

@@ -11,9 +11,11 @@
 
 enum { WORTH_WRITING = 1 << 18 /* decisions */ };
 
+enum { MTP_BLOCKS = 8 }; /* and layers of each */
+
 struct record { /* a line */
     int64_t step, layer, mtp, n_tokens, topk;
-    bool is_mtp, has_step, has_layer;
+    bool is_mtp, has_step, has_layer, has_rows;
     int width;      /* of its rows: columns, or experts of the rank */
     int64_t n_rows; /* tokens, or micro-batches */
     struct integers rows;
@@ -39,6 +41,10 @@ struct rank {
     int64_t told;                 /* bytes that the progress bar knows of */
     int seen[LOGBOOK_MAX_LAYERS]; /* records of each layer in this step */
     struct micro_batches batches;
+    struct {
+        int64_t layers[MTP_BLOCKS]; /* their numbers in the file */
+        int n;
+    } mtp[MTP_BLOCKS];
 };
 
 struct megatron {
@@ -46,8 +52,9 @@ struct megatron {
     const struct request *request;
     struct rank *ranks;
     int n_ranks, incomplete;
-    int64_t step, offset; /* of the next token in the stream */
-    int64_t *count;       /* (n_experts) of a micro-batch */
+    int owner[LOGBOOK_MAX_LAYERS]; /* --ranks layers: 1 + the rank that has the layer */
+    int64_t step, offset;          /* of the next token in the stream */
+    int64_t *count;                /* (n_experts) of a micro-batch */
     int n_experts;
 };
 
@@ -79,6 +86,7 @@ static int read_member(struct rank *rank, const char *key, struct error *err)
         return read_word(j, "mtp", &r->is_mtp, err);
     }
     if (strcmp(key, "top_indices") == 0 || strcmp(key, "tpe") == 0) {
+        r->has_rows = true;
         return json_integer_rows(j, &r->rows, &r->width, &r->n_rows, err);
     }
     int64_t *number = strcmp(key, "num_tokens") == 0 ? &r->n_tokens
@@ -90,11 +98,28 @@ static int read_member(struct rank *rank, const char *key, struct error *err)
                                            : json_skip(j, err);
 }
 
+/* A block that predicts further tokens may have several layers, and need not say which block it is: each
+ * layer of a block gets a number of its own. */
+static int64_t mtp_layer(struct rank *rank)
+{
+    const struct record *r = &rank->record;
+    int block = r->mtp >= 0 && r->mtp < MTP_BLOCKS ? (int)r->mtp : 0, n = 0;
+    while (n < rank->mtp[block].n && rank->mtp[block].layers[n] != r->layer) {
+        n++;
+    }
+    if (n == MTP_BLOCKS || r->mtp >= MTP_BLOCKS) {
+        return LOGBOOK_MAX_LAYERS; /* which is refused */
+    }
+    rank->mtp[block].layers[n] = r->layer;
+    rank->mtp[block].n = n == rank->mtp[block].n ? n + 1 : rank->mtp[block].n;
+    return MTP_LAYER + block + (int64_t)n * MTP_BLOCKS;
+}
+
 static int check_record(struct rank *rank, struct error *err)
 {
     struct record *r = &rank->record;
     const struct input *in = &rank->input;
-    if (!r->has_step || !r->has_layer || r->n_rows == 0) {
+    if (!r->has_step || !r->has_layer || !r->has_rows) {
         return input_refuse(in, err, "no %s",
                             !r->has_step    ? "step"
                             : !r->has_layer ? "layer"
@@ -104,6 +129,9 @@ static int check_record(struct rank *rank, struct error *err)
         return input_refuse(in, err, "num_tokens is %lld, and top_indices has %lld rows",
                             (long long)r->n_tokens, (long long)r->n_rows);
     }
+    if (r->n_rows == 0) {
+        return 0;
+    }
     if (r->topk >= 0 && r->topk != r->width) {
         return input_refuse(in, err, "topk is %lld, and top_indices has %d columns", (long long)r->topk,
                             r->width);
@@ -111,7 +139,7 @@ static int check_record(struct rank *rank, struct error *err)
     if (r->n_rows > INT32_MAX / r->width) {
         return input_refuse(in, err, "a micro-batch of %lld tokens", (long long)r->n_rows);
     }
-    r->layer = r->is_mtp ? MTP_LAYER + (r->mtp >= 0 ? r->mtp : 0) : r->layer;
+    r->layer = r->is_mtp ? mtp_layer(rank) : r->layer;
     if (r->layer < 0 || r->layer >= LOGBOOK_MAX_LAYERS || r->step < 0) {
         return input_refuse(in, err, "layer %lld of step %lld", (long long)r->layer, (long long)r->step);
     }
@@ -246,7 +274,17 @@ static int let_go(struct megatron *m, struct error *err)
 static int give_choices(struct megatron *m, struct rank *rank, struct error *err)
 {
     const struct record *r = &rank->record;
+    if (r->n_rows == 0) {
+        return 0; /* a micro-batch of no tokens, in every layer */
+    }
     bool shared = m->request->ranks == RANKS_LAYERS;
+    int *owner = &m->owner[r->layer], number = (int)(rank - m->ranks);
+    *owner = *owner == 0 ? number + 1 : *owner;
+    if (shared && *owner != number + 1) {
+        return input_refuse(&rank->input, err,
+                            "layer %lld is in '%s' as well, and --ranks layers says that each has its own",
+                            (long long)r->layer, m->ranks[*owner - 1].input.path);
+    }
     struct micro_batch *b = batch_at(shared ? &m->ranks->batches : &rank->batches, number_of(rank), err);
     if (b == NULL || open_batch(m, rank, b, err) != 0) {
         return -1;
@@ -300,9 +338,12 @@ static int first_expert(struct megatron *m, const struct rank *rank, struct erro
 static int give_counts(struct megatron *m, struct rank *rank, struct error *err)
 {
     const struct record *r = &rank->record;
-    int first = first_expert(m, rank, err);
+    int first = r->n_rows > 0 ? first_expert(m, rank, err) : 0;
     if (first < 0) {
         return -1;
+    }
+    if (r->n_rows == 0) {
+        return 0;
     }
     memset(m->count, 0, (size_t)m->n_experts * sizeof *m->count);
     for (int64_t i = 0; i < r->rows.n; i++) {

@@ -1,4 +1,5 @@
 /* Tables of choices or counts, a row each: CSV with a heading, and JSON lines whose values may be lists. */
+#include <ctype.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -18,12 +19,13 @@ struct tables {
     struct rows *rows;
     int file;
     int64_t told;
-    bool has[N_COLUMNS];
-    int at[N_COLUMNS]; /* of a CSV's cells */
-    int64_t batch;     /* without tokens: rows that passed together */
+    bool has[N_COLUMNS], had[N_COLUMNS]; /* the row at hand; some row of the file */
+    int at[N_COLUMNS];                   /* of a CSV's cells */
+    int64_t batch;                       /* without tokens: rows that passed together */
     int32_t last_layer;
     int64_t in_layer; /* rows of it so far */
     struct integers experts;
+    bool is_list; /* that they came as, whose end is the token's */
     struct reals {
         float *items;
         int64_t n, capacity;
@@ -41,7 +43,7 @@ static int check_columns(const struct tables *t, struct error *err)
                             column_word(missing), column_word(missing));
     }
     if (!t->has[COLUMN_COUNT] && !t->has[COLUMN_TOKEN] && !t->has[COLUMN_SLOT] && t->request->topk == 0 &&
-        t->experts.n <= 1) {
+        !t->is_list) {
         return input_refuse(&t->input, err,
                             "nothing says where a token ends; pass --topk, or --columns token=NAME");
     }
@@ -86,21 +88,46 @@ static void tell_progress(struct tables *t)
 
 /* ---- CSV ---- */
 
+/* What --columns names must be there: it would be lost, and its usual name with it. */
+static int check_named(const struct tables *t, struct error *err)
+{
+    for (int i = 0; i < N_COLUMNS; i++) {
+        if (t->columns.names[i][0] != '\0' && !t->had[i]) {
+            return error_set(err, STATUS_INPUT, "'%s' has no '%s', which --columns names for %s",
+                             t->input.path, t->columns.names[i], column_word((enum column)i));
+        }
+    }
+    return 0;
+}
+
+static int find_column(const struct tables *t, const char *cell)
+{
+    char name[COLUMN_NAME];
+    cell += strspn(cell, " \t");
+    size_t n = strlen(cell);
+    while (n > 0 && (cell[n - 1] == ' ' || cell[n - 1] == '\t')) {
+        n--;
+    }
+    snprintf(name, sizeof name, "%.*s", (int)(n < sizeof name ? n : sizeof name - 1), cell);
+    int column = columns_find(&t->columns, name);
+    /* BigMoeOnEdge numbers a token by turn, phase and step. */
+    return column < 0 && strcmp(name, "turn") == 0    ? COLUMN_DOCUMENT
+           : column < 0 && strcmp(name, "phase") == 0 ? COLUMN_PHASE
+                                                      : column;
+}
+
 static int read_heading(struct tables *t, const struct delimited *d, struct error *err)
 {
     memset(t->has, 0, sizeof t->has);
     for (int i = 0; i < d->n; i++) {
-        int column = columns_find(&t->columns, delimited_cell(d, i));
-        /* BigMoeOnEdge numbers a token by turn, phase and step. */
-        if (strcmp(delimited_cell(d, i), "turn") == 0) {
-            column = COLUMN_DOCUMENT;
-        } else if (strcmp(delimited_cell(d, i), "phase") == 0) {
-            column = COLUMN_PHASE;
-        }
+        int column = find_column(t, delimited_cell(d, i));
         if (column >= 0 && !t->has[column]) {
-            t->has[column] = true;
+            t->has[column] = t->had[column] = true;
             t->at[column] = i;
         }
+    }
+    if (check_named(t, err) != 0) {
+        return -1;
     }
     if (t->has[COLUMN_PHASE] && t->has[COLUMN_STEP] && !t->has[COLUMN_TOKEN]) {
         t->has[COLUMN_TOKEN] = true;
@@ -137,9 +164,10 @@ static int give_cells(struct tables *t, const struct delimited *d, struct error 
         read_cell(t, d, COLUMN_EXPERT, &expert, err) != 0) {
         return -1;
     }
+    row.domain = t->has[COLUMN_DOMAIN] ? delimited_cell(d, t->at[COLUMN_DOMAIN]) : NULL;
     if (t->has[COLUMN_COUNT]) {
         return read_cell(t, d, COLUMN_COUNT, &count, err) == 0
-                   ? rows_count(t->rows, &t->input, t->file, row.step, layer, expert, count, err)
+                   ? rows_count(t->rows, &t->input, t->file, row.step, layer, expert, count, row.domain, err)
                    : -1;
     }
     if (read_cell(t, d, COLUMN_SLOT, &slot, err) != 0 || read_cell(t, d, COLUMN_ID, &id, err) != 0 ||
@@ -153,7 +181,6 @@ static int give_cells(struct tables *t, const struct delimited *d, struct error 
     row.gate = (float)gate;
     row.token += phase << 40;
     row.document = t->has[COLUMN_DOCUMENT] ? delimited_cell(d, t->at[COLUMN_DOCUMENT]) : NULL;
-    row.domain = t->has[COLUMN_DOMAIN] ? delimited_cell(d, t->at[COLUMN_DOMAIN]) : NULL;
     return give_row(t, &row, err);
 }
 
@@ -246,7 +273,7 @@ static bool lists_in_list(struct json *j)
     while (in->end - in->at < 64 && input_more(in)) {
     }
     size_t at = in->at + 1;
-    while (at < in->end && (in->window[at] == ' ' || in->window[at] == '\n')) {
+    while (at < in->end && isspace(in->window[at])) {
         at++;
     }
     return at < in->end && in->window[at] == '[';
@@ -256,7 +283,8 @@ static int read_experts(struct tables *t, struct json *j, struct line *line, str
 {
     int64_t expert;
     t->experts.n = 0;
-    if (json_peek(j) == JSON_ARRAY) {
+    t->is_list = json_peek(j) == JSON_ARRAY;
+    if (t->is_list) {
         return lists_in_list(j) ? json_integer_rows(j, &t->experts, &line->width, &line->n_tokens, err)
                                 : json_integers(j, &t->experts, err);
     }
@@ -275,7 +303,7 @@ static int read_member(struct tables *t, struct json *j, const char *key, struct
     if (column < 0 || json_null(j)) {
         return column < 0 ? json_skip(j, err) : 0;
     }
-    t->has[column] = true;
+    t->has[column] = t->had[column] = true;
     switch (column) {
     case COLUMN_EXPERT:
         return read_experts(t, j, line, err);
@@ -303,7 +331,8 @@ static int give_line(struct tables *t, struct line *line, struct error *err)
     }
     if (t->has[COLUMN_COUNT]) {
         return rows_count(t->rows, &t->input, t->file, row.step, row.layer,
-                          t->experts.n == 1 ? t->experts.items[0] : -1, line->integers[COLUMN_COUNT], err);
+                          t->experts.n == 1 ? t->experts.items[0] : -1, line->integers[COLUMN_COUNT],
+                          t->has[COLUMN_DOMAIN] ? line->domain : NULL, err);
     }
     if (t->gates.n > 0 && t->gates.n != t->experts.n) {
         return input_refuse(&t->input, err, "%lld experts and %lld gates", (long long)t->experts.n,
@@ -311,9 +340,15 @@ static int give_line(struct tables *t, struct line *line, struct error *err)
     }
     row.document = t->has[COLUMN_DOCUMENT] ? line->document : NULL;
     row.domain = t->has[COLUMN_DOMAIN] ? line->domain : NULL;
+    if (t->is_list && t->experts.n == 0) { /* a token without any choice */
+        row.token = line->integers[COLUMN_TOKEN];
+        row.slot = 0;
+        row.expert = -1;
+        return give_row(t, &row, err);
+    }
     for (int64_t i = 0; i < t->experts.n; i++) {
         row.token = line->integers[COLUMN_TOKEN] + (line->width > 0 ? i / width : 0);
-        row.slot = t->experts.n > 1      ? (int32_t)(i % width)
+        row.slot = t->is_list            ? (int32_t)(i % width)
                    : t->has[COLUMN_SLOT] ? (int32_t)line->integers[COLUMN_SLOT]
                                          : -1;
         row.expert = t->experts.items[i];
@@ -335,6 +370,7 @@ static int read_jsonl(struct tables *t, struct error *err)
         struct line line = {.width = 0};
         memset(t->has, 0, sizeof t->has);
         t->experts.n = t->gates.n = 0;
+        t->is_list = false;
         int more = json_enter(&j, JSON_OBJECT, "a row {...}", err) != 0 ? -1 : json_key(&j, key, err);
         for (; more == 1; more = json_key(&j, key, err)) {
             if (read_member(t, &j, key, &line, err) != 0) {
@@ -346,7 +382,7 @@ static int read_jsonl(struct tables *t, struct error *err)
         }
         tell_progress(t);
     }
-    return documents;
+    return documents == 0 ? check_named(t, err) : documents;
 }
 
 /* ---- files ---- */
@@ -361,6 +397,7 @@ static int read_tables(struct intake *in, const struct request *r,
     }
     for (; t.file < r->n_files && result == 0; t.file++) {
         t.told = 0;
+        memset(t.had, 0, sizeof t.had);
         result = input_open(&t.input, r->files[t.file], err);
         if (result == 0) {
             result = read(&t, err);

@@ -79,7 +79,8 @@ static int guess(const struct import_format **f, const struct request *r, const 
     }
     in.end = in.end < in.capacity ? in.end : in.capacity - 1;
     in.window[in.end] = '\0';
-    const struct head head = {path, (const char *)in.window, in.end};
+    size_t mark = in.end >= 3 && memcmp(in.window, "\xEF\xBB\xBF", 3) == 0 ? 3 : 0;
+    const struct head head = {path, (const char *)in.window + mark, in.end - mark};
     for (int i = 0; import_formats[i] != NULL && *f == NULL; i++) {
         *f = import_formats[i]->looks_like(&head) ? import_formats[i] : NULL;
     }

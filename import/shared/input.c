@@ -63,6 +63,15 @@ bool input_more(struct input *in)
     return n > 0;
 }
 
+void input_skip_mark(struct input *in)
+{
+    while (in->end - in->at < 3 && input_more(in)) {
+    }
+    if (in->end - in->at >= 3 && memcmp(in->window + in->at, "\xEF\xBB\xBF", 3) == 0) {
+        in->at += 3;
+    }
+}
+
 int input_check(const struct input *in, struct error *err)
 {
     if (!in->failed) {

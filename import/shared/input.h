@@ -30,6 +30,8 @@ void input_close(struct input *in); /* safe on zeroed */
 
 /* Moves what is left to the front and reads more behind it; false at the end, and after a failure. */
 bool input_more(struct input *in);
+/* The mark that some editors put in front of UTF-8. */
+void input_skip_mark(struct input *in);
 
 /* The next byte, not taken; -1 at the end. */
 static inline int input_peek(struct input *in)

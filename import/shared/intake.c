@@ -245,7 +245,7 @@ int reading_survey(struct reading *d, const struct request *r, struct error *err
                          "--ranks layers is for megatron; of %s put all layers into one file",
                          d->format->name);
     }
-    if (survey_init(&d->survey, r->n_files, err) != 0 || side_open(&d->side, r, err) != 0 ||
+    if (survey_init(&d->survey, r, err) != 0 || side_open(&d->side, r, err) != 0 ||
         read_files(d, NULL, err) != 0 || judge_ids(d, err) != 0) {
         return -1;
     }
@@ -254,6 +254,9 @@ int reading_survey(struct reading *d, const struct request *r, struct error *err
     }
     if (d->survey.n_with_ids > 0 && d->side.ids != NULL) {
         return error_set(err, STATUS_USAGE, "'%s' has token ids of its own; leave --tokens out", r->files[0]);
+    }
+    if (d->survey.n_tokens > 0 && side_check_places(&d->side, d->survey.n_tokens, err) != 0) {
+        return -1;
     }
     d->survey.takes_layers = d->format->takes_layers;
     survey_judge(&d->survey, r);

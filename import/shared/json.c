@@ -10,6 +10,7 @@ enum { NUMBER = 64, SURE = 32 /* bytes that a fast step may look at */ };
 void json_start(struct json *j, struct input *in)
 {
     *j = (struct json){.in = in};
+    input_skip_mark(in);
 }
 
 /* ---- bytes ---- */
@@ -360,7 +361,12 @@ static int keep_piece(void *context, const char *bytes, size_t n, struct error *
 {
     struct keeping *k = context;
     size_t room = k->most - k->text->length;
-    text_add_bytes(k->text, bytes, n < room ? n : room);
+    if (n > room) { /* cut between characters, and nothing behind the cut */
+        for (n = room; n > 0 && ((unsigned char)bytes[n] & 0xC0) == 0x80; n--) {
+        }
+        k->most = k->text->length + n;
+    }
+    text_add_bytes(k->text, bytes, n);
     return k->text->failed ? error_no_memory(err, "a string") : 0;
 }
 

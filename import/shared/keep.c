@@ -85,8 +85,8 @@ static void number_layers(struct keep *k)
         }
         struct kept_layer *to = &k->layers[k->n_layers];
         *to = (struct kept_layer){.from = l, .varies = row_wise(l, k->n_experts)};
-        to->number = i < MTP_LAYER ? i - base : behind + i - MTP_LAYER;
-        behind = i < MTP_LAYER ? to->number + 1 : behind;
+        to->number = i < MTP_LAYER ? i - base : behind;
+        behind = to->number + 1;
         widest = l->widest > widest ? l->widest : widest;
         k->index_of[i] = k->n_layers++;
     }
@@ -159,7 +159,10 @@ int keep_open(struct keep **out, const struct keep_run *run, const struct survey
         }
     }
     k->domains = has_domains(k);
-    k->drop_gates = trap_accepted(&r->accept, TRAP_SELECTION_SCORE);
+    k->drop_gates = trap_accepted(&r->accept, TRAP_SELECTION_SCORE) && survey_has_wrong_gates(s);
+    if (r->layer_base == 1 && s->layers[0] != NULL && !survey_layer_is_dense(s->layers[0])) {
+        return error_set(err, STATUS_USAGE, "there is a layer 0; --layer-base 1 cannot be");
+    }
     number_layers(k);
     k->ids = calloc((size_t)k->most_tokens + 1, sizeof *k->ids);
     k->starts = malloc((size_t)r->n_files * sizeof *k->starts);

@@ -5,6 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/file.h"
+#include "import/shared/seen.h"
 #include "sql/codec.h"
 #include "sql/loads.h"
 #include "sql/logbook.h"
@@ -31,10 +33,11 @@ struct rows {
     int file;
     bool any, named, has_domain;
     char document[ROWS_NAME], domain[ROWS_NAME];
-    int64_t offset; /* of the next token: in its document, or in the stream */
-    int64_t stream; /* tokens of the stream so far */
-    int64_t last_token, first_token;
-    bool by_token; /* no row went back to an earlier token */
+    struct seen offsets;                     /* tokens by document, of the step; some come back */
+    int64_t stream;                          /* tokens without a document so far */
+    int64_t last_token, first_token, let_go; /* let_go: the last one that was, -1 */
+    int32_t first_layer;
+    bool by_token, many_layers; /* no row went back to an earlier token; rows are of several layers */
     struct counts counts[LOGBOOK_MAX_LAYERS];
     bool counted;
     int32_t *expert, *ids;
@@ -60,6 +63,7 @@ void rows_close(struct rows *r)
     for (int l = 0; l < LOGBOOK_MAX_LAYERS; l++) {
         free(r->counts[l].count);
     }
+    seen_release(&r->offsets);
     free(r->entries);
     free(r->expert);
     free(r->ids);
@@ -107,19 +111,32 @@ static void sort(struct rows *r, int (*compare)(const void *, const void *))
     }
 }
 
-/* Where slots begin anew under one number there are several tokens of it, as in a prompt that passed at once.
- * A layer that has fewer of them has the last: engines leave out those that nobody asked about. Returns how
- * many tokens there are. */
+/* Whether a slot is there already among those of the entry's token, which stand before it. */
+static bool has_slot(const struct entry *e, int n)
+{
+    for (int i = 1; i <= n; i++) {
+        if (e[-i].slot == e->slot) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* Where a slot comes again under one number there are several tokens of it, as in a prompt that passed at
+ * once. A layer that has fewer of them has the last: engines leave out those that nobody asked about. Returns
+ * how many tokens there are. */
 static int place_tokens(struct rows *r)
 {
     int placed = 0;
     sort(r, by_token);
     for (int first = 0, end; first < r->n; first = end) {
-        int most = 0, here = 0;
+        int most = 0, here = 0, slots = 0;
         for (end = first; end < r->n && r->entries[end].token == r->entries[first].token; end++) {
             struct entry *e = &r->entries[end];
             bool same_layer = end > first && e[-1].layer == e->layer;
-            here = !same_layer ? 0 : e->slot >= 0 && e->slot <= e[-1].slot ? here + 1 : here;
+            bool again = same_layer && e->slot >= 0 && has_slot(e, slots);
+            slots = same_layer && !again ? slots + 1 : 1;
+            here = !same_layer ? 0 : here + again;
             e->place = here;
             most = here > most ? here : most;
         }
@@ -168,8 +185,14 @@ static int widest(const struct entry *e, int n)
 static int give_layer(struct rows *r, const struct entry *e, int n, int n_tokens, int handle,
                       struct error *err)
 {
-    int k = widest(e, n);
-    bool gates = true;
+    int k = widest(e, n), topk = (int)intake_request(r->in)->topk, unknown = 0;
+    if (topk > 0 && k > topk) {
+        return error_set(
+            err, STATUS_INPUT,
+            "a token of layer %d has %d choices, and --topk says %d; do token numbers begin anew? "
+            "give them a column for step or document",
+            e->layer, k, topk);
+    }
     if (reserve_matrix(r, (int64_t)n_tokens * k, err) != 0) {
         return -1;
     }
@@ -182,10 +205,15 @@ static int give_layer(struct rows *r, const struct entry *e, int n, int n_tokens
         size_t at = (size_t)e[i].place * (size_t)k + (size_t)column;
         r->expert[at] = e[i].expert;
         r->gate[at] = e[i].gate;
-        gates = gates && !isnan(e[i].gate);
+        unknown += isnan(e[i].gate) != 0;
+    }
+    if (unknown > 0 && unknown < n) {
+        intake_finding(r->in, TRAP_SELECTION_SCORE, RULING_UNKNOWN, "give every choice its gate",
+                       "layer %d: %d of %d gates that passed together are missing: all of them are left out",
+                       e->layer, unknown, n);
     }
     const struct routed routed = {
-        .layer = e->layer, .k = k, .expert = r->expert, .gate = gates ? r->gate : NULL};
+        .layer = e->layer, .k = k, .expert = r->expert, .gate = unknown == 0 ? r->gate : NULL};
     return intake_routing(r->in, handle, &routed, err);
 }
 
@@ -198,7 +226,11 @@ static int collect_ids(struct rows *r, int n_tokens, bool *known, struct error *
     r->ids = ids;
     memset(ids, 0xff, (size_t)n_tokens * sizeof *ids);
     for (int i = 0; i < r->n; i++) {
-        ids[r->entries[i].place] = r->entries[i].id >= 0 ? r->entries[i].id : ids[r->entries[i].place];
+        int32_t id = r->entries[i].id, *of = &ids[r->entries[i].place];
+        if (id >= 0 && *of >= 0 && id != *of) {
+            return error_set(err, STATUS_INPUT, "a token has the ids %d and %d", *of, id);
+        }
+        *of = id >= 0 ? id : *of;
     }
     *known = true;
     for (int t = 0; t < n_tokens; t++) {
@@ -223,22 +255,37 @@ static void note_short_layers(struct rows *r, int n_tokens)
     }
 }
 
-static int give_held(struct rows *r, struct error *err)
+static int offset_of(struct rows *r, int64_t **offset, struct error *err)
+{
+    char hex[SHA256_HEX];
+    if (!r->named) {
+        *offset = &r->stream;
+        return 0;
+    }
+    sha256_bytes(r->document, strlen(r->document), hex);
+    hex[16] = '\0';
+    return seen_find(&r->offsets, (int64_t)strtoull(hex, NULL, 16), offset, err);
+}
+
+/* next_id: of the token behind them; -1: there is none, or it is unknown. */
+static int give_held(struct rows *r, int32_t next_id, struct error *err)
 {
     bool ids;
+    int64_t *offset;
     int handle, n_tokens = place_tokens(r);
-    if (collect_ids(r, n_tokens, &ids, err) != 0) {
+    if (collect_ids(r, n_tokens, &ids, err) != 0 || offset_of(r, &offset, err) != 0) {
         return -1;
     }
+    r->ids[n_tokens] = next_id;
     note_short_layers(r, n_tokens);
     const struct stretch s = {.step = r->step,
                               .file = r->file,
                               .n_tokens = n_tokens,
                               .document = r->named ? r->document : NULL,
                               .domain = r->has_domain ? r->domain : NULL,
-                              .offset = r->named ? r->offset : r->stream,
+                              .offset = *offset,
                               .ids = r->ids,
-                              .n_ids = ids ? n_tokens : 0};
+                              .n_ids = ids ? n_tokens + (next_id >= 0) : 0};
     if (intake_begin(r->in, &s, &handle, err) != 0) {
         return -1;
     }
@@ -249,8 +296,7 @@ static int give_held(struct rows *r, struct error *err)
             return -1;
         }
     }
-    r->offset += n_tokens;
-    r->stream += r->named ? 0 : n_tokens;
+    *offset += n_tokens;
     r->n = 0;
     return intake_held(r->in) > HELD_DECISIONS / 4 ? intake_flush(r->in, err) : 0;
 }
@@ -261,8 +307,12 @@ static int give_counts(struct rows *r, struct error *err)
 {
     for (int l = 0; r->counted && l < LOGBOOK_MAX_LAYERS; l++) {
         struct counts *c = &r->counts[l];
-        const struct load load = {
-            .step = r->step, .file = r->file, .layer = l, .n_experts = c->n, .count = c->count};
+        const struct load load = {.step = r->step,
+                                  .file = r->file,
+                                  .layer = l,
+                                  .n_experts = c->n,
+                                  .count = c->count,
+                                  .domain = r->has_domain ? r->domain : NULL};
         if (c->n > 0 && intake_load(r->in, &load, err) != 0) {
             return -1;
         }
@@ -290,7 +340,7 @@ static int count_to(struct counts *c, int64_t expert, struct error *err)
 
 static int finish(struct rows *r, struct error *err)
 {
-    return r->n > 0 && give_held(r, err) != 0 ? -1 : give_counts(r, err);
+    return r->n > 0 && give_held(r, -1, err) != 0 ? -1 : give_counts(r, err);
 }
 
 int rows_finish(struct rows *r, const struct input *from, struct error *err)
@@ -299,29 +349,40 @@ int rows_finish(struct rows *r, const struct input *from, struct error *err)
     return finish(r, err) == 0 ? 0 : input_place(from, err);
 }
 
+/* Of names that are kept cut to their buffers. */
 static bool same(const char *a, bool has, const char *b)
 {
-    return b == NULL ? !has : has && strcmp(a, b) == 0;
+    return b == NULL ? !has : has && strncmp(a, b, ROWS_NAME - 1) == 0;
+}
+
+/* Where nothing but domains tells documents apart, they do. */
+static const char *document_of(const struct row *row)
+{
+    return row->document != NULL ? row->document : row->domain;
 }
 
 static int begin_group(struct rows *r, int file, const struct row *row, struct error *err)
 {
-    bool same_document = same(r->document, r->named, row->document);
+    const char *document = document_of(row);
+    bool same_document = same(r->document, r->named, document) && same(r->domain, r->has_domain, row->domain);
     if (r->any && row->step == r->step && file == r->file && same_document) {
         return 0;
     }
     if (finish(r, err) != 0) {
         return -1;
     }
-    if (!r->any || !same_document || row->step != r->step) {
-        r->offset = 0;
+    if (!r->any || row->step != r->step) {
+        seen_release(&r->offsets); /* a step sees its documents from their beginning */
     }
     r->any = r->by_token = true;
+    r->many_layers = false;
+    r->let_go = INT64_MIN;
+    r->first_layer = row->layer;
     r->step = row->step;
     r->file = file;
-    r->named = row->document != NULL;
+    r->named = document != NULL;
     r->has_domain = row->domain != NULL;
-    snprintf(r->document, sizeof r->document, "%s", row->document != NULL ? row->document : "");
+    snprintf(r->document, sizeof r->document, "%s", document != NULL ? document : "");
     snprintf(r->domain, sizeof r->domain, "%s", row->domain != NULL ? row->domain : "");
     r->last_token = r->first_token = row->token;
     return 0;
@@ -359,12 +420,20 @@ int rows_add(struct rows *r, const struct input *from, int file, const struct ro
     if (begin_group(r, file, row, err) != 0) {
         return input_place(from, err);
     }
+    if (row->token <= r->let_go) {
+        return input_refuse(from, err, "token %lld comes back after token %lld; sort the rows by token",
+                            (long long)row->token, (long long)r->let_go);
+    }
     r->by_token = r->by_token && row->token >= r->last_token;
-    bool enough = row->token - r->first_token >= STRETCH_TOKENS || r->n >= ENOUGH_ROWS;
+    r->many_layers = r->many_layers || row->layer != r->first_layer;
+    /* Rows of one layer alone may be the first of a table that goes layer by layer. */
+    bool enough = r->many_layers ? row->token - r->first_token >= STRETCH_TOKENS || r->n >= ENOUGH_ROWS
+                                 : r->n >= MOST_ROWS / 2;
     if (r->by_token && row->token > r->last_token && enough) {
-        if (give_held(r, err) != 0) {
+        if (give_held(r, row->id, err) != 0) {
             return input_place(from, err);
         }
+        r->let_go = r->last_token;
         r->first_token = row->token;
     }
     if (reserve(r, from, err) != 0) {
@@ -383,9 +452,9 @@ int rows_add(struct rows *r, const struct input *from, int file, const struct ro
 }
 
 int rows_count(struct rows *r, const struct input *from, int file, int64_t step, int64_t layer,
-               int64_t expert, int64_t count, struct error *err)
+               int64_t expert, int64_t count, const char *domain, struct error *err)
 {
-    const struct row row = {.step = step};
+    const struct row row = {.step = step, .domain = domain};
     if (layer < 0 || layer >= LOGBOOK_MAX_LAYERS || expert < 0 || expert >= CODEC_MAX_EXPERTS || count < 0 ||
         count > load_most || step < 0) {
         return input_refuse(from, err, "step %lld, layer %lld, expert %lld, count %lld", (long long)step,

@@ -22,9 +22,9 @@ int rows_open(struct rows **r, struct intake *in, struct error *err);
 void rows_close(struct rows *r); /* safe on NULL */
 /* Complaints name the input's line. */
 int rows_add(struct rows *r, const struct input *from, int file, const struct row *row, struct error *err);
-/* Counts instead of choices: of the same step they are added up. */
+/* Counts instead of choices: of the same step and domain (NULL: none) they are added up. */
 int rows_count(struct rows *r, const struct input *from, int file, int64_t step, int64_t layer,
-               int64_t expert, int64_t count, struct error *err);
+               int64_t expert, int64_t count, const char *domain, struct error *err);
 /* The end of a file, or of all. */
 int rows_finish(struct rows *r, const struct input *from, struct error *err);
 

@@ -126,15 +126,19 @@ static int read_csv(struct side *s, struct input *in, struct error *err)
 static int read_member(struct json *j, const char *key, struct side_document *d, struct error *err)
 {
     struct text t;
-    int64_t number;
+    double number;
     int result = 0;
     if (json_null(j)) {
         return 0;
     }
     text_init(&t);
-    if (json_peek(j) == JSON_NUMBER) {
-        result = json_integer(j, &number, err);
-        text_add_int(&t, number);
+    if (json_peek(j) == JSON_WORD) {
+        bool truth;
+        result = json_truth(j, &truth, err);
+        text_add(&t, result == 0 && truth ? "true" : "false");
+    } else if (json_peek(j) == JSON_NUMBER) {
+        result = json_real(j, &number, err);
+        text_add_number(&t, number);
     } else {
         result = json_string(j, &t, MOST_CELL, err);
     }
@@ -250,6 +254,19 @@ const struct side_document *side_named(const struct side *s, const char *name)
         }
     }
     return NULL;
+}
+
+int side_check_places(const struct side *s, int64_t n_tokens, struct error *err)
+{
+    const struct side_document *d = s->n_placed > 0 ? &s->documents[s->n_placed - 1] : NULL;
+    bool open = d != NULL && d->length == INT64_MAX - d->first; /* to the end, wherever that is */
+    if (d == NULL || (d->first < n_tokens && (open || d->length <= n_tokens - d->first))) {
+        return 0;
+    }
+    return error_set(err, STATUS_INPUT,
+                     "document '%s' is said to begin at token %" PRId64 " and to have %" PRId64
+                     ", and the log has %" PRId64 " tokens",
+                     d->name, d->first, open ? 0 : d->length, n_tokens);
 }
 
 bool side_has_domains(const struct side *s)

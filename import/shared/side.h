@@ -30,6 +30,8 @@ void side_close(struct side *s); /* safe on zeroed */
 /* The document that token number `position` lies in, or NULL; *next: where another one begins, or none. */
 const struct side_document *side_at(const struct side *s, int64_t position, int64_t *next);
 const struct side_document *side_named(const struct side *s, const char *name);
+/* Whether every place lies in a stream of n tokens. */
+int side_check_places(const struct side *s, int64_t n_tokens, struct error *err);
 bool side_has_domains(const struct side *s);
 
 /* Ids of the tokens from `position` on, n at most; *got fewer at the end of the file. Positions must not fall

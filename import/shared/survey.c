@@ -10,11 +10,16 @@
 enum { PADDING_RUN = 16, MOST_IDS = 1 << 20, MOST_COLUMNS = 1024 };
 static const int64_t most_decisions = INT64_C(1) << 60; /* by counts: sums of them must not overflow */
 
-int survey_init(struct survey *s, int n_files, struct error *err)
+int survey_init(struct survey *s, const struct request *r, struct error *err)
 {
-    *s = (struct survey){.n_files = n_files, .first_step = -1, .last_step = -1, .largest_token = -1};
-    s->files = calloc((size_t)n_files, sizeof *s->files);
-    for (int i = 0; s->files != NULL && i < n_files; i++) {
+    *s = (struct survey){.n_files = r->n_files,
+                         .domains = r->domains,
+                         .experts = (int)r->experts,
+                         .first_step = -1,
+                         .last_step = -1,
+                         .largest_token = -1};
+    s->files = calloc((size_t)r->n_files, sizeof *s->files);
+    for (int i = 0; s->files != NULL && i < r->n_files; i++) {
         s->files[i].largest = -1;
     }
     sha256_start(&s->texts);
@@ -91,12 +96,16 @@ void survey_end(struct survey *s)
 static void add_texts(struct survey *s, const struct stretch *t)
 {
     const char *name = t->document != NULL ? t->document : "";
+    const char *domain = t->domain != NULL             ? t->domain
+                         : s->domains[t->file] != NULL ? s->domains[t->file]
+                                                       : "";
     int n_ids = t->n_ids < t->n_tokens ? t->n_ids : t->n_tokens;
     if (s->text.n == 0 || strncmp(s->text.name, name, sizeof s->text.name - 1) != 0 ||
         s->text.next != t->offset) {
         survey_end(s);
         snprintf(s->text.name, sizeof s->text.name, "%s", name);
         sha256_add(&s->texts, name, strlen(name) + 1);
+        sha256_add(&s->texts, domain, strlen(domain) + 1);
         sha256_add(&s->texts, &t->offset, sizeof t->offset);
     }
     s->text.next = t->offset + t->n_tokens;
@@ -106,18 +115,31 @@ static void add_texts(struct survey *s, const struct stretch *t)
     }
 }
 
+static int reach_step(struct survey *s, int64_t step, int file, struct error *err)
+{
+    if (step < s->last_step) {
+        return error_set(
+            err, STATUS_INPUT,
+            file != s->last_file
+                ? "step %lld comes after step %lld of another file; join the files in the order of steps"
+                : "step %lld comes after step %lld; sort the file by step",
+            (long long)step, (long long)s->last_step);
+    }
+    s->first_step = s->first_step < 0 ? step : s->first_step;
+    s->n_steps += step > s->last_step;
+    s->last_step = step;
+    s->last_file = file;
+    return 0;
+}
+
 int survey_stretch(struct survey *s, const struct stretch *t, struct error *err)
 {
-    if (t->step < s->last_step) {
-        return error_set(err, STATUS_INPUT, "step %lld comes after step %lld; sort the file by step",
-                         (long long)t->step, (long long)s->last_step);
+    if (reach_step(s, t->step, t->file, err) != 0) {
+        return -1;
     }
     if (t->again) {
         return 0;
     }
-    s->first_step = s->first_step < 0 ? t->step : s->first_step;
-    s->n_steps += t->step > s->last_step;
-    s->last_step = t->step;
     s->n_tokens += t->n_tokens;
     s->files[t->file].n_tokens += t->n_tokens;
     s->files[t->file].n_stretches++;
@@ -156,11 +178,12 @@ static uint64_t hash_of(const int32_t *e, int64_t n, uint64_t seed)
     return sum * 0xBF58476D1CE4E5B9u;
 }
 
-static bool has_twice(const int32_t *e, int k)
+/* Ids beyond the experts that there are said to be are marks, and no choices. */
+static bool has_twice(const int32_t *e, int k, int32_t n_experts)
 {
     for (int i = 1; i < k; i++) {
         for (int j = 0; j < i; j++) {
-            if (e[i] == e[j] && e[i] >= 0) {
+            if (e[i] == e[j] && e[i] >= 0 && e[i] < n_experts) {
                 return true;
             }
         }
@@ -168,9 +191,9 @@ static bool has_twice(const int32_t *e, int k)
     return false;
 }
 
-static void count_row(struct survey_layer *l, const int32_t *e, int k)
+static void count_row(struct survey_layer *l, const int32_t *e, int k, int32_t n_experts)
 {
-    int32_t any = 0;
+    int32_t any = 0, before = -1;
     int missing = 0, falls = 0;
     for (int i = 0; i < k; i++) {
         any |= e[i];
@@ -178,10 +201,9 @@ static void count_row(struct survey_layer *l, const int32_t *e, int k)
             missing++;
         } else {
             l->count[e[i]]++;
+            falls += e[i] <= before;
+            before = e[i];
         }
-    }
-    for (int i = 1; i < k; i++) {
-        falls += e[i] <= e[i - 1];
     }
     l->n_decisions += k - missing;
     if (missing == k) {
@@ -190,8 +212,9 @@ static void count_row(struct survey_layer *l, const int32_t *e, int k)
     }
     l->n_missing += missing;
     l->n_zero += any == 0 && k > 1;
-    l->n_ascending += falls == 0;
-    l->n_duplicated += falls > 0 && any != 0 && has_twice(e, k);
+    l->n_several += k - missing > 1;
+    l->n_ascending += falls == 0 && k - missing > 1;
+    l->n_duplicated += falls > 0 && any != 0 && has_twice(e, k, n_experts);
 }
 
 static void compare_row(struct survey_layer *l, const int32_t *e, const int32_t *before, int k)
@@ -201,10 +224,14 @@ static void compare_row(struct survey_layer *l, const int32_t *e, const int32_t 
             l->constant &= ~((uint64_t)1 << i);
         }
     }
-    if (before == NULL || e[0] != before[0] || memcmp(e, before, (size_t)k * sizeof *e) != 0) {
+    bool routed = false;
+    for (int i = 0; i < k && !routed; i++) {
+        routed = e[i] >= 0;
+    }
+    if (!routed || before == NULL || e[0] != before[0] || memcmp(e, before, (size_t)k * sizeof *e) != 0) {
         l->n_steady = 0;
-    } else if (++l->n_steady >= PADDING_RUN) {
-        l->n_repeated += l->n_steady == PADDING_RUN ? PADDING_RUN : 1;
+    } else if (++l->n_steady >= PADDING_RUN - 1) {
+        l->n_repeated += l->n_steady == PADDING_RUN - 1 ? PADDING_RUN : 1;
     }
 }
 
@@ -251,7 +278,7 @@ int survey_routing(struct survey *s, const struct stretch *t, const struct route
     int64_t before = l->n_decisions;
     for (int i = 0; i < t->n_tokens; i++) {
         const int32_t *e = r->expert + (size_t)i * (size_t)r->k;
-        count_row(l, e, r->k);
+        count_row(l, e, r->k, s->experts > 0 ? s->experts : INT32_MAX);
         compare_row(l, e, i > 0 ? e - r->k : NULL, r->k);
     }
     l->largest = largest > l->largest ? largest : l->largest;
@@ -272,6 +299,10 @@ int survey_routing(struct survey *s, const struct stretch *t, const struct route
 /* Counts that never fall from step to step hold all that was before. */
 static int compare_loads(struct survey_layer *l, const struct load *load, struct error *err)
 {
+    if (l->n_loads > 0 && load->file != l->load_file) {
+        return 0; /* one rank's say it for all */
+    }
+    l->load_file = load->file;
     if (l->n_last != load->n_experts) {
         free(l->last_load);
         l->last_load = calloc((size_t)load->n_experts, sizeof *l->last_load);
@@ -291,10 +322,10 @@ static int compare_loads(struct survey_layer *l, const struct load *load, struct
 
 int survey_load(struct survey *s, const struct load *load, struct error *err)
 {
-    const struct stretch as = {.step = load->step, .file = load->file};
-    if (survey_stretch(s, &as, err) != 0) {
+    if (reach_step(s, load->step, load->file, err) != 0) {
         return -1;
     }
+    s->files[load->file].n_stretches++;
     struct survey_layer *l = layer_of(s, load->layer, load->file, err);
     if (l == NULL || count_up_to(l, load->n_experts - 1, err) != 0) {
         return -1;
@@ -333,6 +364,15 @@ bool survey_layer_is_constant(const struct survey_layer *l)
 bool survey_layer_is_dense(const struct survey_layer *l)
 {
     return l->n_rows > 0 ? l->n_zero + l->n_unrouted == l->n_rows : l->n_loads > 0 && l->n_decisions == 0;
+}
+
+bool survey_has_wrong_gates(const struct survey *s)
+{
+    int64_t n = 0;
+    for (int i = 0; i < LOGBOOK_MAX_LAYERS; i++) {
+        n += s->layers[i] != NULL ? s->layers[i]->n_gates_wrong : 0;
+    }
+    return n > 0;
 }
 
 int32_t survey_id_below(const struct survey_layer *l, int32_t id)

@@ -17,7 +17,8 @@ struct survey_layer {
     int64_t n_missing;    /* single choices that are missing in the other rows */
     int64_t n_zero;       /* rows of nothing but 0, of two columns and more */
     int64_t n_duplicated; /* rows with an expert twice */
-    int64_t n_ascending;  /* rows in the order of their ids */
+    int64_t n_several;    /* rows of two choices and more */
+    int64_t n_ascending;  /* of them, in the order of their ids */
     int64_t n_repeated;   /* rows equal to the one before, in runs of PADDING_RUN and longer */
     int64_t n_steady;     /* rows since the last change */
     int64_t n_decisions;
@@ -31,7 +32,7 @@ struct survey_layer {
     int64_t n_probability_rows;
     int64_t n_loads;
     int64_t *last_load; /* (n_last) */
-    int n_last;
+    int n_last, load_file;
     bool fell, changed; /* some count was less than at the step before; more */
 };
 
@@ -46,7 +47,8 @@ struct survey_file {
 struct survey {
     struct survey_layer *layers[LOGBOOK_MAX_LAYERS]; /* by number; NULL: not seen */
     struct survey_file *files;                       /* (n_files) */
-    int n_files;
+    int n_files, last_file, experts;                 /* experts: that there are said to be; 0 */
+    char **domains;                                  /* (n_files) of the request */
     int64_t first_step, last_step, n_steps, n_tokens, n_decisions, n_loads;
     int64_t n_with_ids, n_without_next; /* tokens whose id is known; stretches whose last target is not */
     int32_t largest_token;
@@ -61,8 +63,8 @@ struct survey {
     struct findings findings;
 };
 
-int survey_init(struct survey *s, int n_files, struct error *err);
-void survey_release(struct survey *s); /* safe on zeroed */
+int survey_init(struct survey *s, const struct request *r, struct error *err); /* which must stay */
+void survey_release(struct survey *s);                                         /* safe on zeroed */
 
 int survey_stretch(struct survey *s, const struct stretch *t, struct error *err);
 int survey_routing(struct survey *s, const struct stretch *t, const struct routed *r, struct error *err);
@@ -78,6 +80,7 @@ void survey_judge(struct survey *s, const struct request *r);
 bool survey_layer_is_dense(const struct survey_layer *l);
 bool survey_layer_is_constant(const struct survey_layer *l);       /* the same choice for every token */
 int32_t survey_id_below(const struct survey_layer *l, int32_t id); /* the next smaller one that occurs; -1 */
+bool survey_has_wrong_gates(const struct survey *s);               /* negative or no numbers */
 /* Experts of every layer: what was said, or what was seen. */
 int survey_experts(const struct survey *s, const struct request *r);
 

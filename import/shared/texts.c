@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "base/file.h"
+#include "base/text.h"
 #include "import/shared/vocabulary.h"
 
 static const struct moescope_token unknown_token[] = {{.text = "<unknown>", .kind = "special"}};
@@ -46,6 +47,8 @@ void texts_release(struct texts *t)
     free(t->domains);
     free(t->domain_ids);
     free(t->last);
+    free(t->last_of);
+    seen_release(&t->named);
     *t = (struct texts){0};
 }
 
@@ -91,29 +94,70 @@ static void hash_document(const struct texts *t, const char *name, char hex[SHA2
     sha256_finish(&s, hex);
 }
 
+/* The first bytes of a checksum: alike for texts that are, and else hardly ever. */
+static int64_t number_of(const char *text)
+{
+    char hex[SHA256_HEX];
+    sha256_bytes(text, strlen(text), hex);
+    hex[15] = '\0';
+    return strtoll(hex, NULL, 16);
+}
+
+/* A document is of one domain: one of that name and another domain is another one, "NAME (DOMAIN)". */
+static int name_apart(struct texts *t, const char *name, const char *domain, struct text *out,
+                      struct error *err)
+{
+    int64_t *known, of = number_of(domain) + 1;
+    if (seen_find(&t->named, number_of(name), &known, err) != 0) {
+        return -1;
+    }
+    *known = *known == 0 ? of : *known;
+    text_add(out, name);
+    if (*known != of) {
+        text_printf(out, " (%s)", domain);
+    }
+    return out->failed ? error_no_memory(err, "a document") : 0;
+}
+
+static int find_document(struct texts *t, const char *name, const char *domain,
+                         const struct side_document *side, struct error *err)
+{
+    char sha256[SHA256_HEX];
+    struct text apart;
+    text_init(&apart);
+    int result = name_apart(t, name, domain, &apart, err);
+    if (result == 0) {
+        hash_document(t, apart.data, sha256);
+        const struct moescope_document d = {.name = apart.data,
+                                            .domain = domain,
+                                            .sha256 = sha256,
+                                            .split = t->split,
+                                            .labels = side != NULL ? side->labels : NULL,
+                                            .n_labels = side != NULL ? side->n_labels : 0};
+        result = add_document(t, &d, &t->last_id, &t->last_domain, err);
+    }
+    text_release(&apart);
+    return result;
+}
+
 int texts_document(struct texts *t, const char *name, const char *domain, const struct side_document *side,
                    int64_t *id, int *domain_index, struct error *err)
 {
-    char sha256[SHA256_HEX];
-    if (t->last != NULL && strcmp(t->last, name) == 0) {
-        *id = t->last_id;
-        *domain_index = t->last_domain;
-        return 0;
+    domain = domain != NULL ? domain : "unknown";
+    if (t->last == NULL || strcmp(t->last, name) != 0 || strcmp(t->last_of, domain) != 0) {
+        if (find_document(t, name, domain, side, err) != 0) {
+            return -1;
+        }
+        free(t->last);
+        free(t->last_of);
+        t->last = strdup(name);
+        t->last_of = strdup(domain);
+        if (t->last == NULL || t->last_of == NULL) {
+            return error_no_memory(err, "a document");
+        }
     }
-    hash_document(t, name, sha256);
-    const struct moescope_document d = {.name = name,
-                                        .domain = domain != NULL ? domain : "unknown",
-                                        .sha256 = sha256,
-                                        .split = t->split,
-                                        .labels = side != NULL ? side->labels : NULL,
-                                        .n_labels = side != NULL ? side->n_labels : 0};
-    if (add_document(t, &d, id, domain_index, err) != 0) {
-        return -1;
-    }
-    free(t->last);
-    t->last = strdup(name);
-    t->last_id = *id;
-    t->last_domain = *domain_index;
+    *id = t->last_id;
+    *domain_index = t->last_domain;
     return 0;
 }
 

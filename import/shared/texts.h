@@ -1,6 +1,7 @@
 /* Documents, domains and the vocabulary of an import, as they turn up. */
 #ifndef IMPORT_SHARED_TEXTS_H
 #define IMPORT_SHARED_TEXTS_H
+#include "import/shared/seen.h"
 #include "import/shared/side.h"
 #include "sql/logbook.h"
 
@@ -12,7 +13,8 @@ struct texts {
     char **domains; /* (n_domains) names */
     int64_t *domain_ids;
     int n_domains;
-    char *last; /* the document that was asked for last */
+    struct seen named;    /* the first domain of each name */
+    char *last, *last_of; /* the document that was asked for last, and its domain */
     int64_t last_id;
     int last_domain;
 };

@@ -191,8 +191,9 @@ static void judge_layer_base(struct judging *j)
     for (int i = 0; i < MTP_LAYER; i++) {
         last = j->s->layers[i] != NULL ? i : last;
     }
-    if (j->r->layers > 0 && last >= j->r->layers && j->r->layer_base < 0 && last < MTP_LAYER) {
-        add(j, TRAP_LAYER_BASE, RULING_REFUSED, "pass --layer-base 1, or the right --layers",
+    if (j->r->layers > 0 && last - (j->r->layer_base == 1) >= j->r->layers) {
+        add(j, TRAP_LAYER_BASE, RULING_REFUSED,
+            j->r->layer_base < 0 ? "pass --layer-base 1, or the right --layers" : "pass the right --layers",
             "there is a layer %d, and --layers says %lld", last, (long long)j->r->layers);
     } else if (first == 1 && j->r->layer_base < 0) {
         add(j, TRAP_LAYER_BASE, RULING_UNKNOWN,
@@ -238,6 +239,11 @@ static void judge_short_layer(struct judging *j)
 /* Whether no layer is in two files. */
 static bool have_own_layers(const struct survey *s)
 {
+    for (int f = 0; f < s->n_files; f++) {
+        if (s->files[f].n_layers == 0) {
+            return false;
+        }
+    }
     for (int w = 0; w < LOGBOOK_MAX_LAYERS / 64; w++) {
         uint64_t seen = 0;
         for (int f = 0; f < s->n_files; f++) {
@@ -277,17 +283,18 @@ static void judge_files(struct judging *j)
 
 static void judge_order(struct judging *j)
 {
-    int64_t ascending = 0, rows = 0, descending = 0, gates = 0; /* rows with gates */
+    int64_t ascending = 0, rows = 0, routed = 0, descending = 0, gates = 0; /* rows with gates */
     for (int i = 0; i < LOGBOOK_MAX_LAYERS; i++) {
         const struct survey_layer *l = j->s->layers[i];
         if (l != NULL && (l->columns > 1 || l->columns < 0) && !survey_layer_is_dense(l)) {
             ascending += l->n_ascending;
-            rows += l->n_rows - l->n_unrouted;
+            rows += l->n_several;
+            routed += l->n_rows - l->n_unrouted;
             descending += l->n_gates_descending;
             gates += l->n_gate_rows;
         }
     }
-    if (rows > 0 && ascending == rows && !(gates == rows && descending == rows)) {
+    if (rows > 0 && ascending == rows && !(gates == routed && descending == routed)) {
         add(j, TRAP_SLOT_ORDER, RULING_UNKNOWN, "nothing can be passed: log what top-k returns",
             "all %lld rows are in the order of their ids", (long long)rows);
     } else if (descending < gates) {
@@ -306,7 +313,7 @@ static void judge_shared_columns(struct judging *j)
             survey_layer_is_constant(l)) {
             continue;
         }
-        if (l->constant >> last & 1) {
+        if ((l->constant >> last & 1) && l->first[last] >= 0) {
             add(j, TRAP_SHARED_COLUMNS, RULING_REFUSED,
                 "pass --shared 1 to leave it out, or --accept shared-columns to keep it",
                 "layer %d: the last column of every row is expert %d", i, l->first[last]);

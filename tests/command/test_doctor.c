@@ -377,7 +377,7 @@ static void test_13_padding(void **state)
     (void)state;
     write_log("padded.jsonl", 0, 2, 100, padded);
     expect("padded.jsonl", "padding", "unknown",
-           "29.0 % of the rows repeat the row before in runs of 16 and more");
+           "30.0 % of the rows repeat the row before in runs of 16 and more");
 }
 
 static void test_14_varying_choices(void **state)
