@@ -254,6 +254,22 @@ def arrays(folder, rng):
     np.save(folder + "/one_layer.npy", z[:, :1])
     x, g = selected(z[:, :1], "softmax-topk")
     expect("one-layer", rows_of(0, "one_layer.npy", x, gates=g))
+    np.save(folder + "/batch.npy", z.transpose(1, 0, 2).reshape(L, 4, 15, E))  # each row is a document
+    x, g = selected(z, "softmax-topk")
+    expect("batch", sum((rows_of(0, f"batch#{b}", x[15 * b:15 * b + 15], gates=g[15 * b:15 * b + 15]) for b in range(4)), []))
+    kind = np.repeat([5, 3, 5], 20)  # domains make documents where nothing else does
+    np.savez(folder + "/domains.npz", domain_id=kind, **{f"layer_{l}": z[:, l] for l in range(L)})
+    rows = []
+    for d in 3, 5:
+        rows += rows_of(0, f"domains: domain {d}", x[kind == d], gates=g[kind == d])
+    expect("domains", rows)
+    np.savez(folder + "/two.npz", a=z, b=z)
+    np.savez(folder + "/one_twice.npz", layer_0=z[:, 0], **{"router_logits.0": z[:, 1]})
+    np.savez(folder + "/kinds.npz", layer_0=z[:, 0], layer_1=softmax(z[:, 1]))
+    half = softmax(z).astype(np.float16)  # which do not add up to 1
+    np.save(folder + "/rounded.npy", half)
+    x, _ = selected(half.astype(np.float32), "softmax-topk")
+    expect("rounded", rows_of(0, "rounded.npy", x, gates=np.take_along_axis(half, x, -1).astype(np.float32)))
     owner = rng.integers(0, 3, 60) * (1 << 40)  # documents that come back go on
     np.savez(folder + "/mixed.npz", doc_id=owner, input_ids=np.arange(60), **{f"layer.{l}": z[:, l] for l in range(L)})
     x, g = selected(z, "softmax-topk")

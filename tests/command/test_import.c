@@ -79,6 +79,9 @@ static const struct {
             {"lte", "lte.npy --layers 3 --select topk-softmax --topk 4", "logits"},
             {"probabilities", "probabilities.npy --axes LTE --topk 4", "logits"},
             {"one-layer", "one_layer.npy --axes TLE --select softmax-topk --topk 4", "logits"},
+            {"batch", "batch.npy --axes LTE --select softmax-topk --topk 4 --experts 40", "logits"},
+            {"domains", "domains.npz --select softmax-topk --topk 4", "logits"},
+            {"rounded", "rounded.npy --axes TLE --select sigmoid --topk 4", "logits"},
             {"comes-back", "mixed.npz --select softmax-topk --topk 4", "logits"},
             {"npz", "scores.npz --select sigmoid --topk 4", "logits"},
             {"safetensors", "router.safetensors --select softmax-topk --topk 4", "logits"},
@@ -203,6 +206,16 @@ static void test_values_that_cannot_be(void **state)
     }
     expect("import", "-q bad.db --name a wide_ids.npz --topk 4 --select sigmoid", 3,
            "'wide_ids.npz': 'input_ids' has 8589934593 at token 1");
+    expect("import", "-q bad.db --name a two.npz --topk 4 --axes TLE --select sigmoid", 3,
+           "'two.npz': which of 'a' and 'b' is it?");
+    expect("import", "-q bad.db --name a one_twice.npz --topk 4 --select sigmoid", 3,
+           "'layer_0' and 'router_logits.0' are of the same layer");
+    expect("import", "-q bad.db --name a kinds.npz --topk 4 --select softmax-topk", 3,
+           "layer 1: these are probabilities, and logits in the first layer");
+    expect("import", "-q bad.db --name a batch.npy --topk 4 --select sigmoid", 2, "pass --axes LTE");
+    expect("import",
+           "-q bad.db --name a tle.npy --topk 4 --select sigmoid --axes TLE --experts 8 --accept sentinels",
+           2, "has scores of 16 experts, and --experts says 8");
     expect("import", "-q bad.db --name a not_all.npy --topk 4 --axes TLE", 3,
            "'not_all.npy': layer 0, token 800: not a row of probabilities, as the first rows are");
 }
