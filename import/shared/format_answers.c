@@ -6,7 +6,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/file.h"
 #include "import/shared/answer_rows.h"
 #include "import/shared/format.h"
 #include "import/shared/seen.h"
@@ -298,25 +297,17 @@ static const struct part *prompt_of(const struct answer *w)
     return NULL;
 }
 
-static int times_seen(struct answers *a, const char *name, int64_t **times, struct error *err)
-{
-    char hex[SHA256_HEX];
-    sha256_bytes(name, strlen(name), hex);
-    hex[16] = '\0';
-    return seen_find(&a->names, (int64_t)strtoull(hex, NULL, 16), times, err);
-}
-
 /* Documents have names of their own: of equal ones the second is "NAME (2)". */
 static int name_document(struct answers *a, const char *wanted, char *name, size_t size, struct error *err)
 {
     int64_t *times, n;
     snprintf(name, size, "%s", wanted);
-    if (times_seen(a, name, &times, err) != 0) {
+    if (seen_find_name(&a->names, name, &times, err) != 0) {
         return -1;
     }
     for (n = ++*times; *times > 1; n++) {
         snprintf(name, size, "%s (%lld)", wanted, (long long)n);
-        if (times_seen(a, name, &times, err) != 0) {
+        if (seen_find_name(&a->names, name, &times, err) != 0) {
             return -1;
         }
         ++*times;

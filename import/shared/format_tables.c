@@ -11,6 +11,10 @@
 #include "import/shared/json.h"
 #include "import/shared/rows.h"
 
+/* Tokens and phases that are told apart by one number. */
+static const int64_t most_number = (int64_t)1 << 60;
+enum { MOST_PHASES = 1 << 16 };
+
 struct tables {
     struct intake *in;
     const struct request *request;
@@ -178,8 +182,12 @@ static int give_cells(struct tables *t, const struct delimited *d, struct error 
         (t->has[COLUMN_GATE] && delimited_real(d, t->at[COLUMN_GATE], "gate", &gate, err) != 0)) {
         return -1;
     }
+    if (row.token < -most_number || row.token > most_number || phase < 0 || phase > MOST_PHASES) {
+        return input_refuse(&t->input, err, "token %lld of phase %lld", (long long)row.token,
+                            (long long)phase);
+    }
     row.gate = (float)gate;
-    row.token += phase << 40;
+    row.token += phase * ((int64_t)1 << 40);
     row.document = t->has[COLUMN_DOCUMENT] ? delimited_cell(d, t->at[COLUMN_DOCUMENT]) : NULL;
     return give_row(t, &row, err);
 }
@@ -337,6 +345,9 @@ static int give_line(struct tables *t, struct line *line, struct error *err)
     if (t->gates.n > 0 && t->gates.n != t->experts.n) {
         return input_refuse(&t->input, err, "%lld experts and %lld gates", (long long)t->experts.n,
                             (long long)t->gates.n);
+    }
+    if (line->integers[COLUMN_TOKEN] < -most_number || line->integers[COLUMN_TOKEN] > most_number) {
+        return input_refuse(&t->input, err, "token %lld", (long long)line->integers[COLUMN_TOKEN]);
     }
     row.document = t->has[COLUMN_DOCUMENT] ? line->document : NULL;
     row.domain = t->has[COLUMN_DOMAIN] ? line->domain : NULL;

@@ -346,7 +346,7 @@ struct place {
     int64_t at; /* in the stream of all tokens */
     int64_t document, offset;
     int n, domain;
-    bool ends; /* its document does, as far as is known */
+    bool ends, cut; /* its document does, as far as is known; by a place of --documents */
 };
 
 /* A place in the stream that --documents gives a document wins over the names in the log. */
@@ -356,7 +356,7 @@ static int find_placed(struct keep *k, const struct stretch *t, const char *othe
     int64_t next;
     const struct side_document *d = side_at(k->side, p->at, &next);
     *found = d != NULL;
-    p->ends = next - p->at <= p->n;
+    p->ends = p->cut = next - p->at <= p->n;
     p->n = p->ends ? (int)(next - p->at) : p->n;
     if (d == NULL) {
         return 0;
@@ -403,7 +403,7 @@ static int find_ids(struct keep *k, const struct stretch *t, int first, const st
     int n = p->n;
     memset(k->ids, 0, ((size_t)n + 1) * sizeof *k->ids);
     if (t->n_ids > 0) {
-        int there = t->n_ids - first < n + 1 ? t->n_ids - first : n + 1;
+        int most = p->cut ? n : n + 1, there = t->n_ids - first < most ? t->n_ids - first : most;
         memcpy(k->ids, t->ids + first, (size_t)there * sizeof *k->ids);
     } else if (k->side->ids != NULL) {
         int64_t got;

@@ -5,7 +5,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/file.h"
 #include "import/shared/seen.h"
 #include "sql/codec.h"
 #include "sql/loads.h"
@@ -257,14 +256,11 @@ static void note_short_layers(struct rows *r, int n_tokens)
 
 static int offset_of(struct rows *r, int64_t **offset, struct error *err)
 {
-    char hex[SHA256_HEX];
     if (!r->named) {
         *offset = &r->stream;
         return 0;
     }
-    sha256_bytes(r->document, strlen(r->document), hex);
-    hex[16] = '\0';
-    return seen_find(&r->offsets, (int64_t)strtoull(hex, NULL, 16), offset, err);
+    return seen_find_name(&r->offsets, r->document, offset, err);
 }
 
 /* next_id: of the token behind them; -1: there is none, or it is unknown. */

@@ -2,6 +2,9 @@
 
 #include <stdbool.h>
 #include <stdlib.h>
+#include <string.h>
+
+#include "base/file.h"
 
 struct seen_number {
     int64_t number, count;
@@ -49,6 +52,19 @@ int seen_find(struct seen *s, int64_t number, int64_t **count, struct error *err
     }
     *count = &e->count;
     return 0;
+}
+
+int64_t seen_number_of(const char *name)
+{
+    char hex[SHA256_HEX];
+    sha256_bytes(name, strlen(name), hex);
+    hex[15] = '\0';
+    return strtoll(hex, NULL, 16);
+}
+
+int seen_find_name(struct seen *s, const char *name, int64_t **count, struct error *err)
+{
+    return seen_find(s, seen_number_of(name), count, err);
 }
 
 void seen_release(struct seen *s)

@@ -14,6 +14,9 @@ struct seen { /* zeroed before first use */
 };
 /* *count is the number's, 0 the first time; it holds until the next call. */
 int seen_find(struct seen *s, int64_t number, int64_t **count, struct error *err);
+/* The same of a name, by its checksum. */
+int seen_find_name(struct seen *s, const char *name, int64_t **count, struct error *err);
+int64_t seen_number_of(const char *name); /* 0 or more */
 void seen_release(struct seen *s);
 
 #endif

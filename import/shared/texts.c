@@ -94,21 +94,12 @@ static void hash_document(const struct texts *t, const char *name, char hex[SHA2
     sha256_finish(&s, hex);
 }
 
-/* The first bytes of a checksum: alike for texts that are, and else hardly ever. */
-static int64_t number_of(const char *text)
-{
-    char hex[SHA256_HEX];
-    sha256_bytes(text, strlen(text), hex);
-    hex[15] = '\0';
-    return strtoll(hex, NULL, 16);
-}
-
 /* A document is of one domain: one of that name and another domain is another one, "NAME (DOMAIN)". */
 static int name_apart(struct texts *t, const char *name, const char *domain, struct text *out,
                       struct error *err)
 {
-    int64_t *known, of = number_of(domain) + 1;
-    if (seen_find(&t->named, number_of(name), &known, err) != 0) {
+    int64_t *known, of = seen_number_of(domain) + 1;
+    if (seen_find_name(&t->named, name, &known, err) != 0) {
         return -1;
     }
     *known = *known == 0 ? of : *known;
