@@ -145,14 +145,69 @@ def _utf8(text):
 # ---- arrays ----
 
 
-def _array(x, dtype):
-    """x as a numpy array of that type in C order: itself where it is one, else converted in one pass."""
-    if x is None or isinstance(x, np.ndarray):
-        return None if x is None else np.ascontiguousarray(x, dtype)
+def _is_tensor(x):
     torch = sys.modules.get("torch")
-    if torch is not None and isinstance(x, torch.Tensor):
-        return x.detach().to("cpu", getattr(torch, np.dtype(dtype).name)).contiguous().numpy()
-    return np.ascontiguousarray(x, dtype)
+    return torch is not None and isinstance(x, torch.Tensor)
+
+
+def _array(x, dtype, name="an array"):
+    """x as a numpy array of that type in C order: itself where it is one, else converted in one pass. Integers that
+    are converted must come out as they were: 2^32 is no expert 0, nor is 0.7."""
+    if x is None:
+        return None
+    if _is_tensor(x):
+        to = getattr(sys.modules["torch"], np.dtype(dtype).name)
+        y = x.detach().to(to)
+        changed = y.dtype != x.dtype and not to.is_floating_point and not bool((y == x).all())
+        array = y.cpu().contiguous().numpy()
+    else:
+        x = np.asarray(x)
+        with np.errstate(invalid="ignore"):  # NaN and what is too large are told below
+            array = np.ascontiguousarray(x, dtype)
+        changed = array.dtype != x.dtype and array.dtype.kind in "iu" and not np.array_equal(array, x)
+    if changed:
+        raise ValueError(f"{name}: values that are no {array.dtype}")
+    return array
+
+
+def _probabilities(x, name="probability"):
+    """Rows that sum to 1 within the rounding of 16 bits are made to do so in float32."""
+    p = _array(x, np.float32, name)
+    if p is None or str(x.dtype if hasattr(x, "dtype") else "") not in ("float16", "torch.float16", "torch.bfloat16"):
+        return p
+    sums = p.sum(axis=-1, keepdims=True)
+    return p / np.where(np.abs(sums - 1) < 2e-2, sums, np.float32(1))
+
+
+def _flags(x):
+    flags = _array(x, np.uint8, "dropped")
+    if flags is not None and flags.size and flags.max() > 1:
+        raise ValueError(f"dropped: {flags.max()}, neither 0 nor 1")
+    return flags
+
+
+def _expect(name, array, *shape):
+    """The library is given addresses alone, so that it would read past the end of what is short."""
+    if array is not None and array.shape != shape:
+        raise ValueError(f"{name}: shape {array.shape}, not {shape}")
+
+
+def _expect_decisions(n_tokens, n_experts, experts, gates, offsets, dropped, probability, where=""):
+    if offsets is None:
+        _expect(where + "experts", experts, n_tokens, experts.shape[-1])
+    else:
+        _expect(where + "offsets", offsets, n_tokens + 1)
+        _expect(where + "experts", experts, experts.size)
+        if offsets[0] != 0 or offsets[-1] != experts.size or (np.diff(offsets) < 0).any():
+            raise ValueError(f"{where}offsets do not rise from 0 to {experts.size}, the size of experts")
+    _expect(where + "gates", gates, *experts.shape)
+    _expect(where + "dropped", dropped, *experts.shape)
+    _expect(where + "probability", probability, n_tokens, n_experts)
+
+
+def _columns(x):
+    """One expert a token may lack its dimension."""
+    return x[:, None] if x is not None and x.ndim == 1 else x
 
 
 def _address(array, first=0):
@@ -318,7 +373,7 @@ class Step:
     """What one training step, or one evaluation, adds: stored whole or not at all."""
 
     def __init__(self, run, step):
-        self._run, self._step, self._sums = run, step, {}
+        self._run, self._step, self._sums, self._tokens = run, step, {}, {}  # tokens: of each sequence's handle
         self._b = _call("batch_new", run._writer)
 
     def __enter__(self):
@@ -340,6 +395,15 @@ class Step:
         if b is not None:
             _c.moescope_batch_discard(b)
 
+    def _ids_of(self, document):
+        """(document_id, domain_id) of a place in the corpus' list; -1 is none."""
+        corpus = self._run.corpus
+        if corpus is None:
+            raise ValueError("a run without a corpus has no documents")
+        if not 0 <= document < len(corpus.document_ids):
+            raise IndexError(f"document {document} of {len(corpus.document_ids)}")
+        return int(corpus.document_ids[document]), int(corpus.domain_ids[document])
+
     # ---- figures ----
 
     def metric(self, split, name, value):
@@ -351,7 +415,7 @@ class Step:
 
     def document_loss(self, split, document, n_tokens, n_bytes, loss_sum):
         """Adds to the document's loss in this step. n_bytes: that the predicted tokens stand for."""
-        self._add("document", (split, int(self._run.corpus.document_ids[document])), n_tokens, n_bytes, loss_sum)
+        self._add("document", (split, self._ids_of(document)[0]), n_tokens, n_bytes, loss_sum)
 
     def event(self, kind, message=None, layer=-1, expert=-1, value=float("nan")):
         _c.moescope_batch_event(self._b, self._step, _utf8(kind), layer, expert, value, _utf8(message))
@@ -361,9 +425,11 @@ class Step:
 
     def load(self, split, layer, assignments, gate_sum, probability_sum, dropped=None, domain=None):
         """Counted by the caller, in the place of what the library would derive. domain: a document of it."""
-        counts = _array(assignments, np.int64), _array(dropped, np.int64)
+        counts = _array(assignments, np.int64, "assignments"), _array(dropped, np.int64, "dropped")
         sums = _array(gate_sum, np.float64), _array(probability_sum, np.float64)
-        domain_id = 0 if domain is None else int(self._run.corpus.domain_ids[domain])
+        for name, array in zip(("assignments", "dropped", "gate_sum", "probability_sum"), counts + sums):
+            _expect(name, array, counts[0].size)
+        domain_id = 0 if domain is None else self._ids_of(domain)[1]
         load = _Load(domain_id, layer, counts[0].size, *map(_address, counts + sums))
         _c.moescope_batch_load(self._b, self._step, _utf8(split), ctypes.byref(load))
 
@@ -371,26 +437,39 @@ class Step:
 
     def sequence(self, split, document, ids, loss=None, offset=0, outcome=None):
         """ids: (n_tokens + 1), inputs and the last target; loss: (n_tokens) nats. Returns a handle."""
-        ids, loss, corpus = _array(ids, np.int32), _array(loss, np.float32), self._run.corpus
-        if loss is not None and loss.size != ids.size - 1:
-            raise ValueError(f"{loss.size} losses for {ids.size - 1} predictions")
-        c = _Sequence(int(corpus.document_ids[document]), int(offset), ids.size - 1, _address(ids), _address(loss),
-                      ctypes.pointer(_Outcome(*outcome)) if outcome else None, int(corpus.domain_ids[document]))
-        return _c.moescope_batch_sequence(self._b, self._step, _utf8(split), ctypes.byref(c))
+        ids, loss, (document_id, domain_id) = _array(ids, np.int32, "ids"), _array(loss, np.float32), self._ids_of(document)
+        _expect("ids", ids, ids.size)
+        n_tokens = ids.size - 1
+        if n_tokens < 1:
+            raise ValueError(f"ids are {ids.size}: a sequence has an input and a target at least")
+        _expect("loss", loss, n_tokens)
+        c = _Sequence(document_id, int(offset), n_tokens, _address(ids), _address(loss),
+                      ctypes.pointer(_Outcome(*outcome)) if outcome else None, domain_id)
+        handle = _c.moescope_batch_sequence(self._b, self._step, _utf8(split), ctypes.byref(c))
+        self._tokens[handle] = n_tokens
+        return handle
 
     def routing(self, sequence, layer, n_experts, experts, gates=None, offsets=None, dropped=None, probability=None):
-        """The decisions of a sequence in a layer: experts (n_tokens, k), or any number a token, flat, with offsets
-        (n_tokens + 1); gates and dropped likewise. probability (n_tokens, n_experts): summed, not stored."""
-        experts, gates = _array(experts, np.int32), _array(gates, np.float32)
-        offsets, dropped = _array(offsets, np.int32), _array(dropped, np.uint8)
-        probability = _array(probability, np.float32)
+        """The decisions of a sequence in a layer: experts (n_tokens, k), or (n_tokens) of one each, or any number a
+        token, flat, with offsets (n_tokens + 1); gates and dropped likewise. probability (n_tokens, n_experts):
+        summed, not stored."""
+        experts, gates = _array(experts, np.int32, "experts"), _array(gates, np.float32)
+        offsets, dropped, probability = _array(offsets, np.int32, "offsets"), _flags(dropped), _probabilities(probability)
+        if experts is None:
+            raise ValueError("experts are not given")
+        if offsets is None:
+            experts, gates, dropped = map(_columns, (experts, gates, dropped))
+        if sequence in self._tokens:  # the library refuses others, unread
+            _expect_decisions(self._tokens[sequence], n_experts, experts, gates, offsets, dropped, probability)
         k = 0 if offsets is not None else experts.shape[-1]
         block = _Block(layer, n_experts, k, *map(_address, (offsets, experts, gates, dropped, probability)))
         _c.moescope_batch_routing(self._b, sequence, ctypes.byref(block))
 
     def probability(self, sequence, layer, probability):
         """The router's whole vectors (n_tokens, n_experts), kept: of the probe, say."""
-        p = _array(probability, np.float32)
+        p = _probabilities(probability)
+        if sequence in self._tokens:
+            _expect("probability", p, self._tokens[sequence], p.shape[-1])
         _c.moescope_batch_probability(self._b, sequence, layer, p.shape[-1], _address(p))
 
     def routed(self, split, documents, ids, loss, watch, offsets=None, n_bytes=None, keep_probabilities=None):
@@ -401,10 +480,14 @@ class Step:
         keep_probabilities: whole vectors, by default those of the probe. Logs sequences, decisions, losses of
         documents and the router's entropy, outside of training also its rank_mass.
         """
-        ids, loss = _array(ids, np.int32), _array(loss, np.float32)
+        ids, loss = _array(ids, np.int32, "ids"), _array(loss, np.float32)
+        if loss.ndim != 2:
+            raise ValueError(f"loss is {loss.shape}, not (B, T)")
         B, T = loss.shape
-        if ids.shape != (B, T + 1):
-            raise ValueError(f"ids are {ids.shape}, not {(B, T + 1)} as the losses would have it")
+        _expect("ids", ids, B, T + 1)
+        for name, of in (("documents", documents), ("offsets", offsets), ("n_bytes", n_bytes)):
+            if of is not None and len(of) != B:
+                raise ValueError(f"{name} are {len(of)}, not {B}")
         offsets = np.zeros(B, np.int64) if offsets is None else offsets
         n_bytes = np.full(B, T) if n_bytes is None else n_bytes
         sums = loss.sum(axis=1, dtype=np.float64)
@@ -417,11 +500,10 @@ class Step:
             self._routed_layer(split, layer, caught, handles, B, T, keep)
 
     def _routed_layer(self, split, layer, caught, handles, B, T, keep):
-        experts, gates = _array(caught.experts, np.int32), _array(caught.gates, np.float32)
-        p = _array(caught.probability, np.float32)
-        if experts.shape[0] != B * T:
-            raise ValueError(f"layer {layer} routed {experts.shape[0]} tokens, the pass has {B} x {T}")
-        k, n = experts.shape[1], caught.n_experts
+        experts, gates = _array(caught.experts, np.int32, "experts"), _array(caught.gates, np.float32)
+        p, n = _probabilities(caught.probability), caught.n_experts
+        _expect_decisions(B * T, n, experts, gates, None, None, p, f"layer {layer}, a pass of {B} x {T} tokens: ")
+        k = experts.shape[1]
         block = _Block(layer, n, k, None, None, None, None, None)
         at, routing, probability = ctypes.byref(block), _c.moescope_batch_routing, _c.moescope_batch_probability
         for b, handle in enumerate(handles):

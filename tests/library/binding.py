@@ -27,6 +27,16 @@ def refused(what, words, status, body):
         same(what, "done", "refused")
 
 
+def wrong(what, words, body, kind=ValueError):
+    """Refused before the library is asked."""
+    try:
+        body()
+    except kind as error:
+        same(what, (words, words in str(error)), (words, True))
+    else:
+        same(what, "done", "refused")
+
+
 documents = [moescope.Document("a", "english", "train", 40, 30, labels={"language": "en", "topic": "prose"}),
              moescope.Document("b", "python", "probe", 50, 40)]
 tokens = [moescope.Token("the", train_count=7), moescope.Token("<0xE3>", "byte", 2)]
@@ -39,6 +49,12 @@ same("float32 is read in place", moescope._array(floats, np.float32) is floats, 
 same("int64 is converted", moescope._array(ints, np.int32).dtype, np.int32)
 same("a transposed array is put into C order", moescope._array(floats.T, np.float32).flags.c_contiguous, True)
 same("lists are taken", moescope._array([1, 2], np.int32).tolist(), [1, 2])
+same("whole numbers are taken from floats", moescope._array([1.0, 2.0], np.int32).tolist(), [1, 2])
+for bad in ([2**32], [0.7], [float("nan")], [-(2**31) - 1], [2**63]):
+    wrong(f"{bad} as int32", "experts: values that are no int32", lambda: moescope._array(bad, np.int32, "experts"))
+half = moescope._probabilities(np.array([[0.3, 0.6999], [0.2, 0.2]], np.float16))
+same("probabilities of 16 bits sum to 1", [abs(float(half[0].sum()) - 1) < 1e-7, round(float(half[1].sum()), 3)], [True, 0.4])
+same("those of 32 are read in place", moescope._probabilities(floats) is floats, True)
 
 # ---- a run of two steps, by single calls and by a whole pass ----
 
@@ -97,6 +113,60 @@ with moescope.Logbook(path) as log:
         pass
     with log.resume_run("fourth", 0, corpus) as run, run.step(0) as s:
         s.metric("train", "loss", 2)
+
+# ---- shapes: what is short is not read beyond its end ----
+
+e, g, full = top[:3].astype(np.int32), gates[:3], p[:3]
+with moescope.Logbook(os.path.join(folder, "shapes.db")) as log:
+    corpus = log.add_corpus("mine", documents, tokens)
+    with log.begin_run("shapes", corpus, [moescope.Layer(0, 4, k=1), moescope.Layer(1, 4)], derive_loads=False) as run:
+        s = run.step(0)
+        a = s.sequence("train", 0, ids[0], loss[0])
+        for what, words, arguments, named in (
+                ("few tokens", "experts: shape (2, 2), not (3, 2)", (e[:2],), {}),
+                ("many tokens", "experts: shape (6, 2), not (3, 2)", (top,), {}),
+                ("three dimensions", "experts: shape (1, 3, 2), not (3, 2)", (e[None],), {}),
+                ("one expert a token, too few", "experts: shape (2, 1), not (3, 1)", (e[:2, 0],), {}),
+                ("no experts", "experts", (None,), {}),
+                ("gates of fewer tokens", "gates: shape (1, 2), not (3, 2)", (e, g[:1]), {}),
+                ("gates of another k", "gates: shape (3, 1), not (3, 2)", (e, g[:, :1]), {}),
+                ("dropped of fewer", "dropped: shape (1, 1), not (3, 2)", (e, g), {"dropped": [1]}),
+                ("dropped twice", "dropped: 2", (e, g), {"dropped": [[2, 0]] * 3}),
+                ("dropped 256 times", "dropped: values", (e, g), {"dropped": [[256, 0]] * 3}),
+                ("probabilities of other experts", "probability: shape (3, 2), not (3, 4)", (e, g), {"probability": full[:, :2]}),
+                ("probabilities of fewer tokens", "probability: shape (2, 4), not (3, 4)", (e, g), {"probability": full[:2]}),
+                ("short offsets", "offsets: shape (3,), not (4,)", ([0, 1, 2],), {"offsets": [0, 1, 2]}),
+                ("offsets beyond the end", "offsets do not rise", ([0, 1, 2],), {"offsets": [0, 1, 2, 900]}),
+                ("offsets that fall", "offsets do not rise", ([0, 1, 2],), {"offsets": [0, 2, 1, 3]}),
+                ("offsets from 1", "offsets do not rise", ([0, 1, 2],), {"offsets": [1, 1, 2, 3]}),
+                ("gates of fewer decisions", "gates: shape (2,), not (3,)", ([0, 1, 2], [1, 1]), {"offsets": [0, 1, 1, 3]}),
+                ("an expert's number that wraps", "experts: values", (e.astype(np.int64) + 2**32, g), {})):
+            wrong(what, words, lambda: s.routing(a, 0, 4, *arguments, **named))
+        wrong("kept probabilities of fewer tokens", "probability: shape (1, 4), not (3, 4)", lambda: s.probability(a, 0, full[:1]))
+        wrong("kept probabilities, flat", "probability: shape (12,)", lambda: s.probability(a, 0, full.ravel()))
+        wrong("sums of fewer experts", "gate_sum: shape (1,), not (4,)", lambda: s.load("train", 0, [1, 2, 3, 0], [0.5], [0.1]))
+        wrong("loads of two dimensions", "assignments: shape (2, 2)", lambda: s.load("train", 0, [[1, 2], [3, 0]], None, None))
+        wrong("losses of fewer", "loss: shape (2,), not (3,)", lambda: s.sequence("train", 0, ids[0], loss[0, :2]))
+        wrong("ids of two dimensions", "ids: shape (2, 2), not (4,)", lambda: s.sequence("train", 0, ids[0].reshape(2, 2)))
+        wrong("ids that wrap", "ids: values", lambda: s.sequence("train", 0, ids[0] + 2**32))
+        wrong("no ids", "ids are 0", lambda: s.sequence("train", 0, []))
+        wrong("one id", "ids are 1", lambda: s.sequence("train", 0, [1]))
+        for bad in (-1, 2):
+            wrong(f"document {bad}", f"document {bad} of 2", lambda: s.sequence("train", bad, ids[0]), IndexError)
+            wrong(f"losses of document {bad}", f"document {bad} of 2", lambda: s.document_loss("train", bad, 1, 1, 1), IndexError)
+        s.discard()
+        with run.step(0) as s:  # one expert a token needs no second dimension
+            a = s.sequence("train", 0, ids[0], loss[0])
+            s.routing(a, 0, 4, np.array([3, 1, 2], np.int32), [0.5, 0.25, 0.125], dropped=[0, 0, 1])
+            s.load("train", 0, [0, 1, 0, 1], [0, 0.25, 0, 0.5], None, [0, 0, 1, 0])
+    with log.begin_run("no corpus", None, layers) as run:
+        s = run.step(0)
+        wrong("documents without a corpus", "without a corpus", lambda: s.sequence("train", 0, ids[0]))
+        s.discard()
+db = sqlite3.connect(os.path.join(folder, "shapes.db"))
+same("one expert a token", db.execute("SELECT position, slot, expert, dropped FROM routing ORDER BY position").fetchall(),
+     [(0, 0, 3, 0), (1, 0, 1, 0), (2, 0, 2, 1)])
+db.close()
 
 refused("a folder", "a folder, not a file", 3, lambda: moescope.Logbook(folder))
 
