@@ -138,8 +138,21 @@ def _call(name, *arguments):
     return result
 
 
+def _c_string(encoded, text):
+    if b"\0" in encoded:
+        raise ValueError(f"{text!r} has a NUL")
+    return encoded
+
+
 def _utf8(text):
-    return None if text is None else str(text).encode()
+    return None if text is None else _c_string(str(text).encode(), text)
+
+
+def _path(path):
+    return _c_string(os.fsencode(path), path)
+
+
+USAGE = 2  # of Error.status
 
 
 # ---- arrays ----
@@ -260,32 +273,77 @@ def _sha256(*parts):
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
 
+def _json(name, value):
+    """numpy's and torch's numbers as numbers. NaN and infinities are none in JSON."""
+    def plain(x):
+        if hasattr(x, "tolist"):
+            return x.tolist()
+        raise TypeError(f"{type(x).__name__} is nothing that JSON has")
+    try:
+        return json.dumps(value, default=plain, allow_nan=False)
+    except (TypeError, ValueError) as reason:
+        raise ValueError(f"{name}: {reason}") from None
+
+
 def _flat(config, prefix=""):
     """{"a": {"b": 1}} as ("a.b", "1")."""
     for key, value in config.items():
         if isinstance(value, dict):
             yield from _flat(value, f"{prefix}{key}.")
         else:
-            yield prefix + key, json.dumps(value)
+            yield f"{prefix}{key}", _json(f"config {prefix}{key}", value)
+
+
+def _options(gate_bits=8, derive_loads=True, queue_batches=0, queue_bytes=0):
+    if gate_bits not in (8, 16):
+        raise ValueError(f"gates are kept in 8 or 16 bits, not {gate_bits}")
+    if queue_batches < 0 or queue_bytes < 0:
+        raise ValueError(f"a queue of {queue_batches} batches, {queue_bytes} bytes")
+    return _Options(queue_batches, gate_bits, queue_bytes, derive_loads)
+
+
+def _status(kind):
+    """Of a run that an exception ends."""
+    return "interrupted" if issubclass(kind, KeyboardInterrupt) else "failed"
 
 
 class Logbook:
-    """An SQLite file, made where there is none."""
+    """An SQLite file, made where there is none. As a context it ends its runs and is closed."""
 
     def __init__(self, path):
-        self._lb = _at()
-        _call("open", ctypes.byref(self._lb), os.fsencode(path))
+        self._lb, self._runs = _at(), []  # runs: that are being written
+        _call("open", ctypes.byref(self._lb), _path(path))
 
-    def close(self):
-        """False: somebody has it open still, so that the last steps lie beside it (PATH-wal) until the next close."""
-        lb, self._lb = self._lb, None
-        return lb is None or _c.moescope_close(lb)
+    def _live(self):
+        if self._lb is None:
+            raise Error(USAGE, "the logbook was closed")
+        return self._lb
+
+    def close(self, status="interrupted"):
+        """Ends the runs that are being written with that status. False: somebody has the file open still, so that the
+        last steps lie beside it (PATH-wal) until the next close."""
+        if self._lb is None:
+            return True
+        try:
+            for run in list(self._runs):
+                run.end(status)
+        finally:
+            while self._runs:  # after an error: their writers must be gone before the logbook is
+                with contextlib.suppress(Error):
+                    self._runs[-1].end("failed")
+            lb, self._lb = self._lb, None
+            alone = _c.moescope_close(lb)
+        return alone
 
     def __enter__(self):
         return self
 
-    def __exit__(self, *_):
-        self.close()
+    def __exit__(self, kind, *_):
+        if kind is None:
+            self.close()
+            return
+        with contextlib.suppress(Error):  # the exception under way is the one to be told
+            self.close(_status(kind))
 
     def add_corpus(self, name, documents, tokens=(), vocabulary_name=None, sha256=None, vocabulary_sha256=None):
         """Stored unless the same sha256 is there already. Documents are known by their place in the list."""
@@ -303,30 +361,30 @@ class Logbook:
                            c_tokens, len(tokens), c_documents, len(documents))
         corpus_id, vocabulary_id = _i64(), _i64()
         documents_of, domains_of = np.zeros(len(documents), np.int64), np.zeros(len(documents), np.int64)
-        _call("add_corpus", self._lb, ctypes.byref(c_corpus), ctypes.byref(corpus_id), ctypes.byref(vocabulary_id),
+        _call("add_corpus", self._live(), ctypes.byref(c_corpus), ctypes.byref(corpus_id), ctypes.byref(vocabulary_id),
               _address(documents_of), _address(domains_of))
         return Corpus(corpus_id.value, vocabulary_id.value, documents_of, domains_of)
 
     def begin_run(self, name, corpus=None, layers=(), task="language_model", router="topk", seed=0, config=None,
                   machine=None, program=None, uuid=None, **options):
         """config: a dict, nested or with dotted keys. options: see Run."""
-        settings = list(_flat(config or {}))
+        lb, options, settings = self._live(), _options(**options), list(_flat(config or {}))
         c_config = (_Setting * len(settings))(*[(_utf8(k), _utf8(v)) for k, v in settings])
         c_layers = (_Layer * len(layers))(*[(l.layer, _utf8(l.router), l.n_experts, l.k, l.expert_parameters, None,
                                              l.n_shared, l.shared_parameters) for l in layers])
         run = _Run(_utf8(uuid or secrets.token_hex(16)), _utf8(name), _utf8(task), _utf8(router),
-                   _utf8(program or f"moescope.py {version()}"), _utf8(json.dumps(machine) if machine else None), seed,
+                   _utf8(program or f"moescope.py {version()}"), _utf8(_json("machine", machine) if machine else None), seed,
                    corpus.corpus_id if corpus else 0, corpus.vocabulary_id if corpus else 0, c_config, len(settings),
                    c_layers, len(layers))
         run_id = _i64()
-        _call("begin_run", self._lb, ctypes.byref(run), ctypes.byref(run_id))
-        return Run(self, run_id.value, corpus, **options)
+        _call("begin_run", lb, ctypes.byref(run), ctypes.byref(run_id))
+        return Run(self, run_id.value, corpus, options)
 
     def resume_run(self, name, step, corpus=None, **options):
         """Goes on with the run of that name: what it logged for this step and later ones is deleted."""
-        run_id = _i64()
-        _call("resume_run", self._lb, _utf8(name), step, ctypes.byref(run_id))
-        return Run(self, run_id.value, corpus, **options)
+        lb, options, run_id = self._live(), _options(**options), _i64()
+        _call("resume_run", lb, _utf8(name), step, ctypes.byref(run_id))
+        return Run(self, run_id.value, corpus, options)
 
 
 class Run:
@@ -335,10 +393,19 @@ class Run:
     gate_bits: 8 or 16. derive_loads: expert_load follows from the decisions, so log all of them, or load() yourself.
     """
 
-    def __init__(self, log, run_id, corpus, gate_bits=8, derive_loads=True, queue_batches=0, queue_bytes=0):
-        self.run_id, self.corpus, self._log, self._writer = run_id, corpus, log, _at()
-        options = _Options(queue_batches, gate_bits, queue_bytes, derive_loads)
-        _call("writer_open", ctypes.byref(self._writer), log._lb, run_id, ctypes.byref(options))
+    def __init__(self, log, run_id, corpus, options):
+        self.run_id, self.corpus, self._log, self._writer, self._steps = run_id, corpus, log, _at(), set()
+        try:
+            _call("writer_open", ctypes.byref(self._writer), log._lb, run_id, ctypes.byref(options))
+        except Error:
+            _c.moescope_end_run(log._lb, run_id, b"failed", None)
+            raise
+        log._runs.append(self)
+
+    def _live(self):
+        if self._writer is None:
+            raise Error(USAGE, "the run has ended")
+        return self._writer
 
     def step(self, step):
         """A batch: as a context it is committed at the end, or discarded when an exception leaves it."""
@@ -346,17 +413,22 @@ class Run:
 
     def drain(self):
         """Waits until all that was committed is on disk: before a checkpoint of the weights."""
-        _call("writer_drain", self._writer)
+        _call("writer_drain", self._live())
 
     def end(self, status="finished"):
+        """Steps that are neither committed nor discarded are discarded. Nothing when it has ended."""
         writer, self._writer = self._writer, None
-        if writer is not None:
-            try:
-                _call("writer_close", writer)
-            except Error:
-                _c.moescope_end_run(self._log._lb, self.run_id, b"failed", None)
-                raise
-            _call("end_run", self._log._lb, self.run_id, _utf8(status))
+        if writer is None:
+            return
+        for step in list(self._steps):
+            step._release("was discarded as its run ended")
+        self._log._runs.remove(self)
+        try:
+            _call("writer_close", writer)
+        except Error:
+            _c.moescope_end_run(self._log._lb, self.run_id, b"failed", None)
+            raise
+        _call("end_run", self._log._lb, self.run_id, _utf8(status))
 
     def __enter__(self):
         return self
@@ -366,7 +438,10 @@ class Run:
             self.end()
             return
         with contextlib.suppress(Error):  # the exception under way is the one to be told
-            self.end("interrupted" if issubclass(kind, KeyboardInterrupt) else "failed")
+            self.end(_status(kind))
+
+
+COMMITTED, DISCARDED = "was committed", "was discarded"
 
 
 class Step:
@@ -374,26 +449,39 @@ class Step:
 
     def __init__(self, run, step):
         self._run, self._step, self._sums, self._tokens = run, step, {}, {}  # tokens: of each sequence's handle
-        self._b = _call("batch_new", run._writer)
+        self._b, self._end = _call("batch_new", run._live()), None  # end: what became of it
+        run._steps.add(self)
 
     def __enter__(self):
         return self
 
     def __exit__(self, kind, *_):
-        if kind is None:
-            self.commit()
-        else:
+        if kind is not None:
             self.discard()
+        elif self._end not in (COMMITTED, DISCARDED):  # by the caller, who may
+            self.commit()
+
+    def _live(self):
+        if self._b is None:
+            raise Error(USAGE, f"the step {self._end}")
+        return self._b
+
+    def _taken(self, end):
+        b, self._b, self._end = self._live(), None, end
+        self._run._steps.discard(self)
+        return b
+
+    def _release(self, end):
+        _c.moescope_batch_discard(self._taken(end))
 
     def commit(self):
         self._add_sums()
-        b, self._b = self._b, None
-        _call("batch_commit", b)
+        _call("batch_commit", self._taken(COMMITTED))
 
     def discard(self):
-        b, self._b = self._b, None
-        if b is not None:
-            _c.moescope_batch_discard(b)
+        """Nothing when it was committed or discarded."""
+        if self._b is not None:
+            self._release(DISCARDED)
 
     def _ids_of(self, document):
         """(document_id, domain_id) of a place in the corpus' list; -1 is none."""
@@ -408,20 +496,21 @@ class Step:
 
     def metric(self, split, name, value):
         """Of the whole model. NaN and infinities are kept as such."""
-        _c.moescope_batch_metric(self._b, self._step, _utf8(split), _utf8(name), float(value))
+        _c.moescope_batch_metric(self._live(), self._step, _utf8(split), _utf8(name), float(value))
 
     def layer_metric(self, split, layer, name, value):
-        _c.moescope_batch_layer_metric(self._b, self._step, _utf8(split), layer, _utf8(name), float(value))
+        _c.moescope_batch_layer_metric(self._live(), self._step, _utf8(split), layer, _utf8(name), float(value))
 
     def document_loss(self, split, document, n_tokens, n_bytes, loss_sum):
         """Adds to the document's loss in this step. n_bytes: that the predicted tokens stand for."""
+        self._live()
         self._add("document", (split, self._ids_of(document)[0]), n_tokens, n_bytes, loss_sum)
 
     def event(self, kind, message=None, layer=-1, expert=-1, value=float("nan")):
-        _c.moescope_batch_event(self._b, self._step, _utf8(kind), layer, expert, value, _utf8(message))
+        _c.moescope_batch_event(self._live(), self._step, _utf8(kind), layer, expert, value, _utf8(message))
 
     def checkpoint(self, path, sha256):
-        _c.moescope_batch_checkpoint(self._b, self._step, os.fsencode(path), _utf8(sha256))
+        _c.moescope_batch_checkpoint(self._live(), self._step, _path(path), _utf8(sha256))
 
     def load(self, split, layer, assignments, gate_sum, probability_sum, dropped=None, domain=None):
         """Counted by the caller, in the place of what the library would derive. domain: a document of it."""
@@ -431,7 +520,7 @@ class Step:
             _expect(name, array, counts[0].size)
         domain_id = 0 if domain is None else self._ids_of(domain)[1]
         load = _Load(domain_id, layer, counts[0].size, *map(_address, counts + sums))
-        _c.moescope_batch_load(self._b, self._step, _utf8(split), ctypes.byref(load))
+        _c.moescope_batch_load(self._live(), self._step, _utf8(split), ctypes.byref(load))
 
     # ---- sequences and their decisions ----
 
@@ -445,7 +534,7 @@ class Step:
         _expect("loss", loss, n_tokens)
         c = _Sequence(document_id, int(offset), n_tokens, _address(ids), _address(loss),
                       ctypes.pointer(_Outcome(*outcome)) if outcome else None, domain_id)
-        handle = _c.moescope_batch_sequence(self._b, self._step, _utf8(split), ctypes.byref(c))
+        handle = _c.moescope_batch_sequence(self._live(), self._step, _utf8(split), ctypes.byref(c))
         self._tokens[handle] = n_tokens
         return handle
 
@@ -463,14 +552,14 @@ class Step:
             _expect_decisions(self._tokens[sequence], n_experts, experts, gates, offsets, dropped, probability)
         k = 0 if offsets is not None else experts.shape[-1]
         block = _Block(layer, n_experts, k, *map(_address, (offsets, experts, gates, dropped, probability)))
-        _c.moescope_batch_routing(self._b, sequence, ctypes.byref(block))
+        _c.moescope_batch_routing(self._live(), sequence, ctypes.byref(block))
 
     def probability(self, sequence, layer, probability):
         """The router's whole vectors (n_tokens, n_experts), kept: of the probe, say."""
         p = _probabilities(probability)
         if sequence in self._tokens:
             _expect("probability", p, self._tokens[sequence], p.shape[-1])
-        _c.moescope_batch_probability(self._b, sequence, layer, p.shape[-1], _address(p))
+        _c.moescope_batch_probability(self._live(), sequence, layer, p.shape[-1], _address(p))
 
     def routed(self, split, documents, ids, loss, watch, offsets=None, n_bytes=None, keep_probabilities=None):
         """A whole pass: B sequences of T tokens and what a Watch caught of them.
@@ -509,9 +598,9 @@ class Step:
         for b, handle in enumerate(handles):
             block.expert, block.gate = _address(experts, b * T * k), _address(gates, b * T * k)
             block.probability = _address(p, b * T * n)
-            routing(self._b, handle, at)
+            routing(self._live(), handle, at)
             if keep and p is not None:
-                probability(self._b, handle, layer, n, block.probability)
+                probability(self._live(), handle, layer, n, block.probability)
         if p is not None:
             self._add("entropy", (split, layer), B * T, -float(np.einsum("te,te->", p, np.log(np.maximum(p, 1e-30)))))
         if p is not None and split != "train":
@@ -528,7 +617,7 @@ class Step:
     def _add_sums(self):
         for (kind, split, of), sums in self._sums.items():
             if kind == "document":
-                _c.moescope_batch_document_loss(self._b, self._step, _utf8(split), of, *sums)
+                _c.moescope_batch_document_loss(self._live(), self._step, _utf8(split), of, *sums)
             elif kind == "entropy":
                 self.layer_metric(split, of, "router_entropy", sums[1] / sums[0])
             else:

@@ -168,6 +168,87 @@ same("one expert a token", db.execute("SELECT position, slot, expert, dropped FR
      [(0, 0, 3, 0), (1, 0, 1, 0), (2, 0, 2, 1)])
 db.close()
 
+# ---- after their end, objects say so; what is open at the end of its owner is ended with it ----
+
+
+class Stopped(Exception):
+    pass
+
+
+path_of_ends = os.path.join(folder, "ends.db")
+log = moescope.Logbook(path_of_ends)
+run = log.begin_run("ended", None, layers)
+committed, discarded, left = run.step(0), run.step(1), run.step(1)
+committed.metric("train", "loss", 1)
+committed.commit()
+discarded.discard()
+discarded.discard()
+left.metric("train", "loss", 2)
+for what, step in (("committed", committed), ("discarded", discarded)):
+    for call in (lambda: step.metric("train", "loss", 1), step.commit, lambda: step.probability(0, 0, p),
+                 lambda: step.routing(0, 0, 4, top), lambda: step.load("train", 0, [1], [1], [1]),
+                 lambda: step.document_loss("train", 0, 1, 1, 1), lambda: step.event("note")):
+        refused(f"a step that was {what}", f"the step was {what}", 2, call)
+with run.step(1) as s:
+    s.metric("train", "loss", 3)
+    s.commit()
+run.end()
+run.end()
+left.discard()
+refused("a step that was left open", "discarded as its run ended", 2, left.commit)
+refused("a step of a run that ended", "the run has ended", 2, lambda: run.step(2))
+refused("waiting for a run that ended", "the run has ended", 2, run.drain)
+
+
+def ended_within():
+    with log.begin_run("ended within", None, layers) as run, run.step(0):
+        run.end()
+
+
+refused("a run that ends within its step", "discarded as its run ended", 2, ended_within)
+log.begin_run("left", None, layers).step(0).metric("train", "loss", 1)
+same("closing", (log.close(), log.close()), (True, True))
+refused("a logbook that was closed", "was closed", 2, lambda: log.begin_run("late", None, layers))
+refused("resuming in it", "was closed", 2, lambda: log.resume_run("left", 0))
+refused("a corpus for it", "was closed", 2, lambda: log.add_corpus("mine", documents, tokens))
+for name, error in (("left in a context", None), ("stopped in a context", Stopped), ("interrupted in a context", KeyboardInterrupt)):
+    try:
+        with moescope.Logbook(path_of_ends) as log:
+            s = log.begin_run(name, None, layers).step(0)
+            s.metric("train", "loss", 1)
+            s.commit()
+            if error is not None:
+                raise error
+    except (Stopped, KeyboardInterrupt):
+        pass
+
+# ---- what is wrong with a run is said before there is one ----
+
+with moescope.Logbook(path_of_ends) as log:
+    wrong("gates of 7 bits", "8 or 16 bits, not 7", lambda: log.begin_run("bad", None, layers, gate_bits=7))
+    wrong("a queue of -1", "a queue of -1 batches", lambda: log.begin_run("bad", None, layers, queue_batches=-1))
+    wrong("an option that is not", "gate_bit", lambda: log.begin_run("bad", None, layers, gate_bit=8), TypeError)
+    wrong("gates of 7 bits on", "not 7", lambda: log.resume_run("ended", 2, gate_bits=7))
+    for bad in (float("nan"), float("-inf"), np.float32("nan")):
+        wrong(f"a setting of {bad}", "config train.lr: ", lambda: log.begin_run("bad", None, config={"train": {"lr": bad}}))
+    wrong("a setting that JSON has not", "config a: object is", lambda: log.begin_run("bad", None, config={"a": object()}))
+    wrong("a machine that is not", "machine: ", lambda: log.begin_run("bad", None, machine={"load": float("inf")}))
+    wrong("a name with a NUL", "'a\\x00b' has a NUL", lambda: log.begin_run("a\0b", None))
+    wrong("a path with a NUL", "has a NUL", lambda: moescope.Logbook("a\0b"))
+    config = {"lr": np.float32(0.5), "steps": np.int64(3), "on": np.bool_(True), "at": {1: np.array([1, 2])}}
+    with log.begin_run("numbers", None, layers, config=config) as run, run.step(0) as s:
+        wrong("a metric's name with a NUL", "has a NUL", lambda: s.metric("train", "a\0", 1))
+
+db = sqlite3.connect(path_of_ends)
+same("ends", db.execute("SELECT name, status FROM run ORDER BY run_id").fetchall(),
+     [("ended", "finished"), ("ended within", "finished"), ("left", "interrupted"), ("left in a context", "interrupted"),
+      ("stopped in a context", "failed"), ("interrupted in a context", "interrupted"), ("numbers", "finished")])
+same("steps that were committed", db.execute("SELECT run_id, step, value FROM metric ORDER BY 1, 2").fetchall(),
+     [(1, 0, 1), (1, 1, 3), (4, 0, 1), (5, 0, 1), (6, 0, 1)])
+same("settings of numpy", db.execute("SELECT key, value FROM run_config ORDER BY key").fetchall(),
+     [("at.1", "[1,2]"), ("lr", 0.5), ("on", 1), ("steps", 3)])
+db.close()
+
 refused("a folder", "a folder, not a file", 3, lambda: moescope.Logbook(folder))
 
 # ---- what is there ----
