@@ -21,6 +21,7 @@ $MOESCOPE_LIBRARY, beside this file as it is built or installed, or where the sy
 import contextlib
 import ctypes
 import hashlib
+import inspect
 import json
 import os
 import re
@@ -183,10 +184,10 @@ def _array(x, dtype, name="an array"):
     return array
 
 
-def _probabilities(x, name="probability"):
-    """Rows that sum to 1 within the rounding of 16 bits are made to do so in float32."""
-    p = _array(x, np.float32, name)
-    if p is None or str(x.dtype if hasattr(x, "dtype") else "") not in ("float16", "torch.float16", "torch.bfloat16"):
+def _probabilities(x):
+    """In float32; rows that sum to 1 within the rounding of 16 bits, in which they were given, are made to do so."""
+    p = _array(x, np.float32)
+    if p is None or str(getattr(x, "dtype", None)) not in ("float16", "torch.float16", "torch.bfloat16"):
         return p
     sums = p.sum(axis=-1, keepdims=True)
     return p / np.where(np.abs(sums - 1) < 2e-2, sums, np.float32(1))
@@ -201,8 +202,8 @@ def _flags(x):
 
 def _expect(name, array, *shape):
     """The library is given addresses alone, so that it would read past the end of what is short."""
-    if array is not None and array.shape != shape:
-        raise ValueError(f"{name}: shape {array.shape}, not {shape}")
+    if array is not None and tuple(array.shape) != shape:
+        raise ValueError(f"{name}: shape {tuple(array.shape)}, not {shape}")
 
 
 def _expect_decisions(n_tokens, n_experts, experts, gates, offsets, dropped, probability, where=""):
@@ -373,7 +374,8 @@ class Logbook:
         c_layers = (_Layer * len(layers))(*[(l.layer, _utf8(l.router), l.n_experts, l.k, l.expert_parameters, None,
                                              l.n_shared, l.shared_parameters) for l in layers])
         run = _Run(_utf8(uuid or secrets.token_hex(16)), _utf8(name), _utf8(task), _utf8(router),
-                   _utf8(program or f"moescope.py {version()}"), _utf8(_json("machine", machine) if machine else None), seed,
+                   _utf8(program or f"moescope.py {version()}"),
+                   _utf8(_json("machine", machine) if machine else None), seed,
                    corpus.corpus_id if corpus else 0, corpus.vocabulary_id if corpus else 0, c_config, len(settings),
                    c_layers, len(layers))
         run_id = _i64()
@@ -526,7 +528,8 @@ class Step:
 
     def sequence(self, split, document, ids, loss=None, offset=0, outcome=None):
         """ids: (n_tokens + 1), inputs and the last target; loss: (n_tokens) nats. Returns a handle."""
-        ids, loss, (document_id, domain_id) = _array(ids, np.int32, "ids"), _array(loss, np.float32), self._ids_of(document)
+        document_id, domain_id = self._ids_of(document)
+        ids, loss = _array(ids, np.int32, "ids"), _array(loss, np.float32)
         _expect("ids", ids, ids.size)
         n_tokens = ids.size - 1
         if n_tokens < 1:
@@ -561,51 +564,72 @@ class Step:
             _expect("probability", p, self._tokens[sequence], p.shape[-1])
         _c.moescope_batch_probability(self._live(), sequence, layer, p.shape[-1], _address(p))
 
-    def routed(self, split, documents, ids, loss, watch, offsets=None, n_bytes=None, keep_probabilities=None):
+    def routed(self, split, documents, ids, loss, watch, offsets=None, n_bytes=None, keep_probabilities=None,
+               lengths=None):
         """A whole pass: B sequences of T tokens and what a Watch caught of them.
 
         documents: (B) places in the corpus' list; ids: (B, T + 1); loss: (B, T) nats; offsets: (B) of each sequence's
-        first token in its document, 0 without; n_bytes: (B) that its predicted tokens stand for, T without.
+        first token in its document, 0 without; n_bytes: (B) that its predicted tokens stand for, one each without.
+        lengths: (B) tokens of each sequence, which padding follows that is not logged; 0 is no sequence.
         keep_probabilities: whole vectors, by default those of the probe. Logs sequences, decisions, losses of
         documents and the router's entropy, outside of training also its rank_mass.
         """
+        self._live()
         ids, loss = _array(ids, np.int32, "ids"), _array(loss, np.float32)
         if loss.ndim != 2:
-            raise ValueError(f"loss is {loss.shape}, not (B, T)")
+            raise ValueError(f"loss: shape {loss.shape}, not (B, T)")
         B, T = loss.shape
         _expect("ids", ids, B, T + 1)
-        for name, of in (("documents", documents), ("offsets", offsets), ("n_bytes", n_bytes)):
+        for name, of in (("documents", documents), ("offsets", offsets), ("n_bytes", n_bytes), ("lengths", lengths)):
             if of is not None and len(of) != B:
-                raise ValueError(f"{name} are {len(of)}, not {B}")
-        offsets = np.zeros(B, np.int64) if offsets is None else offsets
-        n_bytes = np.full(B, T) if n_bytes is None else n_bytes
-        sums = loss.sum(axis=1, dtype=np.float64)
+                raise ValueError(f"{name}: {len(of)}, not {B}")
+        real = None  # (B, T) which tokens are, where some are not
+        if lengths is None:
+            lengths, sums = [T] * B, loss.sum(axis=1, dtype=np.float64)
+        else:
+            lengths = _array(lengths, np.int64, "lengths").tolist()
+            if not all(0 <= n <= T for n in lengths):
+                raise ValueError(f"lengths: {lengths}, of sequences of {T} tokens")
+            real = np.arange(T) < np.array(lengths)[:, None]
+            sums = loss.sum(axis=1, dtype=np.float64, where=real)
+        offsets = [0] * B if offsets is None else offsets
+        n_bytes = lengths if n_bytes is None else n_bytes
+        caught = watch.take()
+        if not caught:
+            raise ValueError("the watch caught nothing: run a forward pass within `with watch` for each routed()")
+        passed = [self._pass(layer, of, B, T) for layer, of in caught]
         handles = []
-        for b in range(B):
-            handles.append(self.sequence(split, documents[b], ids[b], loss[b], offsets[b]))
-            self.document_loss(split, documents[b], T, int(n_bytes[b]), float(sums[b]))
+        for b, n in enumerate(lengths):
+            if n > 0:
+                handles.append((b, self.sequence(split, documents[b], ids[b, : n + 1], loss[b, :n], offsets[b])))
+                self.document_loss(split, documents[b], n, int(n_bytes[b]), float(sums[b]))
         keep = split in ("probe", "routed") if keep_probabilities is None else keep_probabilities
-        for layer, caught in watch.take():
-            self._routed_layer(split, layer, caught, handles, B, T, keep)
+        for layer_pass in passed:
+            self._routed_layer(split, *layer_pass, handles, T, keep, real)
 
-    def _routed_layer(self, split, layer, caught, handles, B, T, keep):
-        experts, gates = _array(caught.experts, np.int32, "experts"), _array(caught.gates, np.float32)
+    def _pass(self, layer, caught, B, T):
+        experts, gates = _array(caught.experts, np.int32, f"layer {layer}: experts"), _array(caught.gates, np.float32)
         p, n = _probabilities(caught.probability), caught.n_experts
         _expect_decisions(B * T, n, experts, gates, None, None, p, f"layer {layer}, a pass of {B} x {T} tokens: ")
+        return layer, experts, gates, p, n
+
+    def _routed_layer(self, split, layer, experts, gates, p, n, handles, T, keep, real):
         k = experts.shape[1]
         block = _Block(layer, n, k, None, None, None, None, None)
         at, routing, probability = ctypes.byref(block), _c.moescope_batch_routing, _c.moescope_batch_probability
-        for b, handle in enumerate(handles):
+        for b, handle in handles:  # the library reads as many rows as the sequence has tokens
             block.expert, block.gate = _address(experts, b * T * k), _address(gates, b * T * k)
             block.probability = _address(p, b * T * n)
             routing(self._live(), handle, at)
             if keep and p is not None:
                 probability(self._live(), handle, layer, n, block.probability)
-        if p is not None:
-            self._add("entropy", (split, layer), B * T, -float(np.einsum("te,te->", p, np.log(np.maximum(p, 1e-30)))))
-        if p is not None and split != "train":
+        if p is None or not handles:
+            return
+        p = p if real is None else p[real.ravel()]
+        self._add("entropy", (split, layer), len(p), -float(np.einsum("te,te->", p, np.log(np.maximum(p, 1e-30)))))
+        if split != "train":
             mass = np.cumsum(-np.sort(-p, axis=1), axis=1, dtype=np.float64).sum(axis=0)
-            self._add("mass", (split, layer), B * T, mass)
+            self._add("mass", (split, layer), len(p), mass)
 
     # ---- sums over the passes of a step, logged at its end ----
 
@@ -650,20 +674,35 @@ def _expert_count(experts):
         return getattr(experts, "num_experts", None)
 
 
+def _numbers(name):
+    """Of a module's place: those that are names of their own, as in "layers.3.mlp", or else any."""
+    return [int(x) for x in name.split(".") if x.isdecimal()] or [int(x) for x in re.findall(r"\d+", name)]
+
+
+def _layer_numbers(names):
+    numbers = [_numbers(name) for name in names]
+    for place in range(min(map(len, numbers), default=0)):
+        layers = [of[place] for of in numbers]
+        if len(set(layers)) == len(layers):
+            return layers
+    return list(range(len(names)))
+
+
 def moe_blocks(model):
     """(layer, block) of each MoE block, known by its shape: a `gate` with a weight (n_experts, width) beside `experts` of
-    that number, as in transformers' Mixtral, OLMoE and Qwen-MoE. layer: the last number in the block's name."""
-    found = []
-    for name, block in model.named_modules():
-        weight = _weight(getattr(block, "gate", None))
-        experts = getattr(block, "experts", None)
-        if weight is None or experts is None or _expert_count(experts) not in (None, weight.shape[0]):
-            continue
-        numbers = re.findall(r"\d+", name)
-        found.append((int(numbers[-1]) if numbers else len(found), block))
-    if len({layer for layer, _ in found}) != len(found):
-        found = [(i, block) for i, (_, block) in enumerate(found)]
-    return found
+    that number, as in transformers' Mixtral, OLMoE and Qwen-MoE. A block within wrappers that pass its attributes on (of
+    checkpointing, of FSDP) is found once, itself.
+
+    layer: the first number in the blocks' names that tells them all apart: 3 in "layers.3.mlp", 5 in
+    "encoder.block.5.layer.1.mlp", 0 in "layers.0.1"; but 1 in "stages.0.blocks.1" where a stage has several blocks.
+    Where no number does (an encoder's and a decoder's layers), the block's place among them, from 0."""
+    found = {}
+    for name, block in model.named_modules():  # the outer ones first
+        gate, experts = getattr(block, "gate", None), getattr(block, "experts", None)
+        weight = _weight(gate)
+        if weight is not None and experts is not None and _expert_count(experts) in (None, weight.shape[0]):
+            found[id(gate)] = name, block
+    return list(zip(_layer_numbers([name for name, _ in found.values()]), [block for _, block in found.values()]))
 
 
 def _top_k(block):
@@ -696,25 +735,178 @@ def softmax_topk(logits, k):
     return experts, gates, p
 
 
-class Watch:
-    """Catches what the routers of a model do while it is entered as a context.
+def _other_rule(block):
+    """What says that a block does not choose the k highest of a softmax over all experts, or None."""
+    names = {name.rpartition(".")[2] for name, _ in [*block.named_parameters(), *block.named_buffers()]}
+    for name in ("e_score_correction_bias", "expert_bias"):
+        if name in names:
+            return name
+    for owner in (block, block.gate, getattr(block, "config", None), getattr(block.gate, "config", None)):
+        groups = getattr(owner, "n_group", None)
+        if isinstance(groups, int) and groups > 1:
+            return f"n_group={groups}"
+        for name in ("scoring_func", "score_func", "scoring_function", "score_function"):
+            if getattr(owner, name, "softmax") not in ("softmax", None):
+                return f"{name}={getattr(owner, name)!r}"
+    return None
 
-    Watch(model) hooks the MoE blocks that moe_blocks finds; a gate may give its logits, or a tuple that holds them (or
-    their softmax) beside the indices that were chosen. choose(logits, k): for routers that choose otherwise, returns
-    (experts, gates, probability). Of a forward pass that gradient checkpointing repeats the first one counts.
+
+def _takes_gate(choose):
+    """Whether choose has a third argument that must be given, or is called gate."""
+    try:
+        parameters = list(inspect.signature(choose).parameters.values())
+    except (TypeError, ValueError):  # some built-in functions have none
+        return False
+    positional = [p for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
+    return len(positional) > 2 and (positional[2].default is inspect.Parameter.empty or positional[2].name == "gate")
+
+
+def _tensors(output):
+    """The parts of a gate's output that have a dimension, in order."""
+    if isinstance(output, dict):
+        output = output.values()
+    elif _is_tensor(output):
+        output = [output]
+    elif not isinstance(output, (tuple, list)):
+        return []
+    return [x.detach() for x in output if _is_tensor(x) and x.ndim > 0]
+
+
+def _rows(x):
+    """(n_tokens, columns) of (B, T, columns), or of (n_tokens), one column."""
+    return x.reshape(-1, 1) if x.ndim < 2 else x.reshape(-1, x.shape[-1])
+
+
+def _distribution(scores):
+    """What scores (n_tokens, n_experts) are, "probabilities", "logits" or else "scores", and float32 probabilities of
+    the first two. A softmax that was computed in 16 bits sums to 1 within their rounding only."""
+    tolerance = {"torch.bfloat16": 2e-2, "torch.float16": 4e-3}.get(str(scores.dtype), 1e-3)
+    p = scores.float()
+    if p.numel() == 0 or not bool((p.min() >= 0) & (p.max() <= 1 + tolerance) & (p.max() > 0)):  # NaN is of no softmax
+        return "logits", p.softmax(dim=-1)
+    sums = p.sum(dim=-1, keepdim=True)
+    off = float((sums - 1).abs().max())
+    if off > tolerance:
+        return "scores", None
+    return "probabilities", p if off < 5e-6 else p / sums
+
+
+class _Gate:
+    """Reads the choices of one block from what its gate gives."""
+
+    def __init__(self, layer, block, k, choose):
+        self.k, self.n_experts, self.block = k or _top_k(block), block.gate.weight.shape[0], type(block).__name__
+        self.layer, self.choose, self.with_gate = layer, choose, choose is not None and _takes_gate(choose)
+        self.other = _other_rule(block)
+        plain = getattr(type(block.gate), "forward", None) is sys.modules["torch"].nn.Linear.forward
+        if plain and choose is None and self.other:
+            self._unknown_rule()
+
+    def _wrong(self, text):
+        raise ValueError(f"layer {self.layer}, the gate of {self.block}: {text}")
+
+    def _unknown_rule(self):
+        self._wrong(f"gives scores alone, and softmax is not what chooses ({self.other}); pass choose=, or call record()")
+
+    def read(self, gate, output):
+        parts = _tensors(output)
+        chosen = self._indices(parts)
+        floats = [_rows(x) for x in parts if x.is_floating_point()]
+        whole = [x for x in floats if x.shape[1] == self.n_experts]
+        if chosen is not None and self.k == self.n_experts and len(whole) == 1:
+            whole = []  # one part as wide as the choices is in their order
+        if self.choose is not None:
+            if not whole:
+                self._wrong(f"gives no scores of {self.n_experts} experts for choose=")
+            return self.choose(whole[0], self.k, gate) if self.with_gate else self.choose(whole[0], self.k)
+        if chosen is not None:
+            return self._chosen(chosen, whole, floats)
+        if not whole or any(x.dtype is sys.modules["torch"].bool and x.shape[-1] == self.n_experts for x in parts):
+            self._wrong(f"gives neither scores of {self.n_experts} experts nor indices; pass choose=, or call record()")
+        if self.other:
+            self._unknown_rule()
+        kind, p = _distribution(whole[0])
+        if kind != "probabilities":
+            return softmax_topk(whole[0], self.k)
+        gates, experts = p.topk(self.k, dim=-1)
+        return experts, gates, p
+
+    def _indices(self, parts):
+        """What was chosen, a copy: some routers write the next pass into the same tensor."""
+        bool_ = sys.modules["torch"].bool
+        whole = [x for x in parts if not (x.is_floating_point() or x.is_complex() or x.dtype is bool_)]
+        wide = [x for x in whole if x.ndim > 1] or (whole if self.k == 1 else [])
+        if not wide:
+            return None
+        chosen = _rows(wide[0]).long().clone()
+        if chosen.shape[1] == self.n_experts != self.k:
+            self._wrong(f"gives whole numbers of shape {tuple(wide[0].shape)}, which are no indices of {self.k} experts")
+        return chosen
+
+    def _chosen(self, chosen, whole, floats):
+        """Gates are the router's own probabilities or scores where they are known, else the weights as they are given."""
+        if whole and len(whole[0]) != len(chosen):
+            self._wrong(f"gives indices of {len(chosen)} tokens, scores of {len(whole[0])}")
+        weights = [x.float() for x in floats if x.shape == chosen.shape and not any(x is y for y in whole[:1])]
+        weights = weights[0] if weights else None
+        if not whole:
+            return chosen, weights, None
+        kind, p = _distribution(whole[0])
+        if kind == "logits" and self.other:
+            return chosen, weights, None  # what this router computes of them is no softmax
+        known = chosen.clamp(0, self.n_experts - 1)  # what is beyond, the library refuses
+        return chosen, (whole[0].float() if p is None else p).gather(-1, known), p
+
+
+def _in_backward():
+    """Whether torch is in a backward pass on this thread: gradient checkpointing repeats forward passes there."""
+    torch = sys.modules.get("torch")
+    if torch is None:
+        return False
+    if hasattr(torch._C, "_current_graph_task_id"):
+        return torch._C._current_graph_task_id() != -1
+    try:  # versions before 2 have no other sign; what is refused takes a millisecond
+        torch.autograd.Variable._execution_engine.queue_callback(lambda: None)
+    except RuntimeError:
+        return False
+    return True
+
+
+def _copy(x):
+    """(n_tokens, k), not the caller's memory."""
+    if x is None:
+        return None
+    return _rows(x.detach().clone() if _is_tensor(x) else np.array(x))
+
+
+class Watch:
+    """Catches what the routers of a model do while it is entered as a context: one forward pass each time, or one
+    between two calls of take(), which Step.routed makes. A layer that is met again is a ValueError, but what gradient
+    checkpointing repeats within a backward pass does not count.
+
+    Watch(model) hooks the MoE blocks that moe_blocks finds. What a gate gives is read so: whole numbers are the indices
+    that the block chose; scores of all experts are probabilities or logits. Gates are the router's own probabilities or
+    scores at those indices, or else the weights that the gate gives with them. Logits alone are chosen from by
+    softmax_topk, unless the block has signs of another rule (a bias for the choice, groups, sigmoid scores): that is a
+    ValueError, here or in the first forward pass. What a block does to logits after the gate, as adding noise, is not
+    seen: such a block calls record().
+
+    choose(logits, k), or choose(logits, k, gate) with the gate module: for routers that choose otherwise, returns
+    (experts, gates, probability), the last two of them or None; asked whatever the gate gives beside logits.
 
     Watch() hooks nothing: any router calls record().
     """
 
-    def __init__(self, model=None, k=None, choose=softmax_topk):
-        self._caught, self._active, self._choose = {}, False, choose
-        self._hooks = [block.gate.register_forward_hook(self._hook(layer, k or _top_k(block), block.gate.weight.shape[0]))
-                       for layer, block in (moe_blocks(model) if model is not None else [])]
-        if model is not None and not self._hooks:
+    def __init__(self, model=None, k=None, choose=None):
+        self._caught, self._met, self._active = {}, set(), False
+        blocks = moe_blocks(model) if model is not None else []
+        if model is not None and not blocks:
             raise ValueError(f"no MoE block is known by its shape in {type(model).__name__}; see Watch.record")
+        gates = [(block.gate, _Gate(layer, block, k, choose)) for layer, block in blocks]
+        self._hooks = [module.register_forward_hook(self._hook(gate)) for module, gate in gates]
 
     def __enter__(self):
-        self._caught, self._active = {}, True
+        self._caught, self._met, self._active = {}, set(), True
         return self
 
     def __exit__(self, *_):
@@ -725,32 +917,39 @@ class Watch:
             hook.remove()
 
     def record(self, layer, experts, gates=None, probability=None, n_experts=None):
-        """From any router: experts (n_tokens, k) and what else is known."""
-        if self._active and layer not in self._caught:
-            n = n_experts or (probability.shape[-1] if probability is not None else int(experts.max()) + 1)
-            self._caught[layer] = Caught(experts, gates, probability, n)
+        """From any router: experts (n_tokens, k), or (n_tokens) of one each, and what else is known. experts and gates
+        are copied; probability (n_tokens, n_experts) is not to change before it is logged."""
+        if not self._counts(layer):
+            return
+        if probability is not None and not hasattr(probability, "reshape"):
+            probability = np.array(probability)
+        if n_experts is None and probability is None:
+            raise ValueError(f"layer {layer}: how many experts it has is not known; give n_experts or probability")
+        n = probability.shape[-1] if n_experts is None else n_experts
+        self._catch(layer, _copy(experts), _copy(gates), probability, n)
 
     def take(self):
         """(layer, Caught) in order of layers; forgets them."""
         caught, self._caught = self._caught, {}
         return sorted(caught.items())
 
-    def _hook(self, layer, k, n_experts):
-        def hook(gate, inputs, output):
-            if self._active and layer not in self._caught:
-                self._caught[layer] = self._read(output, k, n_experts)
+    def _counts(self, layer):
+        if not self._active or (layer in self._met and _in_backward()):
+            return False
+        if layer in self._caught:
+            raise ValueError(f"layer {layer} routed twice within one `with watch`: log each forward pass before the next, "
+                             "or enter the watch again")
+        return True
+
+    def _catch(self, layer, experts, gates, probability, n_experts):
+        probability = None if probability is None else probability.reshape(-1, probability.shape[-1])
+        _expect_decisions(len(experts), n_experts, experts, gates, None, None, probability, f"layer {layer}: ")
+        self._met.add(layer)
+        self._caught[layer] = Caught(experts, gates, probability, n_experts)
+
+    def _hook(self, gate):
+        def hook(module, inputs, output):
+            if self._counts(gate.layer):
+                with sys.modules["torch"].no_grad():
+                    self._catch(gate.layer, *gate.read(module, output), gate.n_experts)
         return hook
-
-    def _read(self, output, k, n_experts):
-        import torch
-
-        with torch.no_grad():
-            parts = [x.detach().flatten(0, -2) for x in (output if isinstance(output, tuple) else (output,))]
-            logits = next(x for x in parts if x.is_floating_point() and x.shape[-1] == n_experts)
-            chosen = next((x for x in parts if not x.is_floating_point()), None)
-            if chosen is None:
-                return Caught(*self._choose(logits, k), n_experts)
-            scores = logits.float()
-            sums_to_one = bool((scores.min() >= 0) & ((scores.sum(-1) - 1).abs().max() < 1e-3))
-            p = scores if sums_to_one else scores.softmax(dim=-1)
-            return Caught(chosen, p.gather(-1, chosen), p, n_experts)

@@ -53,7 +53,8 @@ same("whole numbers are taken from floats", moescope._array([1.0, 2.0], np.int32
 for bad in ([2**32], [0.7], [float("nan")], [-(2**31) - 1], [2**63]):
     wrong(f"{bad} as int32", "experts: values that are no int32", lambda: moescope._array(bad, np.int32, "experts"))
 half = moescope._probabilities(np.array([[0.3, 0.6999], [0.2, 0.2]], np.float16))
-same("probabilities of 16 bits sum to 1", [abs(float(half[0].sum()) - 1) < 1e-7, round(float(half[1].sum()), 3)], [True, 0.4])
+same("probabilities of 16 bits sum to 1",
+     [abs(float(half[0].sum()) - 1) < 1e-7, round(float(half[1].sum()), 3)], [True, 0.4])
 same("those of 32 are read in place", moescope._probabilities(floats) is floats, True)
 
 # ---- a run of two steps, by single calls and by a whole pass ----
@@ -82,7 +83,6 @@ with moescope.Logbook(path) as log:
         watch = moescope.Watch()
         with watch:
             watch.record(0, top, gates, p)
-            watch.record(0, top[::-1], gates, p)  # what a checkpointed pass repeats
             watch.record(2, np.ones((6, 1), np.int32), n_experts=3)
         watch.record(2, top)  # outside of it nothing is caught
         with run.step(1) as s:
@@ -133,8 +133,10 @@ with moescope.Logbook(os.path.join(folder, "shapes.db")) as log:
                 ("dropped of fewer", "dropped: shape (1, 1), not (3, 2)", (e, g), {"dropped": [1]}),
                 ("dropped twice", "dropped: 2", (e, g), {"dropped": [[2, 0]] * 3}),
                 ("dropped 256 times", "dropped: values", (e, g), {"dropped": [[256, 0]] * 3}),
-                ("probabilities of other experts", "probability: shape (3, 2), not (3, 4)", (e, g), {"probability": full[:, :2]}),
-                ("probabilities of fewer tokens", "probability: shape (2, 4), not (3, 4)", (e, g), {"probability": full[:2]}),
+                ("probabilities of other experts", "probability: shape (3, 2), not (3, 4)", (e, g),
+                 {"probability": full[:, :2]}),
+                ("probabilities of fewer tokens", "probability: shape (2, 4), not (3, 4)", (e, g),
+                 {"probability": full[:2]}),
                 ("short offsets", "offsets: shape (3,), not (4,)", ([0, 1, 2],), {"offsets": [0, 1, 2]}),
                 ("offsets beyond the end", "offsets do not rise", ([0, 1, 2],), {"offsets": [0, 1, 2, 900]}),
                 ("offsets that fall", "offsets do not rise", ([0, 1, 2],), {"offsets": [0, 2, 1, 3]}),
@@ -142,10 +144,13 @@ with moescope.Logbook(os.path.join(folder, "shapes.db")) as log:
                 ("gates of fewer decisions", "gates: shape (2,), not (3,)", ([0, 1, 2], [1, 1]), {"offsets": [0, 1, 1, 3]}),
                 ("an expert's number that wraps", "experts: values", (e.astype(np.int64) + 2**32, g), {})):
             wrong(what, words, lambda: s.routing(a, 0, 4, *arguments, **named))
-        wrong("kept probabilities of fewer tokens", "probability: shape (1, 4), not (3, 4)", lambda: s.probability(a, 0, full[:1]))
+        wrong("kept probabilities of fewer tokens", "probability: shape (1, 4), not (3, 4)",
+              lambda: s.probability(a, 0, full[:1]))
         wrong("kept probabilities, flat", "probability: shape (12,)", lambda: s.probability(a, 0, full.ravel()))
-        wrong("sums of fewer experts", "gate_sum: shape (1,), not (4,)", lambda: s.load("train", 0, [1, 2, 3, 0], [0.5], [0.1]))
-        wrong("loads of two dimensions", "assignments: shape (2, 2)", lambda: s.load("train", 0, [[1, 2], [3, 0]], None, None))
+        wrong("sums of fewer experts", "gate_sum: shape (1,), not (4,)",
+              lambda: s.load("train", 0, [1, 2, 3, 0], [0.5], [0.1]))
+        wrong("loads of two dimensions", "assignments: shape (2, 2)",
+              lambda: s.load("train", 0, [[1, 2], [3, 0]], None, None))
         wrong("losses of fewer", "loss: shape (2,), not (3,)", lambda: s.sequence("train", 0, ids[0], loss[0, :2]))
         wrong("ids of two dimensions", "ids: shape (2, 2), not (4,)", lambda: s.sequence("train", 0, ids[0].reshape(2, 2)))
         wrong("ids that wrap", "ids: values", lambda: s.sequence("train", 0, ids[0] + 2**32))
@@ -153,7 +158,8 @@ with moescope.Logbook(os.path.join(folder, "shapes.db")) as log:
         wrong("one id", "ids are 1", lambda: s.sequence("train", 0, [1]))
         for bad in (-1, 2):
             wrong(f"document {bad}", f"document {bad} of 2", lambda: s.sequence("train", bad, ids[0]), IndexError)
-            wrong(f"losses of document {bad}", f"document {bad} of 2", lambda: s.document_loss("train", bad, 1, 1, 1), IndexError)
+            wrong(f"losses of document {bad}", f"document {bad} of 2",
+                  lambda: s.document_loss("train", bad, 1, 1, 1), IndexError)
         s.discard()
         with run.step(0) as s:  # one expert a token needs no second dimension
             a = s.sequence("train", 0, ids[0], loss[0])
@@ -166,6 +172,73 @@ with moescope.Logbook(os.path.join(folder, "shapes.db")) as log:
 db = sqlite3.connect(os.path.join(folder, "shapes.db"))
 same("one expert a token", db.execute("SELECT position, slot, expert, dropped FROM routing ORDER BY position").fetchall(),
      [(0, 0, 3, 0), (1, 0, 1, 0), (2, 0, 2, 1)])
+db.close()
+
+# ---- what a watch is given, and passes ----
+
+watch = moescope.Watch()
+buffer = top.copy()
+with watch:
+    watch.record(0, buffer, gates, p)
+    buffer[:] = 0  # as a router does that writes each pass into the same memory
+    watch.record(1, [0, 1, 2], [0.5, 0.25, 0.25], n_experts=3)
+    watch.record(2, top.reshape(2, 3, 2), gates.reshape(2, 3, 2), p.reshape(2, 3, 4).tolist())
+    wrong("a second pass", "layer 0 routed twice", lambda: watch.record(0, top, gates, p))
+    wrong("experts of unknown number", "give n_experts", lambda: watch.record(3, top, gates))
+    wrong("gates of half the tokens", "layer 3: gates: shape (3, 2), not (6, 2)", lambda: watch.record(3, top, gates[:3], p))
+    wrong("gates of one column", "gates: shape (6, 1), not (6, 2)", lambda: watch.record(3, top, gates[:, :1], p))
+    wrong("probabilities of half", "probability: shape (3, 4), not (6, 4)", lambda: watch.record(3, top, gates, p[:3]))
+    wrong("other experts than said", "probability: shape (6, 4), not (6, 5)", lambda: watch.record(3, top, gates, p, 5))
+    caught = watch.take()
+    watch.record(0, top, gates, p)  # the next pass, once the last was taken
+    same("caught after it was taken", len(watch.take()), 1)
+same("what is recorded is copied", caught[0][1].experts.tolist(), top.tolist())
+same("lists of one expert a token", [x.tolist() for x in (caught[1][1].experts, caught[1][1].gates)],
+     [[[0], [1], [2]], [[0.5], [0.25], [0.25]]])
+same("recorded by sequences", (caught[2][1].experts.tolist(), caught[2][1].probability.tolist()), (top.tolist(), p.tolist()))
+
+padded = loss.copy()
+padded[1, 2:] = np.nan
+short = ids.copy()
+short[0, 3] = short[1, 3] = 1
+path_of_passes = os.path.join(folder, "passes.db")
+with moescope.Logbook(path_of_passes) as log:
+    corpus = log.add_corpus("mine", documents, tokens)
+    with log.begin_run("passes", corpus, layers[:1]) as run:
+        s = run.step(0)
+        wrong("a pass that nobody watched", "caught nothing", lambda: s.routed("train", [0, 1], ids, loss, watch))
+        for what, words, named in (
+                ("lengths", "lengths: 1, not 2", {"lengths": [3]}),
+                ("offsets", "offsets: 1, not 2", {"offsets": [3]}),
+                ("a length beyond", "lengths: [3, 4], of sequences of 3", {"lengths": [3, 4]})):
+            wrong(f"wrong {what}", words, lambda: s.routed("train", [0, 1], ids, loss, watch, **named))
+        with watch:
+            watch.record(0, top[:5], gates[:5], p[:5])
+        wrong("a pass of fewer tokens", "layer 0, a pass of 2 x 3 tokens: experts: shape (5, 2), not (6, 2)",
+              lambda: s.routed("train", [0, 1], ids, loss, watch))
+        s.discard()
+        with run.step(0) as s:
+            with watch:
+                watch.record(0, top, gates, p)
+            s.routed("probe", [1, 1], short, padded, watch, offsets=[0, 3], lengths=np.array([3, 2]))
+            with watch:
+                watch.record(0, top, gates, p)
+            s.routed("probe", [1, 1], ids, loss, watch, offsets=[5, 5], lengths=[0, 3])
+        with run.step(0) as s:
+            with watch:
+                watch.record(0, top, gates, p)
+            s.routed("train", [0, 0], ids, loss, watch, offsets=[0, 5])
+            s.metric("train", "loss", 1)
+db = sqlite3.connect(path_of_passes)
+same("tokens that are not padding", db.execute("SELECT sequence_id, count(*), sum(slot = 0) FROM routing "
+                                               "WHERE split = 'probe' GROUP BY 1").fetchall(),
+     [(1, 6, 3), (2, 4, 2), (3, 6, 3)])
+same("losses of them", db.execute("SELECT n_tokens, n_bytes, loss_sum FROM document_loss WHERE split = 'probe'").fetchall(),
+     [(8, 8, float(loss[0].sum() + loss[1, :2].sum() + loss[1].sum()))])
+real = p[[0, 1, 2, 3, 4, 3, 4, 5]]
+same("their entropy", [round(v, 5) for v, in db.execute("SELECT value FROM layer_metric "
+                                                        "WHERE name = 'router_entropy' AND split = 'probe'")],
+     [round(-sum(float(x) * float(np.log(x)) for x in real.flatten() if x > 0) / 8, 5)])
 db.close()
 
 # ---- after their end, objects say so; what is open at the end of its owner is ended with it ----
@@ -211,7 +284,8 @@ same("closing", (log.close(), log.close()), (True, True))
 refused("a logbook that was closed", "was closed", 2, lambda: log.begin_run("late", None, layers))
 refused("resuming in it", "was closed", 2, lambda: log.resume_run("left", 0))
 refused("a corpus for it", "was closed", 2, lambda: log.add_corpus("mine", documents, tokens))
-for name, error in (("left in a context", None), ("stopped in a context", Stopped), ("interrupted in a context", KeyboardInterrupt)):
+for name, error in (("left in a context", None), ("stopped in a context", Stopped),
+                    ("interrupted in a context", KeyboardInterrupt)):
     try:
         with moescope.Logbook(path_of_ends) as log:
             s = log.begin_run(name, None, layers).step(0)

@@ -69,6 +69,7 @@ static void test_numpy(void **state)
         return;
     run_script("binding.py");
     expect_whole("binding.db");
+    expect_whole("passes.db");
 }
 
 static void test_blocks_of_torch(void **state)
