@@ -169,17 +169,18 @@ def _array(x, dtype, name="an array"):
     are converted must come out as they were: 2^32 is no expert 0, nor is 0.7."""
     if x is None:
         return None
+    integers = np.dtype(dtype).kind in "iu"
     if _is_tensor(x):
-        to = getattr(sys.modules["torch"], np.dtype(dtype).name)
-        y = x.detach().to(to)
-        changed = y.dtype != x.dtype and not to.is_floating_point and not bool((y == x).all())
-        array = y.cpu().contiguous().numpy()
-    else:
-        x = np.asarray(x)
-        with np.errstate(invalid="ignore"):  # NaN and what is too large are told below
-            array = np.ascontiguousarray(x, dtype)
-        changed = array.dtype != x.dtype and array.dtype.kind in "iu" and not np.array_equal(array, x)
-    if changed:
+        x = x.detach()
+        if not integers:
+            return x.to("cpu", getattr(sys.modules["torch"], np.dtype(dtype).name)).contiguous().numpy()
+        x = (x.double() if x.is_floating_point() else x).cpu().numpy()
+    x = np.asarray(x)
+    if x.dtype == dtype or not integers:
+        return np.ascontiguousarray(x, dtype)
+    with np.errstate(invalid="ignore"):  # of NaN and of what is too large, which are told here
+        array = np.ascontiguousarray(x, dtype)
+    if not np.all(array == x):
         raise ValueError(f"{name}: values that are no {array.dtype}")
     return array
 
@@ -737,7 +738,8 @@ def softmax_topk(logits, k):
 
 def _other_rule(block):
     """What says that a block does not choose the k highest of a softmax over all experts, or None."""
-    names = {name.rpartition(".")[2] for name, _ in [*block.named_parameters(), *block.named_buffers()]}
+    names = {name.rpartition(".")[2] for name, _ in [*block.named_parameters(), *block.named_buffers()]
+             if not name.startswith("experts.")}
     for name in ("e_score_correction_bias", "expert_bias"):
         if name in names:
             return name
@@ -782,7 +784,8 @@ def _distribution(scores):
     the first two. A softmax that was computed in 16 bits sums to 1 within their rounding only."""
     tolerance = {"torch.bfloat16": 2e-2, "torch.float16": 4e-3}.get(str(scores.dtype), 1e-3)
     p = scores.float()
-    if p.numel() == 0 or not bool((p.min() >= 0) & (p.max() <= 1 + tolerance) & (p.max() > 0)):  # NaN is of no softmax
+    low, high = map(float, p.aminmax()) if p.numel() else (0, 0)
+    if not (low >= 0 and 0 < high <= 1 + tolerance):  # so is NaN, and a router that starts from zeros
         return "logits", p.softmax(dim=-1)
     sums = p.sum(dim=-1, keepdim=True)
     off = float((sums - 1).abs().max())
@@ -825,8 +828,8 @@ class _Gate:
             self._wrong(f"gives neither scores of {self.n_experts} experts nor indices; pass choose=, or call record()")
         if self.other:
             self._unknown_rule()
-        kind, p = _distribution(whole[0])
-        if kind != "probabilities":
+        _, p = _distribution(whole[0])
+        if p is None:
             return softmax_topk(whole[0], self.k)
         gates, experts = p.topk(self.k, dim=-1)
         return experts, gates, p
@@ -889,7 +892,7 @@ class Watch:
     scores at those indices, or else the weights that the gate gives with them. Logits alone are chosen from by
     softmax_topk, unless the block has signs of another rule (a bias for the choice, groups, sigmoid scores): that is a
     ValueError, here or in the first forward pass. What a block does to logits after the gate, as adding noise, is not
-    seen: such a block calls record().
+    seen: such a block calls record(). Probabilities that a gate gives in float32 are not copied.
 
     choose(logits, k), or choose(logits, k, gate) with the gate module: for routers that choose otherwise, returns
     (experts, gates, probability), the last two of them or None; asked whatever the gate gives beside logits.
