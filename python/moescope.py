@@ -801,8 +801,8 @@ class _Gate:
         self.k, self.n_experts, self.block = k or _top_k(block), block.gate.weight.shape[0], type(block).__name__
         self.layer, self.choose, self.with_gate = layer, choose, choose is not None and _takes_gate(choose)
         self.other = _other_rule(block)
-        plain = getattr(type(block.gate), "forward", None) is sys.modules["torch"].nn.Linear.forward
-        if plain and choose is None and self.other:
+        self.linear = getattr(type(block.gate), "forward", None) is sys.modules["torch"].nn.Linear.forward
+        if self.linear and choose is None and self.other:
             self._unknown_rule()
 
     def _wrong(self, text):
@@ -813,24 +813,24 @@ class _Gate:
 
     def read(self, gate, output):
         parts = _tensors(output)
-        chosen = self._indices(parts)
         floats = [_rows(x) for x in parts if x.is_floating_point()]
         whole = [x for x in floats if x.shape[1] == self.n_experts]
-        if chosen is not None and self.k == self.n_experts and len(whole) == 1:
-            whole = []  # one part as wide as the choices is in their order
         if self.choose is not None:
             if not whole:
                 self._wrong(f"gives no scores of {self.n_experts} experts for choose=")
             return self.choose(whole[0], self.k, gate) if self.with_gate else self.choose(whole[0], self.k)
+        chosen = self._indices(parts)
         if chosen is not None:
             return self._chosen(chosen, whole, floats)
         if not whole or any(x.dtype is sys.modules["torch"].bool and x.shape[-1] == self.n_experts for x in parts):
             self._wrong(f"gives neither scores of {self.n_experts} experts nor indices; pass choose=, or call record()")
         if self.other:
             self._unknown_rule()
-        _, p = _distribution(whole[0])
-        if p is None:
+        if self.linear:  # of logits that lie between 0 and 1 by chance, too
             return softmax_topk(whole[0], self.k)
+        kind, p = _distribution(whole[0])
+        if kind == "scores":
+            self._wrong("gives scores that are neither logits nor probabilities; pass choose=, or call record()")
         gates, experts = p.topk(self.k, dim=-1)
         return experts, gates, p
 
@@ -848,9 +848,11 @@ class _Gate:
 
     def _chosen(self, chosen, whole, floats):
         """Gates are the router's own probabilities or scores where they are known, else the weights as they are given."""
+        if self.k == self.n_experts and len(whole) == 1:
+            whole = []  # one part as wide as the choices is in their order
         if whole and len(whole[0]) != len(chosen):
             self._wrong(f"gives indices of {len(chosen)} tokens, scores of {len(whole[0])}")
-        weights = [x.float() for x in floats if x.shape == chosen.shape and not any(x is y for y in whole[:1])]
+        weights = [x.float().clone() for x in floats if x.shape == chosen.shape and not any(x is y for y in whole[:1])]
         weights = weights[0] if weights else None
         if not whole:
             return chosen, weights, None
@@ -891,7 +893,7 @@ class Watch:
     that the block chose; scores of all experts are probabilities or logits. Gates are the router's own probabilities or
     scores at those indices, or else the weights that the gate gives with them. Logits alone are chosen from by
     softmax_topk, unless the block has signs of another rule (a bias for the choice, groups, sigmoid scores): that is a
-    ValueError, here or in the first forward pass. What a block does to logits after the gate, as adding noise, is not
+    ValueError, here or in the first forward pass, as is whatever else a gate gives. What a block does to logits after the gate, as adding noise, is not
     seen: such a block calls record(). Probabilities that a gate gives in float32 are not copied.
 
     choose(logits, k), or choose(logits, k, gate) with the gate module: for routers that choose otherwise, returns

@@ -251,6 +251,7 @@ def wrong(what, words, body):
 
 for gives, words, biased in (
         ("logits", "(e_score_correction_bias); pass choose=", True), ("scores loss", "pass choose=", True),
+        ("scores", "neither logits nor probabilities; pass choose=", False),
         ("scores mask", "nor indices", False), ("text", "nor indices", False), ("loss", "nor indices", False),
         ("logits onehot", "no indices of 2", False), ("scores few", "indices of 14 tokens, scores of 15", False)):
     wrong(gives, words, lambda: scored(gives, biased=biased))
@@ -269,7 +270,7 @@ def by_bias(logits, k, gate):
     return experts, scores.gather(-1, experts), None
 
 
-for gives in ("logits", "logits weights none"):
+for gives in ("logits", "logits weights none", "logits onehot mask"):
     gate, c = scored(gives, by_bias)
     same(f"choose with the gate, of {gives}", (c.experts.tolist(), c.gates.tolist()),
          (gate.chosen.tolist(), gate.raw.tolist()))
@@ -280,6 +281,14 @@ same("choose rather than indices", c.experts.tolist(), (-gate.shown["logits"]).t
 wrong("choose without logits", "no scores of 6 experts for choose=", lambda: scored("indices weights", by_bias))
 wrong("a choice of fewer", "gates: shape (14, 2), not (15, 2)",
       lambda: scored("logits", lambda logits, k: (logits.topk(k).indices, logits.topk(k).values[1:], None)))
+
+block = Mixtral()
+with torch.no_grad():
+    block.gate.weight.abs_().mul_(0.1)
+watch = moescope.Watch(block)
+with torch.no_grad(), watch:
+    block(torch.rand(B, T, WIDTH))
+same("logits that lie between 0 and 1", torch.allclose(watch.take()[0][1].gates, block.raw, atol=1e-6), True)
 
 # ---- a softmax in 16 bits ----
 
