@@ -893,8 +893,9 @@ class Watch:
     that the block chose; scores of all experts are probabilities or logits. Gates are the router's own probabilities or
     scores at those indices, or else the weights that the gate gives with them. Logits alone are chosen from by
     softmax_topk, unless the block has signs of another rule (a bias for the choice, groups, sigmoid scores): that is a
-    ValueError, here or in the first forward pass, as is whatever else a gate gives. What a block does to logits after the gate, as adding noise, is not
-    seen: such a block calls record(). Probabilities that a gate gives in float32 are not copied.
+    ValueError, here or in the first forward pass, as is whatever else a gate gives. What a block does to logits after
+    the gate, as adding noise, is not seen: such a block calls record(). Probabilities that a gate gives in float32 are
+    not copied.
 
     choose(logits, k), or choose(logits, k, gate) with the gate module: for routers that choose otherwise, returns
     (experts, gates, probability), the last two of them or None; asked whatever the gate gives beside logits.
