@@ -5,18 +5,20 @@
 #include <string.h>
 
 #include "base/text.h"
-#include "sql/loads.h"
+#include "sql/refuse.h"
 
 enum { ANY_LAYER = -1 };
 static const struct span no_span = {SIZE_MAX, 0};
 
 /* ---- memory ---- */
 
-struct moescope_batch *batch_new(struct moescope_writer *w, int gate_bits, bool derive_loads)
+struct moescope_batch *batch_new(struct moescope_writer *w, const struct run_layer *layers, int gate_bits,
+                                 bool derive_loads)
 {
     struct moescope_batch *b = calloc(1, sizeof *b);
     if (b != NULL) {
         b->writer = w;
+        b->layers = layers;
         b->gate_bytes = gate_bits == 16 ? 2 : 1;
         b->derive_loads = derive_loads;
     }
@@ -159,6 +161,9 @@ void moescope_batch_discard(struct moescope_batch *b)
 static void add_metric(struct moescope_batch *b, int64_t step, const char *split, int layer, const char *name,
                        double value)
 {
+    if (!batch_takes(b, "metric", step, split) || !batch_has(b, name, "metric", "its name")) {
+        return;
+    }
     struct batch_metric *m = batch_add(b, &b->metrics, sizeof *m);
     if (m != NULL) {
         *m = (struct batch_metric){.step = step, .layer = layer, .value = value};
@@ -176,12 +181,22 @@ void moescope_batch_metric(struct moescope_batch *b, int64_t step, const char *s
 void moescope_batch_layer_metric(struct moescope_batch *b, int64_t step, const char *split, int layer,
                                  const char *name, double value)
 {
-    add_metric(b, step, split, layer, name, value);
+    if (!b->failed && batch_takes_layer(b, "metric", layer)) {
+        add_metric(b, step, split, layer, name, value);
+    }
 }
 
 void moescope_batch_document_loss(struct moescope_batch *b, int64_t step, const char *split,
                                   int64_t document_id, int64_t n_tokens, int64_t n_bytes, double loss_sum)
 {
+    if (!batch_takes(b, "loss of a document", step, split)) {
+        return;
+    }
+    if (n_tokens < 0 || n_bytes < 0) {
+        batch_refuse(b, "loss of document %lld: %lld tokens of %lld bytes", (long long)document_id,
+                     (long long)n_tokens, (long long)n_bytes);
+        return;
+    }
     struct batch_document_loss *d = batch_add(b, &b->document_losses, sizeof *d);
     if (d != NULL) {
         d->step = step;
@@ -196,6 +211,9 @@ void moescope_batch_document_loss(struct moescope_batch *b, int64_t step, const 
 void moescope_batch_event(struct moescope_batch *b, int64_t step, const char *kind, int layer, int expert,
                           double value, const char *message)
 {
+    if (!batch_takes_event(b, step, kind, layer, expert)) {
+        return;
+    }
     struct batch_event *e = batch_add(b, &b->events, sizeof *e);
     if (e != NULL) {
         *e = (struct batch_event){.step = step, .layer = layer, .expert = expert, .value = value};
@@ -206,6 +224,10 @@ void moescope_batch_event(struct moescope_batch *b, int64_t step, const char *ki
 
 void moescope_batch_checkpoint(struct moescope_batch *b, int64_t step, const char *path, const char *sha256)
 {
+    if (b->failed || !batch_takes_step(b, "checkpoint", step) ||
+        !batch_has(b, path, "checkpoint", "its path") || !batch_has(b, sha256, "checkpoint", "its sha256")) {
+        return;
+    }
     struct batch_checkpoint *c = batch_add(b, &b->checkpoints, sizeof *c);
     if (c != NULL) {
         c->step = step;
@@ -227,15 +249,6 @@ static void tell_not_finite(struct moescope_batch *b, int64_t step, int layer, c
         }
     }
     moescope_batch_event(b, step, "not_finite", layer, -1, NAN, message);
-}
-
-/* What cannot be stored is refused with a reason, at the commit. */
-static void refuse(struct moescope_batch *b, const char *what, int layer, const char *why)
-{
-    if (!b->failed) {
-        b->failed = true;
-        error_set(&b->err, STATUS_USAGE, "cannot log the %s of layer %d: %s", what, layer, why);
-    }
 }
 
 static double sum_at(const double *sums, int e)
@@ -315,21 +328,10 @@ void batch_load(struct moescope_batch *b, int64_t step, const char *split, const
     text_release(&json);
 }
 
-static bool counts_fit(const int64_t *counts, int n)
-{
-    for (int e = 0; counts != NULL && e < n; e++) {
-        if (counts[e] < 0 || counts[e] > load_most) {
-            return false;
-        }
-    }
-    return true;
-}
-
 void moescope_batch_load(struct moescope_batch *b, int64_t step, const char *split,
                          const struct moescope_load *load)
 {
-    if (!counts_fit(load->assignments, load->n_experts) || !counts_fit(load->dropped, load->n_experts)) {
-        refuse(b, "load", load->layer, "a count is below 0 or above 2^40");
+    if (!batch_takes_load(b, step, split, load)) {
         return;
     }
     batch_load(b, step, split, load);
@@ -340,20 +342,27 @@ void moescope_batch_load(struct moescope_batch *b, int64_t step, const char *spl
 
 /* ---- sequences ---- */
 
-/* Two bytes an id when all of them fit: the reader tells by the length. */
+/* Two bytes an id when all of them fit: the reader tells by the length. 0: one is negative. */
 static int token_width(const int32_t *ids, int n)
 {
     uint32_t bits = 0;
     for (int i = 0; i < n; i++) {
         bits |= (uint32_t)ids[i];
     }
-    return bits < 65536 ? 2 : 4;
+    return bits < 65536 ? 2 : bits <= INT32_MAX ? 4 : 0;
 }
 
 int moescope_batch_sequence(struct moescope_batch *b, int64_t step, const char *split,
                             const struct moescope_sequence *sequence)
 {
-    int n = sequence->n_tokens;
+    if (!batch_takes_sequence(b, step, split, sequence)) {
+        return -1;
+    }
+    int n = sequence->n_tokens, width = token_width(sequence->ids, n + 1);
+    if (width == 0) {
+        batch_refuse(b, "sequence of step %lld: a negative id", (long long)step);
+        return -1;
+    }
     struct batch_sequence *s = batch_add(b, &b->sequences, sizeof *s);
     if (s == NULL) {
         return -1;
@@ -364,7 +373,6 @@ int moescope_batch_sequence(struct moescope_batch *b, int64_t step, const char *
     s->offset = sequence->offset;
     s->n_tokens = n;
     s->split = add_string(b, split);
-    int width = token_width(sequence->ids, n + 1);
     uint8_t *tokens = reserve(b, (size_t)(n + 1) * (size_t)width, &s->tokens);
     if (tokens != NULL) {
         pack_integers(tokens, width, sequence->ids, (size_t)n + 1);
@@ -387,42 +395,14 @@ int moescope_batch_sequence(struct moescope_batch *b, int64_t step, const char *
 
 /* ---- decisions ---- */
 
-static const struct batch_sequence *sequence_of(struct moescope_batch *b, int sequence)
+/* NULL, and the batch has failed, when there is no such sequence in it. */
+static const struct batch_sequence *sequence_of(struct moescope_batch *b, const char *what, int sequence)
 {
-    return sequence >= 0 && sequence < b->sequences.n
-               ? (const struct batch_sequence *)b->sequences.items + sequence
-               : NULL;
-}
-
-/* Neither k nor offsets: a sequence whose tokens no expert chose. */
-static int64_t decision_count(const struct moescope_block *block, int n_tokens)
-{
-    if (block->k > 0) {
-        return (int64_t)n_tokens * block->k;
+    if (b->failed || sequence < 0 || sequence >= b->sequences.n) {
+        batch_refuse(b, "%s: no sequence %d in the batch", what, sequence);
+        return NULL;
     }
-    return block->offsets != NULL ? block->offsets[n_tokens] - block->offsets[0] : 0;
-}
-
-static const char *wrong_block(const struct moescope_block *block, int n_tokens, int64_t n_decisions)
-{
-    if (block->layer < 0 || block->layer >= LOGBOOK_MAX_LAYERS) {
-        return "the layer is out of range";
-    }
-    if (block->n_experts > CODEC_MAX_EXPERTS) {
-        return "more than 65536 experts";
-    }
-    if (block->k == 0 && n_decisions > CODEC_MAX_DECISIONS) {
-        return "more than 65535 decisions in a sequence with a varying number a token; use a shorter context";
-    }
-    if (n_decisions < 0 || n_decisions > CODEC_MOST_DECISIONS || n_tokens > CODEC_MAX_DECISIONS) {
-        return "the sequence is too long";
-    }
-    uint32_t largest =
-        largest_integer(block->expert, (size_t)n_decisions); /* a negative one is larger still */
-    if (n_decisions > 0 && (largest > INT32_MAX || (int32_t)largest >= block->n_experts)) {
-        return "an expert that the layer has not";
-    }
-    return NULL;
+    return (const struct batch_sequence *)b->sequences.items + sequence;
 }
 
 struct gate_range {
@@ -431,20 +411,24 @@ struct gate_range {
 };
 
 /* One look at the bits is enough as long as all is well. */
-static const char *examine_gates(const float *gate, size_t n, struct gate_range *range)
+static bool takes_gates(struct moescope_batch *b, int layer, const float *gate, size_t n,
+                        struct gate_range *range)
 {
     *range = (struct gate_range){.known = gate != NULL};
     if (gate == NULL || float_range(gate, n, &range->largest)) {
-        return NULL;
+        return true;
     }
     for (size_t i = 0; i < n; i++) {
         if (gate[i] < 0) {
-            return "a negative gate; a logbook keeps probabilities or scores of 0 and more";
+            return batch_refuse(b,
+                                "routing of layer %d: a negative gate; a logbook keeps probabilities or "
+                                "scores of 0 and more",
+                                layer);
         }
         range->known = range->known && isfinite(gate[i]);
         range->largest = gate[i] > range->largest ? gate[i] : range->largest;
     }
-    return NULL;
+    return true;
 }
 
 /* Whether every token has all experts in their order, so that ids need not be kept. */
@@ -487,7 +471,7 @@ static void pack_offsets(struct moescope_batch *b, struct batch_block *out, cons
 
 static void pack_dropped(struct moescope_batch *b, struct batch_block *out, const uint8_t *dropped, size_t n)
 {
-    if (dropped == NULL || memchr(dropped, 1, n) == NULL) {
+    if (dropped == NULL || !any_byte(dropped, n)) {
         return; /* NULL: none */
     }
     uint8_t *bytes = reserve(b, (n + 7) / 8, &out->dropped);
@@ -517,23 +501,15 @@ static uint32_t block_checksum(const struct moescope_batch *b, const struct batc
 
 void moescope_batch_routing(struct moescope_batch *b, int sequence, const struct moescope_block *block)
 {
-    const struct batch_sequence *s = sequence_of(b, sequence);
-    if (b->failed || s == NULL) {
-        refuse(b, "routing", block->layer, "no such sequence in the batch");
+    const struct batch_sequence *s = sequence_of(b, "routing", sequence);
+    struct gate_range gates;
+    int64_t n;
+    if (s == NULL || !batch_has(b, block, "routing", "it") || !batch_takes_block(b, s, block, &n) ||
+        !takes_gates(b, block->layer, block->gate, (size_t)n, &gates)) {
         return;
     }
     int n_tokens = s->n_tokens;
     int64_t step = s->step;
-    int64_t n = decision_count(block, n_tokens);
-    struct gate_range gates;
-    const char *wrong = wrong_block(block, n_tokens, n);
-    if (wrong == NULL) {
-        wrong = examine_gates(block->gate, (size_t)n, &gates);
-    }
-    if (wrong != NULL) {
-        refuse(b, "routing", block->layer, wrong);
-        return;
-    }
     struct batch_block *out = batch_add(b, &b->blocks, sizeof *out);
     if (out == NULL) {
         return;
@@ -558,13 +534,23 @@ void moescope_batch_routing(struct moescope_batch *b, int sequence, const struct
     }
 }
 
-static bool all_finite(const float *values, size_t n)
+/* Sums that were rounded to bfloat16 on their way may be as far above 1; they are kept as 1. */
+static const float most_probability = 1 + 1.0f / 128;
+
+/* Whether all are finite. The usual case is seen many at once; a value that is -0 has all of them looked at.
+ */
+static bool takes_probabilities(struct moescope_batch *b, int layer, const float *values, size_t n,
+                                bool *finite)
 {
     float largest;
-    bool finite = float_range(values, n, &largest); /* the usual case, many at once; false for -0 as well */
-    for (size_t i = 0; !finite && i < n; i++) {
-        if (!isfinite(values[i])) {
-            return false;
+    *finite = true;
+    if (float_range(values, n, &largest) && largest <= most_probability) {
+        return true;
+    }
+    for (size_t i = 0; i < n; i++) {
+        *finite = *finite && isfinite(values[i]);
+        if (isfinite(values[i]) && (values[i] < 0 || values[i] > most_probability)) {
+            return batch_refuse(b, "probabilities of layer %d: %g is none", layer, (double)values[i]);
         }
     }
     return true;
@@ -573,13 +559,18 @@ static bool all_finite(const float *values, size_t n)
 void moescope_batch_probability(struct moescope_batch *b, int sequence, int layer, int n_experts,
                                 const float *probability)
 {
-    const struct batch_sequence *s = sequence_of(b, sequence);
-    if (b->failed || s == NULL) {
-        refuse(b, "probabilities", layer, "no such sequence in the batch");
+    static const char what[] = "probabilities";
+    const struct batch_sequence *s = sequence_of(b, what, sequence);
+    if (s == NULL || !batch_takes_experts(b, what, layer, n_experts) ||
+        !batch_has(b, probability, what, "what was given")) {
         return;
     }
     size_t n = (size_t)s->n_tokens * (size_t)n_experts;
-    if (!all_finite(probability, n)) {
+    bool finite;
+    if (!takes_probabilities(b, layer, probability, n, &finite)) {
+        return;
+    }
+    if (!finite) {
         tell_not_finite(b, s->step, layer, "router probabilities that are not finite; not kept");
         return;
     }

@@ -72,6 +72,8 @@ struct batch_probability {
     uint32_t checksum;
 };
 
+struct run_layer; /* sql/refuse.h */
+
 /* A load that follows from the decisions: struct derived of sql/derived.c. */
 struct derived;
 
@@ -83,7 +85,8 @@ struct list {
 
 struct moescope_batch {
     struct moescope_writer *writer;
-    struct moescope_batch *next; /* in the writer's queue */
+    const struct run_layer *layers; /* [LOGBOOK_MAX_LAYERS] the writer's */
+    struct moescope_batch *next;    /* in the writer's queue */
     int gate_bytes;
     bool derive_loads;
     int longest; /* the largest count of anything in a block: what _integer must reach */
@@ -96,7 +99,8 @@ struct moescope_batch {
         derived;
 };
 
-struct moescope_batch *batch_new(struct moescope_writer *w, int gate_bits, bool derive_loads);
+struct moescope_batch *batch_new(struct moescope_writer *w, const struct run_layer *layers, int gate_bits,
+                                 bool derive_loads);
 void batch_free(struct moescope_batch *b);           /* safe on NULL */
 void batch_clear(struct moescope_batch *b);          /* as new, but its memory is kept */
 size_t batch_memory(const struct moescope_batch *b); /* bytes it holds, used or not */

@@ -71,6 +71,15 @@ EACH_CPU uint32_t largest_integer(const int32_t *values, size_t n)
     return largest;
 }
 
+EACH_CPU bool any_byte(const uint8_t *bytes, size_t n)
+{
+    uint8_t any = 0;
+    for (size_t i = 0; i < n; i++) {
+        any |= bytes[i];
+    }
+    return any != 0;
+}
+
 /* This is the bulk reader's innermost work. */
 void unpack_integers(int32_t *out, int width, const uint8_t *bytes, size_t n)
 {

@@ -35,6 +35,9 @@ void unpack_integers(int32_t *out, int width, const uint8_t *bytes, size_t n);
 /* The largest of n values read as unsigned, so that a negative one is larger than any other; 0 of none. */
 uint32_t largest_integer(const int32_t *values, size_t n);
 
+/* Whether one of n bytes is not 0. */
+bool any_byte(const uint8_t *bytes, size_t n);
+
 /* Fixed point: stored = round(value / scale * full), full = 255 or 65535; value = scale * stored / full.
  * Values lie in [0, scale]. */
 void pack_fraction(uint8_t *out, int width, double scale, const float *values, size_t n);

@@ -20,6 +20,10 @@
  * Errors are values: what can fail returns 0, or -1 after filling in *err, which may be NULL. Nothing here
  * prints, exits, installs a signal handler or keeps state outside of what it returned.
  *
+ * What cannot be stored, or not be read back, is MOESCOPE_USAGE with a reason, and nothing of it is stored:
+ * NULL for what must be there, counts and steps below 0, numbers out of the ranges named below, a split that
+ * is none of train, valid, probe, routed, seen. Batches tell it at their commit; they know the run's layers.
+ *
  * Threads. Logbooks are independent of each other. Functions of one logbook or one writer may be called from
  * any thread, also at once; a batch belongs to one thread at a time. A logbook takes several writers, each of
  * a run of its own. Batches are stored in the order of their commits, which is to be that of their steps.
@@ -69,7 +73,7 @@ struct moescope_label {
 };
 
 struct moescope_document {
-    const char *name, *domain, *sha256, *split; /* split: train, valid, probe, routed */
+    const char *name, *domain, *sha256, *split; /* the name is the corpus' only one; labels: a key once */
     int64_t n_bytes, n_tokens;                  /* n_tokens: predictions, one less than its ids */
     const struct moescope_label *labels;
     int n_labels;
@@ -91,17 +95,18 @@ struct moescope_corpus {
 };
 
 /* Stores corpus, vocabulary, domains and documents unless the same sha256 is there already, in one
- * transaction. document_ids[i] and domain_ids[i] (caller's, n_documents each) receive the ids of document i.
+ * transaction. A vocabulary that is there must have the same tokens, or may be given without. document_ids[i]
+ * and domain_ids[i] (caller's, n_documents each) receive the ids of document i.
  */
 int moescope_add_corpus(struct moescope_logbook *lb, const struct moescope_corpus *corpus, int64_t *corpus_id,
                         int64_t *vocabulary_id, int64_t *document_ids, int64_t *domain_ids,
                         struct moescope_error *err);
 
 struct moescope_layer {
-    int layer; /* block index; dense blocks have no row */
+    int layer; /* block index, 0 to 1023, each once; dense blocks have no row */
     const char *router;
-    int n_experts;
-    int k;                     /* 0: varies by token, stored as NULL */
+    int n_experts;             /* 1 to 65536 */
+    int k;                     /* at most n_experts; 0: varies by token, stored as NULL */
     int64_t expert_parameters; /* of each routed expert */
     const int64_t *each;       /* (n_experts) the same where they differ; NULL: they do not */
     int n_shared; /* shared experts, numbered n_experts and on; they have rows in `expert` alone */
@@ -124,14 +129,15 @@ struct moescope_run {
     int n_layers;
 };
 
-/* A new run with status running. The name being taken is MOESCOPE_USAGE and says so. */
+/* A new run with status running. Refused are a name or a uuid that is taken, an empty name, a corpus or a
+ * vocabulary that is not there, a setting twice or whose value is no JSON. */
 int moescope_begin_run(struct moescope_logbook *lb, const struct moescope_run *run, int64_t *run_id,
                        struct moescope_error *err);
 /* Goes on with the run of that name: deletes everything it logged for steps >= step in one transaction
  * (expensive only in what it deletes), status running, event "resumed". MOESCOPE_INPUT when there is none. */
 int moescope_resume_run(struct moescope_logbook *lb, const char *name, int64_t step, int64_t *run_id,
                         struct moescope_error *err);
-/* status: finished, interrupted, failed, imported. */
+/* status: finished, interrupted, failed, imported; any other is refused. */
 int moescope_end_run(struct moescope_logbook *lb, int64_t run_id, const char *status,
                      struct moescope_error *err);
 
@@ -153,6 +159,7 @@ struct moescope_writer_options {
     bool derive_loads;
 };
 
+/* Of a run that is running, that is, was begun or resumed and has not ended. */
 int moescope_writer_open(struct moescope_writer **w, struct moescope_logbook *lb, int64_t run_id,
                          const struct moescope_writer_options *options, struct moescope_error *err);
 /* Waits until all that was committed is on disk; reports what the thread met. */
@@ -161,8 +168,9 @@ int moescope_writer_drain(struct moescope_writer *w, struct moescope_error *err)
 int moescope_writer_close(struct moescope_writer *w, struct moescope_error *err);
 
 /* A fresh batch, or NULL with *err when memory is short or the thread has failed. Waits on a full queue.
- * The add functions copy what they are given; they cannot fail visibly: a batch that ran out of memory is
- * refused by commit. `split`: train, valid, probe, routed, seen. */
+ * The add functions copy what they are given; they cannot fail visibly: a batch that ran out of memory, or
+ * was given what it does not take, is refused by commit, for the first reason. Layers are those that the run
+ * was begun with, of as many experts. */
 struct moescope_batch *moescope_batch_new(struct moescope_writer *w, struct moescope_error *err);
 int moescope_batch_commit(struct moescope_batch *b,
                           struct moescope_error *err); /* takes the batch, also on failure */
@@ -196,29 +204,34 @@ struct moescope_outcome {
 
 struct moescope_sequence {
     int64_t document_id;
-    int64_t offset; /* of its first input token within the document's ids */
-    int n_tokens;
-    const int32_t *ids;                     /* (n_tokens + 1): inputs, and the last target */
+    int64_t offset;                         /* of its first input token within the document's ids */
+    int n_tokens;                           /* 1 to 65535 */
+    const int32_t *ids;                     /* (n_tokens + 1) of 0 and more: inputs, and the last target */
     const float *loss;                      /* (n_tokens) nats; NULL: not logged */
     const struct moescope_outcome *outcome; /* what a classifier said of it; NULL: nothing */
     int64_t domain_id;                      /* its document's, for derive_loads; 0: in no load of a domain */
 };
-/* Returns a handle for the two functions below; sequence ids are given in this order. */
+/* Returns a handle for the two functions below, -1 when it is refused; sequence ids are given in this order.
+ */
 int moescope_batch_sequence(struct moescope_batch *b, int64_t step, const char *split,
                             const struct moescope_sequence *sequence);
 
-struct moescope_block { /* the decisions of one sequence in one layer, token by token, each in slot order */
+/* The decisions of one sequence in one layer, token by token, each in slot order. A token's experts are to
+ * differ, which is not looked at. */
+struct moescope_block {
     int layer, n_experts;
-    int k;                  /* decisions a token; 0: varies, given by offsets */
-    const int32_t *offsets; /* (n_tokens + 1), offsets[0] any base; NULL when k > 0, or when there is none */
-    const int32_t *expert;  /* (n_decisions) */
-    const float *gate;      /* (n_decisions) raw probability or score */
-    const uint8_t *dropped; /* (n_decisions) 0 or 1; NULL: none */
+    int k; /* decisions a token, as many as the run's layer has unless those vary; 0: given by offsets */
+    const int32_t *offsets; /* (n_tokens + 1) from any base, never falling, at most n_experts a token and
+                               65535 in all; NULL when k > 0, or when there is no decision */
+    const int32_t *expert;  /* (n_decisions), at most 2^24 */
+    const float *gate;      /* (n_decisions) raw probability or score, 0 or more; NULL: unknown */
+    const uint8_t *dropped; /* (n_decisions) 0: accepted, any other: dropped; NULL: none */
     /* (n_tokens, n_experts) the router's, summed by derive_loads and not stored; NULL: the sum is unknown */
     const float *probability;
 };
 void moescope_batch_routing(struct moescope_batch *b, int sequence, const struct moescope_block *block);
-/* probability: (n_tokens, n_experts), stride n_experts, each in [0, 1]; kept in 16 bits. */
+/* probability: (n_tokens, n_experts), stride n_experts, each in [0, 1] but for 1/128 above, which rounding to
+ * bfloat16 may do; kept in 16 bits. */
 void moescope_batch_probability(struct moescope_batch *b, int sequence, int layer, int n_experts,
                                 const float *probability);
 

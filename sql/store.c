@@ -15,6 +15,8 @@ enum store_statement {
     ADD_DOCUMENT_LOSS,
     ADD_EVENT,
     ADD_CHECKPOINT,
+    HAS_DOMAIN,
+    DOCUMENT_TOKENS,
     FIND_SAMPLE,
     ADD_SAMPLE,
     ADD_SEQUENCE,
@@ -34,6 +36,7 @@ static const char *const statement_names[N_STATEMENTS] = {
     [ADD_METRIC] = "store/add_metric",       [ADD_LAYER_METRIC] = "store/add_layer_metric",
     [ADD_LOAD] = "store/add_load",           [ADD_DOCUMENT_LOSS] = "store/add_document_loss",
     [ADD_EVENT] = "store/add_event",         [ADD_CHECKPOINT] = "store/add_checkpoint",
+    [HAS_DOMAIN] = "store/has_domain",       [DOCUMENT_TOKENS] = "store/document_tokens",
     [FIND_SAMPLE] = "store/find_sample",     [ADD_SAMPLE] = "store/add_sample",
     [ADD_SEQUENCE] = "store/add_sequence",   [ADD_OUTCOME] = "store/add_outcome",
     [ADD_ROUTING] = "store/add_routing",     [ADD_PROBABILITY] = "store/add_probability",
@@ -128,6 +131,23 @@ static int store_metrics(struct store *store, const struct moescope_batch *b, st
     return 0;
 }
 
+/* A load of a domain that is not there would be found by nobody who asks for domains. */
+static int refuse_domain(struct store *store, int64_t domain_id, struct error *err)
+{
+    struct statement *s = &store->statements[HAS_DOMAIN];
+    bool found = true;
+    int64_t one;
+    if (domain_id != 0) {
+        statement_int(s, ":domain", domain_id);
+        if (statement_scalar(s, &one, &found, err) != 0) {
+            return -1;
+        }
+    }
+    return found ? 0
+                 : error_set(err, STATUS_USAGE, "'%s' has no domain %lld", store->lb->path,
+                             (long long)domain_id);
+}
+
 static int store_loads(struct store *store, const struct moescope_batch *b, struct error *err)
 {
     struct statement *s = &store->statements[ADD_LOAD];
@@ -138,7 +158,7 @@ static int store_loads(struct store *store, const struct moescope_batch *b, stru
         statement_int(s, ":layer", l->layer);
         statement_int(s, ":domain", l->domain_id);
         statement_text(s, ":experts", batch_string(b, l->experts));
-        if (statement_run(s, err) != 0) {
+        if (refuse_domain(store, l->domain_id, err) != 0 || statement_run(s, err) != 0) {
             return error_prefix(err, "load of step %lld, layer %d", (long long)l->step, l->layer);
         }
     }
@@ -232,6 +252,26 @@ static int store_windows(struct store *store, const struct moescope_batch *b, st
     return error_prefix(err, "loads up to step %lld", (long long)last);
 }
 
+/* The document that is logged of must be there and, where its length is known, reach as far. */
+static int refuse_document(struct store *store, int64_t document_id, int64_t reach, struct error *err)
+{
+    struct statement *s = &store->statements[DOCUMENT_TOKENS];
+    int64_t n_tokens = 0;
+    bool found;
+    statement_int(s, ":document", document_id);
+    if (statement_scalar(s, &n_tokens, &found, err) != 0) {
+        return -1;
+    }
+    if (!found) {
+        return error_set(err, STATUS_USAGE, "'%s' has no document %lld", store->lb->path,
+                         (long long)document_id);
+    }
+    return n_tokens <= 0 || reach <= n_tokens
+               ? 0
+               : error_set(err, STATUS_USAGE, "a piece that ends at token %lld of a document of %lld",
+                           (long long)reach, (long long)n_tokens);
+}
+
 static int store_document_losses(struct store *store, const struct moescope_batch *b, struct error *err)
 {
     struct statement *s = &store->statements[ADD_DOCUMENT_LOSS];
@@ -244,6 +284,7 @@ static int store_document_losses(struct store *store, const struct moescope_batc
         statement_int(s, ":n_bytes", d->n_bytes);
         real_or_null(s, ":loss_sum", d->loss_sum);
         if (statement_run(s, err) != 0) {
+            (void)refuse_document(store, d->document_id, 0, err); /* says it better, where that is why */
             return error_prefix(err, "loss of document %lld in step %lld", (long long)d->document_id,
                                 (long long)d->step);
         }
@@ -334,6 +375,9 @@ static int add_sample(struct store *store, const struct batch_sequence *q, struc
 {
     struct statement *s = &store->statements[ADD_SAMPLE];
     uint8_t sha256[32];
+    if (refuse_document(store, q->document_id, q->offset + q->n_tokens, err) != 0) {
+        return -1;
+    }
     sha256_binary(tokens, sha256);
     statement_int(s, ":document", q->document_id);
     statement_int(s, ":offset", q->offset);

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 
 #include "sql/batch.h"
+#include "sql/refuse.h"
 
 enum {
     DEFAULT_QUEUE_BATCHES = 32,
@@ -17,6 +18,7 @@ enum {
 struct moescope_writer {
     struct logbook *lb;
     struct store *store;
+    struct run_layer layers[LOGBOOK_MAX_LAYERS]; /* as the run was begun with them */
     int gate_bits, queue_batches;
     bool derive_loads;
     size_t queue_bytes;
@@ -176,7 +178,10 @@ static int start_thread(struct moescope_writer *w)
 static int open_store(struct moescope_writer *w, int64_t run_id, struct error *err)
 {
     pthread_mutex_lock(&w->lb->transaction);
-    int result = store_open(&w->store, w->lb, run_id, err);
+    int result = run_layers_read(w->lb, run_id, w->layers, err);
+    if (result == 0) {
+        result = store_open(&w->store, w->lb, run_id, err);
+    }
     pthread_mutex_unlock(&w->lb->transaction);
     return result;
 }
@@ -185,6 +190,10 @@ int moescope_writer_open(struct moescope_writer **out, struct logbook *lb, int64
                          const struct moescope_writer_options *options, struct error *err)
 {
     *out = NULL;
+    if (refuse_null(lb, "the writer's logbook", err) != 0 ||
+        refuse_null(options, "the writer's options", err) != 0) {
+        return -1;
+    }
     if (options->gate_bits != 8 && options->gate_bits != 16) {
         return error_set(err, STATUS_USAGE, "gates are kept in 8 or 16 bits, not %d", options->gate_bits);
     }
@@ -256,7 +265,7 @@ struct moescope_batch *moescope_batch_new(struct moescope_writer *w, struct erro
     struct moescope_batch *b = result == 0 ? take_spare(w) : NULL;
     pthread_mutex_unlock(&w->lock);
     if (result == 0 && b == NULL) {
-        b = batch_new(w, w->gate_bits, w->derive_loads);
+        b = batch_new(w, w->layers, w->gate_bits, w->derive_loads);
         if (b == NULL) {
             error_no_memory(err, "a logbook batch");
         }

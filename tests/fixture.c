@@ -9,6 +9,7 @@
 
 #include <cmocka.h>
 
+#include "sql/db.h"
 #include "tests/support.h"
 
 enum { MOST_EXPERTS = 64, MOST_DOMAINS = 12 };
@@ -167,6 +168,29 @@ static void add_pass(struct fixture *f, struct moescope_writer *w, const struct 
                           .step = step, .layer = layer, .document = d, .domain = d % f->n_domains});
     }
     test_must(moescope_batch_commit(b, &err), &err);
+}
+
+static int set_status(struct fixture *f, int64_t run_id, const char *from, const char *to)
+{
+    char sql[128];
+    struct error err;
+    snprintf(sql, sizeof sql, "UPDATE run SET status = '%s' WHERE run_id = %lld AND status = '%s'", to,
+             (long long)run_id, from);
+    test_must(db_exec(f->logbook, sql, "write", &err), &err);
+    return sqlite3_changes(f->logbook->db);
+}
+
+struct moescope_writer *fixture_writer(struct fixture *f, int64_t run_id)
+{
+    const struct moescope_writer_options options = {.gate_bits = 8};
+    struct moescope_writer *w;
+    struct error err;
+    int ended = set_status(f, run_id, "finished", "running");
+    test_must(moescope_writer_open(&w, f->logbook, run_id, &options, &err), &err);
+    if (ended) {
+        set_status(f, run_id, "running", "finished");
+    }
+    return w;
 }
 
 int64_t fixture_run(struct fixture *f, const struct fixture_run *run)

@@ -45,6 +45,8 @@ struct fixture_run {
 };
 /* Writes the run with its probe passes; returns its id. */
 int64_t fixture_run(struct fixture *f, const struct fixture_run *run);
+/* To write more of a run, also of one that has ended; its status stays. */
+struct moescope_writer *fixture_writer(struct fixture *f, int64_t run_id);
 /* Two runs that analyses of routing must refuse: `dense` has no MoE layers, `unprobed` no probe. */
 void fixture_unrouted_runs(struct fixture *f);
 

@@ -28,10 +28,8 @@ static void route_by_id(const struct fixture_token *at, float *probability, int 
 static void add_loads(int64_t run_id)
 {
     static const double sums[4] = {1, 1, 1, 1};
-    const struct moescope_writer_options options = {.gate_bits = 8};
-    struct moescope_writer *w;
     struct error err;
-    test_must(moescope_writer_open(&w, fixture.logbook, run_id, &options, &err), &err);
+    struct moescope_writer *w = fixture_writer(&fixture, run_id);
     struct moescope_batch *b = moescope_batch_new(w, &err);
     for (int i = 0; i < 8; i++) {
         int layer = i % 2, step = i / 2 % 2 * 4, by_domain = i / 4;

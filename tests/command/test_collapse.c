@@ -88,10 +88,8 @@ static void add_loads(int64_t run_id, int n_layers, int64_t n_steps,
                       void (*load_of)(int64_t, int, int64_t *, int64_t *))
 {
     static const double gates[N_EXPERTS] = {0};
-    struct moescope_writer_options options = {.gate_bits = 8};
-    struct moescope_writer *w;
     struct error err = {0};
-    test_must(moescope_writer_open(&w, fixture.logbook, run_id, &options, &err), &err);
+    struct moescope_writer *w = fixture_writer(&fixture, run_id);
     for (int64_t step = 0; step < n_steps; step++) {
         struct moescope_batch *b = moescope_batch_new(w, &err);
         assert_non_null(b);

@@ -127,10 +127,8 @@ static void add_loads(struct moescope_batch *b)
 
 static void fill_run(int64_t run_id, const struct run_plan *plan)
 {
-    struct moescope_writer_options options = {.gate_bits = 8};
-    struct moescope_writer *w;
     struct error err = {0};
-    test_must(moescope_writer_open(&w, fixture.logbook, run_id, &options, &err), &err);
+    struct moescope_writer *w = fixture_writer(&fixture, run_id);
     struct moescope_batch *b = moescope_batch_new(w, &err);
     assert_non_null(b);
     add_losses(b, plan, 0);

@@ -122,11 +122,8 @@ static const char *const tables[][2] = {
 
 static void add_losses(int64_t run_id, double first, double last)
 {
-    struct moescope_writer *w;
+    struct moescope_writer *w = fixture_writer(&fixture, run_id);
     struct error err = {0};
-    const struct moescope_writer_options options = {.gate_bits = 8};
-    if (moescope_writer_open(&w, fixture.logbook, run_id, &options, &err) != 0)
-        fail_msg("%s", err.text);
     for (int i = first > 0 ? 0 : 1; i < 2; i++) {
         struct moescope_batch *b = moescope_batch_new(w, &err);
         assert_non_null(b);

@@ -65,7 +65,7 @@ static void add_sequence(struct moescope_batch *b, int number, struct random *r)
     static const char *const splits[] = {"train", "probe", "valid"};
     int32_t ids[MAX_TOKENS + 1];
     float loss[MAX_TOKENS];
-    int n_tokens = number == 7 ? 0 : 1 + number % MAX_TOKENS;
+    int n_tokens = 1 + number % MAX_TOKENS;
     for (int t = 0; t <= n_tokens; t++) {
         ids[t] = number % 5 == 4 ? WIDE_ID + t : (int32_t)random_below(r, 4);
     }

@@ -18,7 +18,8 @@
 #include "tests/trial.h"
 
 enum { TOKENS = 20000, K = 8, EXPERTS = 64 };
-static const struct moescope_layer layers[] = {{.layer = 0, .router = "topk", .n_experts = EXPERTS, .k = K}};
+static const struct moescope_layer layers[] = {{.layer = 0, .router = "topk", .n_experts = EXPERTS, .k = K},
+                                               {.layer = 1, .router = "topp", .n_experts = 2}};
 
 /* A trial whose writer has a queue of its own size. */
 static void open_writer(struct trial *s, int queue_batches, size_t queue_bytes)
@@ -27,7 +28,7 @@ static void open_writer(struct trial *s, int queue_batches, size_t queue_bytes)
         .queue_batches = queue_batches, .queue_bytes = queue_bytes, .gate_bits = 8};
     struct error err;
     trial_open(s);
-    trial_run(s, "writer", layers, 1, 8);
+    trial_run(s, "writer", layers, 2, 8);
     test_must(moescope_writer_close(s->writer, &err), &err);
     test_must(moescope_writer_open(&s->writer, s->lb, s->run_id, &options, &err), &err);
 }
@@ -196,7 +197,8 @@ static void test_memory_is_used_again(void **state)
                                                    .n_tokens = 2,
                                                    .ids = ids,
                                                    .loss = step % 10 == 0 ? loss : NULL};
-        const struct moescope_block block = {.n_experts = EXPERTS,
+        const struct moescope_block block = {.layer = 1,
+                                             .n_experts = 2,
                                              .k = step % 10 == 0 ? 0 : 1,
                                              .offsets = step % 10 == 0 ? offsets : NULL,
                                              .expert = expert,
@@ -205,7 +207,7 @@ static void test_memory_is_used_again(void **state)
         int handle = moescope_batch_sequence(b, step, "train", &sequence);
         moescope_batch_routing(b, handle, &block);
         if (step % 10 == 0) {
-            moescope_batch_probability(b, handle, 0, 2, probability);
+            moescope_batch_probability(b, handle, 1, 2, probability);
             moescope_batch_event(b, step, "alarm", -1, -1, NAN, NULL);
             moescope_batch_checkpoint(b, step, "weights", "hash");
         }

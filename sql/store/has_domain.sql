@@ -1,0 +1,1 @@
+SELECT 1 FROM domain WHERE domain_id = :domain;

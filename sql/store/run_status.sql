@@ -1,0 +1,1 @@
+SELECT name, status FROM run WHERE run_id = :run;
