@@ -46,7 +46,7 @@ plot_files := $(sort $(wildcard plots/*.gp plots/*.css))
 extension := sql/extension.c sql/vtab.c sql/cursor.c sql/count.c sql/count_block.c sql/count_gates.c sql/relation.c sql/groups.c sql/aggregate.c sql/crew.c sql/scan.c sql/db.c sql/codec.c \
              sql/text.c base/cores.c base/error.c metrics/load.c metrics/sample.c
 # What other programs write logbooks with: libmoescope.so and .a, which export what sql/moescope.h declares.
-embedded := sql/logbook.c sql/run.c sql/corpora.c sql/writer.c sql/batch.c sql/refuse.c sql/derived.c sql/store.c sql/windows.c sql/db.c \
+embedded := sql/logbook.c sql/run.c sql/corpora.c sql/writer.c sql/batch.c sql/refuse.c sql/refuse_run.c sql/derived.c sql/store.c sql/windows.c sql/db.c \
             sql/codec.c sql/text.c sql/filesystem.c base/error.c base/text.c base/file.c base/decimal.c
 version := $(shell sed -n 's/^\#define MOESCOPE_VERSION "\(.*\)"/\1/p' base/options.h)
 soname := libmoescope.so.$(firstword $(subst ., ,$(version)))

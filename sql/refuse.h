@@ -11,6 +11,8 @@
 /* -1 when an argument that must be there is NULL; what: what it is called. */
 int refuse_null(const void *argument, const char *what, struct error *err);
 int refuse_split(const char *split, struct error *err);
+/* A run as moescope_begin_run is given it, but its name, which may be taken. */
+int refuse_run(struct logbook *lb, const struct moescope_run *run, struct error *err);
 
 /* An MoE layer as its run was begun with it. */
 struct run_layer {

@@ -5,6 +5,7 @@
 #include "base/text.h"
 #include "sql/db.h"
 #include "sql/logbook.h"
+#include "sql/refuse.h"
 
 static int add_event(struct logbook *lb, int64_t run_id, int64_t step, const char *kind, const char *message,
                      struct error *err)
@@ -60,11 +61,6 @@ static int add_layers(struct logbook *lb, const struct moescope_run *run, int64_
     }
     for (int i = 0; result == 0 && i < run->n_layers; i++) {
         const struct moescope_layer *layer = &run->layers[i];
-        if (layer->layer < 0 || layer->layer >= LOGBOOK_MAX_LAYERS) {
-            result = error_set(err, STATUS_USAGE, "layer %d: a logbook holds layers 0 to %d", layer->layer,
-                               LOGBOOK_MAX_LAYERS - 1);
-            break;
-        }
         statement_int(&s, ":run", run_id);
         statement_int(&s, ":layer", layer->layer);
         statement_text(&s, ":router", layer->router);
@@ -76,6 +72,23 @@ static int add_layers(struct logbook *lb, const struct moescope_run *run, int64_
         }
     }
     statement_close(&experts);
+    statement_close(&s);
+    return result;
+}
+
+/* The views count a layer's experts by _integer, also of a run that logs nothing. */
+static int extend_integers(struct logbook *lb, const struct moescope_run *run, struct error *err)
+{
+    struct statement s;
+    int needed = 0;
+    for (int i = 0; i < run->n_layers; i++) {
+        needed = run->layers[i].n_experts > needed ? run->layers[i].n_experts : needed;
+    }
+    int result = statement_open(&s, lb, "store/add_integers", err);
+    if (result == 0) {
+        statement_int(&s, ":n", needed);
+        result = statement_run(&s, err);
+    }
     statement_close(&s);
     return result;
 }
@@ -144,6 +157,14 @@ static int add_part(struct logbook *lb, int64_t run_id, struct error *err)
     return result;
 }
 
+static int refuse_name(const char *name, struct error *err)
+{
+    if (refuse_null(name, "the run's name", err) != 0) {
+        return -1;
+    }
+    return name[0] != '\0' ? 0 : error_set(err, STATUS_USAGE, "a run needs a name that is not empty");
+}
+
 static int begin_run(struct logbook *lb, const struct moescope_run *run, int64_t *run_id, struct error *err)
 {
     bool taken;
@@ -156,8 +177,11 @@ static int begin_run(struct logbook *lb, const struct moescope_run *run, int64_t
             "'%s' has a run named '%s' already; choose another name, or go on with it by --resume", lb->path,
             run->name);
     }
+    if (refuse_run(lb, run, err) != 0) {
+        return error_prefix(err, "run '%s'", run->name);
+    }
     if (add_run(lb, run, run_id, err) != 0 || add_part(lb, *run_id, err) != 0 ||
-        add_layers(lb, run, *run_id, err) != 0) {
+        add_layers(lb, run, *run_id, err) != 0 || extend_integers(lb, run, err) != 0) {
         return -1;
     }
     return add_event(lb, *run_id, 0, "started", NULL, err) != 0 ? -1 : add_remote_event(lb, *run_id, 0, err);
@@ -165,7 +189,8 @@ static int begin_run(struct logbook *lb, const struct moescope_run *run, int64_t
 
 int moescope_begin_run(struct logbook *lb, const struct moescope_run *run, int64_t *run_id, struct error *err)
 {
-    if (db_begin(lb, err) != 0) {
+    if (refuse_null(lb, "the run's logbook", err) != 0 || refuse_null(run, "the run", err) != 0 ||
+        refuse_name(run->name, err) != 0 || db_begin(lb, err) != 0) {
         return -1;
     }
     return db_end(lb, begin_run(lb, run, run_id, err), err);
@@ -221,7 +246,8 @@ static int resume_run(struct logbook *lb, const char *name, int64_t step, int64_
 int moescope_resume_run(struct logbook *lb, const char *name, int64_t step, int64_t *run_id,
                         struct error *err)
 {
-    if (db_begin(lb, err) != 0) {
+    if (refuse_null(lb, "the run's logbook", err) != 0 || refuse_name(name, err) != 0 ||
+        db_begin(lb, err) != 0) {
         return -1;
     }
     /* Foreign keys would have every deleted sample looked for among all sequences. */
@@ -268,7 +294,7 @@ static int end_run(struct logbook *lb, int64_t run_id, const char *status, struc
     }
     statement_close(&s);
     if (result == 0 && !found) {
-        result = error_set(err, STATUS_INPUT, "'%s' has no run %lld", lb->path, (long long)run_id);
+        result = error_set(err, STATUS_USAGE, "'%s' has no run %lld", lb->path, (long long)run_id);
     }
     if (result == 0) {
         result = close_window(lb, run_id, last_step, err);
@@ -276,9 +302,25 @@ static int end_run(struct logbook *lb, int64_t run_id, const char *status, struc
     return result == 0 ? add_event(lb, run_id, last_step, status, NULL, err) : -1;
 }
 
+static int refuse_end(const char *status, struct error *err)
+{
+    static const char *const ends[] = {"finished", "interrupted", "failed", "imported"};
+    if (refuse_null(status, "the status that a run ends with", err) != 0) {
+        return -1;
+    }
+    for (size_t i = 0; i < sizeof ends / sizeof ends[0]; i++) {
+        if (strcmp(status, ends[i]) == 0) {
+            return 0;
+        }
+    }
+    return error_set(err, STATUS_USAGE, "a run ends finished, interrupted, failed or imported, not '%s'",
+                     status);
+}
+
 int moescope_end_run(struct logbook *lb, int64_t run_id, const char *status, struct error *err)
 {
-    if (db_begin(lb, err) != 0) {
+    if (refuse_null(lb, "the run's logbook", err) != 0 || refuse_end(status, err) != 0 ||
+        db_begin(lb, err) != 0) {
         return -1;
     }
     return db_end(lb, end_run(lb, run_id, status, err), err);

@@ -188,8 +188,8 @@ static void test_uuid_is_unique(void **state)
     begin(&t, "first", "u");
     const struct moescope_run run = {.uuid = "u", .name = "second", .task = "t", .router = "topk"};
     assert_int_equal(moescope_begin_run(t.lb, &run, &id, &err), -1);
-    assert_int_equal(err.status, STATUS_INPUT);
-    assert_non_null(strstr(err.text, "run.uuid"));
+    assert_int_equal(err.status, STATUS_USAGE);
+    assert_non_null(strstr(err.text, "has a run of uuid 'u' already"));
     trial_stop(&t);
     trial_expect(&t, "SELECT count(*) FROM run; SELECT count(*) FROM run_part;", "1\n1\n");
     trial_release(&t);

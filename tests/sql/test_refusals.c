@@ -392,7 +392,135 @@ static void test_taken(void **state)
     expect_sound();
 }
 
-/* ---- writers ---- */
+/* What reads a layer counts its experts, also of a run that has logged nothing. */
+static void test_many_experts(void **state)
+{
+    static const struct moescope_layer many = {.router = "topk", .n_experts = 2000, .k = 2};
+    (void)state;
+    trial_end(&s, "finished");
+    trial_run(&s, "many", &many, 1, 8);
+    trial_end(&s, "interrupted");
+    expect_sound();
+}
+
+/* ---- runs ---- */
+
+static void expect_no_run(const struct moescope_run *run, const char *reason)
+{
+    struct error err = {0};
+    int64_t id;
+    int result = moescope_begin_run(s.lb, run, &id, &err);
+    expect_usage(result, &err, reason);
+}
+
+static void test_layers(void **state)
+{
+    static const int64_t each[] = {5, 5, -5, 5};
+    static const struct {
+        struct moescope_layer layer;
+        const char *reason;
+    } cases[] = {
+        {{.layer = -1, .router = "topk", .n_experts = 4, .k = 2},
+         "layer -1: a logbook holds layers 0 to 1023"},
+        {{.layer = 1024, .router = "topk", .n_experts = 4, .k = 2}, "layer 1024"},
+        {{.n_experts = 4, .k = 2}, "layer 0: the name of its router may not be NULL"},
+        {{.router = "topk", .n_experts = 0}, "layer 0: 0 experts; a layer has 1 to 65536"},
+        {{.router = "topk", .n_experts = -4}, "-4 experts"},
+        {{.router = "topk", .n_experts = 65537}, "65537 experts"},
+        {{.router = "topk", .n_experts = INT_MAX, .n_shared = INT_MAX}, "2147483647 experts"},
+        {{.router = "topk", .n_experts = 4, .n_shared = -2}, "-2 shared experts"},
+        {{.router = "topk", .n_experts = 4, .n_shared = INT_MAX}, "2147483647 shared experts"},
+        {{.router = "topk", .n_experts = 4, .k = 5}, "layer 0: 5 experts a token, of 4"},
+        {{.router = "topk", .n_experts = 4, .k = -9}, "-9 experts a token"},
+        {{.router = "topk", .n_experts = 4, .expert_parameters = -9}, "an expert of -9 parameters"},
+        {{.router = "topk", .n_experts = 4, .shared_parameters = -8}, "an expert of -8 parameters"},
+        {{.router = "topk", .n_experts = 4, .each = each}, "an expert of -5 parameters"},
+    };
+    struct moescope_run run = {.name = "r", .task = "x", .router = "x", .n_layers = 1};
+    (void)state;
+    expect_no_run(&run, "run 'r': the run's layers may not be NULL");
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        run.layers = &cases[i].layer;
+        expect_no_run(&run, cases[i].reason);
+    }
+    const struct moescope_layer twice[] = {layers[0], layers[0]};
+    run.layers = twice;
+    run.n_layers = 2;
+    expect_no_run(&run, "layer 0 is there twice");
+    run.n_layers = -1;
+    expect_no_run(&run, "-1 layers");
+}
+
+static void test_settings(void **state)
+{
+    static const struct {
+        struct moescope_setting settings[2];
+        const char *reason;
+    } cases[] = {
+        {{{"a", "1"}, {"b", "topk"}}, "setting 'b': its value is no JSON value: topk"},
+        {{{"a", "1}, {\"b\":2"}, {"c", "1"}}, "setting 'a'"},
+        {{{"a", "1, \"b\":2"}, {"c", "1"}}, "setting 'a'"},
+        {{{"a", ""}, {"c", "1"}}, "setting 'a'"},
+        {{{"a", NULL}, {"c", "1"}}, "setting 'a': its value may not be NULL"},
+        {{{NULL, "1"}, {"c", "1"}}, "the key of a setting may not be NULL"},
+        {{{"a", "1"}, {"a", "2"}}, "setting 'a' is there twice"},
+    };
+    struct moescope_run run = {.name = "r", .task = "x", .router = "x", .n_config = 2};
+    (void)state;
+    expect_no_run(&run, "the run's config may not be NULL");
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        run.config = cases[i].settings;
+        expect_no_run(&run, cases[i].reason);
+    }
+    run.n_config = -3;
+    expect_no_run(&run, "-3 settings");
+    run.n_config = 0;
+    run.machine_json = "{bad";
+    expect_no_run(&run, "the run's machine is no JSON value: {bad");
+}
+
+static void test_runs(void **state)
+{
+    struct moescope_run run = {.task = "x", .router = "x"};
+    (void)state;
+    expect_no_run(NULL, "the run may not be NULL");
+    expect_no_run(&run, "the run's name may not be NULL");
+    run.name = "";
+    expect_no_run(&run, "a name that is not empty");
+    run.name = "r";
+    run.task = NULL;
+    expect_no_run(&run, "the run's task may not be NULL");
+    run.task = "x";
+    run.router = NULL;
+    expect_no_run(&run, "the run's router may not be NULL");
+    run.router = "x";
+    run.corpus_id = 99;
+    expect_no_run(&run, "has no corpus 99");
+    run.corpus_id = 0;
+    run.vocabulary_id = -1;
+    expect_no_run(&run, "has no vocabulary -1");
+    run.vocabulary_id = 0;
+    run.uuid = "same";
+    int64_t id;
+    struct error err;
+    test_must(moescope_begin_run(s.lb, &run, &id, &err), &err);
+    run.name = "another";
+    expect_no_run(&run, "has a run of uuid 'same' already");
+}
+
+static void test_ends(void **state)
+{
+    static const char *const none[] = {"done", "running", "", NULL};
+    struct error err = {0};
+    (void)state;
+    for (size_t i = 0; i < sizeof none / sizeof none[0]; i++) {
+        expect_usage(moescope_end_run(s.lb, s.run_id, none[i], &err), &err,
+                     none[i] != NULL ? "a run ends finished, interrupted, failed or imported"
+                                     : "the status that a run ends with may not be NULL");
+    }
+    expect_usage(moescope_end_run(s.lb, 99, "finished", &err), &err, "has no run 99");
+    expect_usage(moescope_resume_run(s.lb, NULL, 0, &s.run_id, &err), &err, "the run's name may not be NULL");
+}
 
 static void test_writers(void **state)
 {
@@ -423,6 +551,11 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_probabilities, begin, end),
         cmocka_unit_test_setup_teardown(test_references, begin, end),
         cmocka_unit_test_setup_teardown(test_taken, begin, end),
+        cmocka_unit_test_setup_teardown(test_many_experts, begin, end),
+        cmocka_unit_test_setup_teardown(test_layers, begin, end),
+        cmocka_unit_test_setup_teardown(test_settings, begin, end),
+        cmocka_unit_test_setup_teardown(test_runs, begin, end),
+        cmocka_unit_test_setup_teardown(test_ends, begin, end),
         cmocka_unit_test_setup_teardown(test_writers, begin, end),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
