@@ -539,6 +539,83 @@ static void test_writers(void **state)
     test_must(moescope_writer_open(&s.writer, s.lb, s.run_id, &options, &err), &err);
 }
 
+/* ---- corpora ---- */
+
+static void expect_no_corpus(const struct moescope_corpus *corpus, const char *reason)
+{
+    struct error err = {0};
+    int64_t corpus_id, vocabulary_id, document_ids[2], domain_ids[2];
+    int result =
+        moescope_add_corpus(s.lb, corpus, &corpus_id, &vocabulary_id, document_ids, domain_ids, &err);
+    expect_usage(result, &err, reason);
+}
+
+static void test_documents(void **state)
+{
+    static const struct moescope_label twice[] = {{"k", "1"}, {"k", "2"}},
+                                       empty[] = {{"k", NULL}, {NULL, "2"}};
+    static const struct moescope_document fine = {"b", "e", "2", "valid", 4, 9, NULL, 0};
+    static const struct {
+        struct moescope_document document;
+        const char *reason;
+    } cases[] = {
+        {{NULL, "e", "1", "train", 4, 9, NULL, 0}, "a document's name may not be NULL"},
+        {{"a", NULL, "1", "train", 4, 9, NULL, 0}, "document 'a': its domain may not be NULL"},
+        {{"a", "e", NULL, "train", 4, 9, NULL, 0}, "document 'a': its sha256 may not be NULL"},
+        {{"a", "e", "1", "test", 4, 9, NULL, 0}, "document 'a': a split is train"},
+        {{"a", "e", "1", "train", -4, 9, NULL, 0}, "document 'a': 9 tokens of -4 bytes"},
+        {{"a", "e", "1", "train", 4, -9, NULL, 0}, "document 'a': -9 tokens"},
+        {{"a", "e", "1", "train", 4, 9, twice, 2}, "document 'a': the label 'k' is there twice"},
+        {{"a", "e", "1", "train", 4, 9, empty, 2}, "the value of a label may not be NULL"},
+        {{"a", "e", "1", "train", 4, 9, NULL, 2}, "the labels may not be NULL"},
+        {{"b", "f", "1", "train", 4, 9, NULL, 0}, "two documents are named 'b'"},
+    };
+    struct moescope_corpus corpus = {
+        .name = "n", .sha256 = "c9", .vocabulary_name = "v", .vocabulary_sha256 = "v9", .n_documents = 2};
+    (void)state;
+    expect_no_corpus(&corpus, "documents may not be NULL");
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        const struct moescope_document documents[] = {fine, cases[i].document};
+        corpus.documents = documents;
+        expect_no_corpus(&corpus, cases[i].reason);
+    }
+    trial_expect(&s, "SELECT count(*) FROM corpus; SELECT count(*) FROM document;", "1\n2\n");
+}
+
+static void test_corpora(void **state)
+{
+    static const struct moescope_token tokens[] = {{"<unk>", "special", 0},
+                                                   {"a", "piece", 7},
+                                                   {" b", "piece", 5},
+                                                   {"<0xE3>", "byte", 1},
+                                                   {"c", "piece", 1}};
+    static const struct moescope_token others[] = {
+        {"<unk>", "special", 0}, {"A", "piece", 7}, {" b", "piece", 5}, {"<0xE3>", "byte", 1}};
+    static const struct moescope_token nameless[] = {
+        {"<unk>", "special", 0}, {NULL, "piece", 7}, {" b", "piece", 5}, {"<0xE3>", "byte", 1}};
+    struct moescope_corpus corpus = {
+        .name = "n", .sha256 = "c9", .vocabulary_name = "v", .vocabulary_sha256 = "v1", .tokens = tokens};
+    struct error err;
+    int64_t corpus_id, vocabulary_id;
+    (void)state;
+    expect_no_corpus(NULL, "the corpus may not be NULL");
+    expect_no_corpus(&(struct moescope_corpus){0}, "name may not be NULL");
+    corpus.n_tokens = 3;
+    expect_no_corpus(&corpus,
+                     "has the vocabulary 'v' of the same sha256 with other tokens, from number 3 on");
+    corpus.n_tokens = 5;
+    expect_no_corpus(&corpus, "from number 4 on");
+    corpus.n_tokens = 4;
+    corpus.tokens = others;
+    expect_no_corpus(&corpus, "from number 1 on");
+    corpus.tokens = nameless;
+    expect_no_corpus(&corpus, "token 1: its text may not be NULL");
+    corpus.tokens = tokens;
+    test_must(moescope_add_corpus(s.lb, &corpus, &corpus_id, &vocabulary_id, NULL, NULL, &err), &err);
+    trial_end(&s, "finished");
+    expect_sound();
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -557,6 +634,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_runs, begin, end),
         cmocka_unit_test_setup_teardown(test_ends, begin, end),
         cmocka_unit_test_setup_teardown(test_writers, begin, end),
+        cmocka_unit_test_setup_teardown(test_documents, begin, end),
+        cmocka_unit_test_setup_teardown(test_corpora, begin, end),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
