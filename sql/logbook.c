@@ -13,6 +13,7 @@
 #include "sql/db.h"
 #include "sql/filesystem.h"
 #include "sql/read.h"
+#include "sql/refuse.h"
 
 enum {
     BUSY_SECONDS = 60,
@@ -370,14 +371,32 @@ static int open_writable(struct logbook *lb, struct error *err)
     return 0;
 }
 
+/* What was made for a logbook and did not become one, for want of room: nobody's file, and in the way of the
+ * next try's. One that was there is left, and one that has something in it. */
+static void remove_empty(const char *path)
+{
+    struct stat info;
+    if (stat(path, &info) == 0 && S_ISREG(info.st_mode) && info.st_size == 0) {
+        unlink(path);
+    }
+}
+
 int moescope_open(struct logbook **out, const char *path, struct error *err)
 {
+    *out = NULL;
+    if (refuse_null(path, "the logbook's path", err) != 0) {
+        return -1;
+    }
+    bool made = access(path, F_OK) != 0;
     int result = db_connect(out, path, true, err);
     if (result == 0) {
         result = open_writable(*out, err);
     }
     if (result != 0) {
         db_abandon(out);
+    }
+    if (result != 0 && made) {
+        remove_empty(path);
     }
     return result;
 }

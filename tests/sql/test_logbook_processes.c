@@ -274,6 +274,54 @@ static void test_full_disk(void **state)
     trial_release(&s);
 }
 
+/* Opens in a folder that takes no file of more bytes than that. */
+static int open_where_full(const char *path, rlim_t most)
+{
+    const struct rlimit limit = {most, RLIM_INFINITY};
+    struct logbook *lb;
+    struct error err = {0};
+    signal(SIGXFSZ, SIG_IGN);
+    if (setrlimit(RLIMIT_FSIZE, &limit) != 0) {
+        return 1;
+    }
+    if (moescope_open(&lb, path, &err) == 0) {
+        return 2;
+    }
+    return lb == NULL && err.status == STATUS_MACHINE ? 0 : 3;
+}
+
+static void expect_full(const char *path, rlim_t most)
+{
+    int status;
+    pid_t child = fork();
+    assert_true(child >= 0);
+    if (child == 0) {
+        _exit(open_where_full(path, most));
+    }
+    assert_int_equal(waitpid(child, &status, 0), child);
+    assert_true(WIFEXITED(status));
+    assert_int_equal(WEXITSTATUS(status), 0);
+}
+
+/* A logbook that could not be made leaves no file behind; one that was there stays, if only its name. */
+static void test_full_disk_at_first(void **state)
+{
+    static const rlim_t most[] = {0, 4096, 100000, 600000};
+    char *folder = test_folder(), path[256];
+    (void)state;
+    snprintf(path, sizeof path, "%s/new.db", folder);
+    for (size_t i = 0; i < sizeof most / sizeof most[0]; i++) {
+        expect_full(path, most[i]);
+        struct test_run r = test_run("ls -A '%s'", folder);
+        assert_string_equal(r.out, "");
+        test_run_release(&r);
+    }
+    test_write_text(folder, "new.db", "");
+    expect_full(path, 100000);
+    assert_int_equal(access(path, F_OK), 0);
+    test_folder_remove(folder);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -282,6 +330,7 @@ int main(void)
         cmocka_unit_test(test_killed_in_read_only_folder),
         cmocka_unit_test(test_kill),
         cmocka_unit_test(test_full_disk),
+        cmocka_unit_test(test_full_disk_at_first),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
