@@ -246,15 +246,14 @@ bool batch_takes_block(struct moescope_batch *b, const struct batch_sequence *s,
         return false;
     }
     int layer = block->layer, k = b->layers[layer].k;
-    if (k > 0 && *n != (int64_t)s->n_tokens * k) {
-        return batch_refuse(
-            b, "%s of layer %d: %lld decisions for %d tokens, and the run was begun with %d each", what,
-            layer, (long long)*n, s->n_tokens, k);
-    }
     if (*n > 0 && !batch_has(b, block->expert, what, "its experts")) {
         return false;
     }
     /* Read as unsigned, a negative one is larger than any other. */
-    return *n == 0 || largest_integer(block->expert, (size_t)*n) < (uint32_t)block->n_experts ||
-           batch_refuse(b, "%s of layer %d: an expert that the layer has not", what, layer);
+    if (*n > 0 && largest_integer(block->expert, (size_t)*n) >= (uint32_t)block->n_experts) {
+        return batch_refuse(b, "%s of layer %d: an expert that the layer has not", what, layer);
+    }
+    return k == 0 || *n == (int64_t)s->n_tokens * k ||
+           batch_refuse(b, "%s of layer %d: %lld decisions for %d tokens, and the run was begun with %d each",
+                        what, layer, (long long)*n, s->n_tokens, k);
 }
