@@ -379,8 +379,9 @@ static int find_document(struct keep *k, const struct stretch *t, int first, str
     const char *of_file = k->request->domains[t->file], *listed = t->listed != NULL ? t->listed : t->document;
     char base[256];
     bool found;
-    if (find_placed(k, t, of_file, p, &found, err) != 0 || found) {
-        return found ? 0 : -1;
+    int result = find_placed(k, t, of_file, p, &found, err);
+    if (result != 0 || found) {
+        return result;
     }
     const char *name = t->document != NULL ? t->document : name_of_file(k, t);
     if (t->document == NULL) {
