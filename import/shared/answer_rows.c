@@ -1,7 +1,8 @@
 #include "import/shared/answer_rows.h"
 
-#include <inttypes.h>
+#include <ctype.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "import/shared/arrays.h"
@@ -210,15 +211,23 @@ static int find_type(struct row_reader *r, const char *name, enum array_type *ty
     return input_refuse(r->input, err, "routed_experts of type '%s', which is none of whole numbers", name);
 }
 
+/* A number from 0 on and what must stand behind it, 'x' or ':'; NULL: they are not there. */
+static const char *take_number(const char *text, char behind, int64_t *value)
+{
+    char *end;
+    *value = strtoll(text, &end, 10);
+    return isdigit((unsigned char)*text) && *end == behind ? end + 1 : NULL;
+}
+
 static int read_headed(struct row_reader *r, struct answer_rows *rows, struct error *err)
 {
-    char name[32];
-    int64_t n, n_layers, k;
+    const char *type_name = r->heading.text + HEADING_START, *colon = strchr(type_name, ':'), *at = colon + 1;
+    char name[sizeof r->heading.text];
+    int64_t n = 0, n_layers = 0, k = 0;
     enum array_type type;
-    int end = 0;
-    if (sscanf(r->heading.text + HEADING_START, "%31[a-z0-9.]:%" SCNd64 "x%" SCNd64 "x%" SCNd64 ":%n", name,
-               &n, &n_layers, &k, &end) != 4 ||
-        (size_t)end != r->heading.n - HEADING_START) {
+    snprintf(name, sizeof name, "%.*s", (int)(colon - type_name), type_name);
+    if ((at = take_number(at, 'x', &n)) == NULL || (at = take_number(at, 'x', &n_layers)) == NULL ||
+        (at = take_number(at, ':', &k)) == NULL || *at != '\0') {
         return input_refuse(r->input, err, "'%s' is not 'nrlre1:DTYPE:TOKENSxLAYERSxK:'", r->heading.text);
     }
     if (find_type(r, name, &type, err) != 0 || shape_rows(r, rows, n, n_layers, k, err) != 0) {

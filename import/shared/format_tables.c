@@ -113,11 +113,10 @@ static int find_column(const struct tables *t, const char *cell)
         n--;
     }
     snprintf(name, sizeof name, "%.*s", (int)(n < sizeof name ? n : sizeof name - 1), cell);
-    int column = columns_find(&t->columns, name);
     /* BigMoeOnEdge numbers a token by turn, phase and step. */
-    return column < 0 && strcmp(name, "turn") == 0    ? COLUMN_DOCUMENT
-           : column < 0 && strcmp(name, "phase") == 0 ? COLUMN_PHASE
-                                                      : column;
+    return strcmp(name, "turn") == 0    ? COLUMN_DOCUMENT
+           : strcmp(name, "phase") == 0 ? COLUMN_PHASE
+                                        : columns_find(&t->columns, name);
 }
 
 static int read_heading(struct tables *t, const struct delimited *d, struct error *err)

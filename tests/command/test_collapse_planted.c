@@ -212,21 +212,22 @@ static void add_step(struct moescope_batch *b, const struct router *const of[LAY
 
 static void add_probe(struct moescope_batch *b, const struct router *const of[LAYERS], int64_t step)
 {
-    int32_t ids[FIXTURE_TOKENS + 1] = {0}, expert[FIXTURE_TOKENS];
-    float gate[FIXTURE_TOKENS];
-    for (int t = 0; t < FIXTURE_TOKENS; t++)
-        gate[t] = 0.5f;
+    int32_t ids[FIXTURE_TOKENS + 1] = {0}, expert[FIXTURE_TOKENS * MOST];
+    float gate[FIXTURE_TOKENS * MOST];
+    for (int i = 0; i < FIXTURE_TOKENS * MOST; i++)
+        gate[i] = 0.5f;
     for (int d = 0; d < fixture.n_documents; d++) {
         struct moescope_sequence q = {
             .document_id = fixture.document_ids[d], .n_tokens = FIXTURE_TOKENS, .ids = ids};
         int handle = moescope_batch_sequence(b, step, "probe", &q);
         for (int layer = 0; layer < LAYERS; layer++) {
-            for (int t = 0; t < FIXTURE_TOKENS; t++)
-                expert[t] = (t + d + (of[layer]->changes ? (int)step : 0)) % EXPERTS;
+            int k = of[layer]->k > 0 ? of[layer]->k : 1;
+            for (int i = 0; i < FIXTURE_TOKENS * k; i++)
+                expert[i] = (i / k + d + (of[layer]->changes ? (int)step : 0) + i % k) % EXPERTS;
             moescope_batch_routing(
                 b, handle,
                 &(struct moescope_block){
-                    .layer = layer, .n_experts = EXPERTS, .k = 1, .expert = expert, .gate = gate});
+                    .layer = layer, .n_experts = EXPERTS, .k = k, .expert = expert, .gate = gate});
         }
     }
 }
