@@ -29,7 +29,7 @@ struct stretch {
     int64_t step;
     int file;             /* index of the input */
     int n_tokens;         /* 1 or more */
-    const char *document; /* its name; NULL: what --documents says of the stream of all tokens, or the file */
+    const char *document; /* its name; NULL: the file's. A place in --documents wins over both */
     const char *listed;   /* its name in --documents; NULL: the same */
     const char *domain;   /* of that document; NULL: the file's, or what --documents says */
     int64_t offset;       /* of the first token in the document; without one, in the stream of all tokens */

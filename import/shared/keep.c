@@ -43,7 +43,7 @@ struct keep {
     const char *split;
     int64_t run_id, step, step_tokens;
     int64_t n_choices; /* that were written */
-    int64_t *starts;   /* (n_files) in the stream, of each file; -1 */
+    int64_t *starts;   /* (n_files) offset of each file's first token without a document; -1 */
     int64_t position;  /* in the stream of all tokens, of the next one */
     bool domains, drop_gates;
     int n_experts, n_layers, most_tokens;

@@ -34,7 +34,7 @@ struct rows {
     char document[ROWS_NAME], domain[ROWS_NAME];
     struct seen offsets;                     /* tokens by document, of the step; some come back */
     int64_t stream;                          /* tokens without a document so far */
-    int64_t last_token, first_token, let_go; /* let_go: the last one that was, -1 */
+    int64_t last_token, first_token, let_go; /* let_go: the last one that was */
     int32_t first_layer;
     bool by_token, many_layers; /* no row went back to an earlier token; rows are of several layers */
     struct counts counts[LOGBOOK_MAX_LAYERS];

@@ -1,6 +1,7 @@
 /* Choices that come one by one, as rows of tables have them, put together into stretches of tokens. Rows of
- * one step and document stand together; within them any order will do. Memory is bounded: rows that go
- * through the tokens one after the other are let go on the way, and others may be MOST_ROWS at once. */
+ * one step stand together, its documents may come by turns; within one any order will do. Memory is bounded:
+ * rows that go through the tokens one after the other are let go on the way, and others may be MOST_ROWS at
+ * once. */
 #ifndef IMPORT_SHARED_ROWS_H
 #define IMPORT_SHARED_ROWS_H
 #include "import/shared/input.h"
