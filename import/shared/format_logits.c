@@ -74,12 +74,6 @@ static int layer_of(const struct array *x)
     return -1;
 }
 
-/* Tokens of each sequence of a batch of n tokens in all; 0: it is one. */
-static int64_t row_of(int64_t tokens, int64_t n)
-{
-    return tokens > 1 && n / tokens > 1 ? tokens : 0;
-}
-
 static int add_layer(struct cube *c, const struct array *x, struct error *err)
 {
     int last = x->n_dimensions - 1, number = layer_of(x);
@@ -108,7 +102,7 @@ static int add_layer(struct cube *c, const struct array *x, struct error *err)
     }
     c->n_tokens = n_tokens;
     c->width = x->shape[last] <= 65536 ? (int)x->shape[last] : 0;
-    c->row = last >= 2 ? row_of(x->shape[last - 1], n_tokens) : 0;
+    c->row = last >= 2 ? marks_row(x->shape[last - 1], n_tokens) : 0;
     c->number[c->n_layers] = number;
     c->of_layer[c->n_layers++] = x;
     return 0;
@@ -166,7 +160,7 @@ static int shape_whole(struct cube *c, const struct request *r, struct error *er
     c->n_layers = (int)layers;
     c->width = (int)width;
     c->n_tokens = x->count / layers / width;
-    c->row = last == 3 ? row_of(x->shape[c->layers_first ? 2 : 1], c->n_tokens) : 0;
+    c->row = last == 3 ? marks_row(x->shape[c->layers_first ? 2 : 1], c->n_tokens) : 0;
     for (int i = 0; i < c->n_layers; i++) {
         c->number[i] = i;
     }

@@ -31,11 +31,15 @@ static int find(struct marks *m, const char *path, const char *const *names, con
                      (*x)->name, (long long)(*x)->count, (long long)m->n_tokens);
 }
 
-/* Tokens of a sequence, where the array is [batch, tokens] or the like; 0: it is one sequence. */
+int64_t marks_row(int64_t tokens, int64_t n)
+{
+    return tokens > 1 && n / tokens > 1 ? tokens : 0;
+}
+
+/* Of an array [batch, tokens] or the like. */
 static int64_t row_of(const struct array *x)
 {
-    int64_t last = x != NULL && x->n_dimensions > 1 ? x->shape[x->n_dimensions - 1] : 0;
-    return last > 1 && x->count / last > 1 ? last : 0;
+    return x != NULL && x->n_dimensions > 1 ? marks_row(x->shape[x->n_dimensions - 1], x->count) : 0;
 }
 
 int marks_find(struct marks *m, struct arrays *a, const struct request *r, int file, int64_t n_tokens,

@@ -19,6 +19,8 @@ struct marks {
     struct seen given, domains; /* tokens by document, of which some may come back; 1 + its domain */
 };
 
+/* Tokens of each sequence of a batch, of n tokens in all; 0: it is one sequence. */
+int64_t marks_row(int64_t tokens, int64_t n);
 /* input_ids, attention_mask, doc_id, domain_id. Each must have a value for every token. row: what the routing
  * itself says of sequences. */
 int marks_find(struct marks *m, struct arrays *a, const struct request *r, int file, int64_t n_tokens,
